@@ -1,0 +1,200 @@
+"""What a stage costs: the same traffic on bare python-socketio and on a stage, in one run.
+
+    python benchmarks/overhead.py [--rounds 9] [--json FILE]
+
+Bare and staged rounds take turns, so that a machine whose speed drifts slows both; each figure is
+the median of the rounds, each ratio the median of the ratios of neighbouring rounds. Measured:
+acknowledged round trips (`client.call`, 20 under way), a broadcast to 50 clients, and opening a
+server with 3 clients. The memory of the journal is measured with `tracemalloc`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import statistics
+import sys
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import socketio
+from aiohttp import web
+
+from chatq import Journal, Stage
+
+CALLS, CALLS_UNDER_WAY = 2_000, 20
+LISTENERS, BROADCASTS = 50, 60
+
+
+def make_server() -> socketio.AsyncServer:
+    sio = socketio.AsyncServer(async_mode="aiohttp")
+    sio.on("echo", lambda sid, data: data)
+    return sio
+
+
+@asynccontextmanager
+async def bare(n: int) -> AsyncIterator[tuple[Any, list[Any]]]:
+    """The server and `n` clients as one writes them without chatq."""
+    sio, app = make_server(), web.Application()
+    sio.attach(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.5, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    clients = []
+    for _ in range(n):
+        client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        await client.connect(f"http://127.0.0.1:{port}", transports=["websocket"])
+        clients.append(client)
+    try:
+        yield sio, clients
+    finally:
+        for client in clients:
+            await client.disconnect()
+        await sio.shutdown()
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def staged(n: int) -> AsyncIterator[tuple[Any, list[Any]]]:
+    """The same on a stage."""
+    async with Stage(make_server()) as stage:
+        yield stage.sio, await stage.clients(*(f"client {i}" for i in range(n)))
+
+
+Scene = Callable[[int], Any]
+
+
+async def round_trips(scene: Scene) -> float:
+    """Seconds for one acknowledged round trip."""
+    async with scene(1) as (_, [client]):
+
+        async def caller() -> None:
+            for _ in range(CALLS // CALLS_UNDER_WAY):
+                await client.call("echo", "hello")
+
+        start = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(CALLS_UNDER_WAY)))
+        return (time.perf_counter() - start) / CALLS
+
+
+async def broadcast(scene: Scene) -> float:
+    """Seconds for one broadcast to reach all clients."""
+    async with scene(LISTENERS) as (sio, clients):
+        heard, all_heard = 0, asyncio.Event()
+
+        def listen(_: object) -> None:
+            nonlocal heard
+            heard += 1
+            if heard == LISTENERS:
+                all_heard.set()
+
+        for client in clients:
+            client.on("news", listen)
+        start = time.perf_counter()
+        for _ in range(BROADCASTS):
+            heard = 0
+            all_heard.clear()
+            await sio.emit("news", "hello")
+            await all_heard.wait()
+        return (time.perf_counter() - start) / BROADCASTS
+
+
+async def opening(scene: Scene) -> float:
+    """Seconds to open a server and connect three clients."""
+    start = time.perf_counter()
+    async with scene(3):
+        return time.perf_counter() - start
+
+
+CASES: dict[str, tuple[Callable[[Scene], Awaitable[float]], float]] = {
+    "acknowledged round trip": (round_trips, 1.15),
+    f"broadcast to {LISTENERS} clients": (broadcast, 1.15),
+    "open + 3 clients": (opening, 1.5),
+}
+
+
+def measure(rounds: int) -> dict[str, Any]:
+    result = {}
+    for done, (name, (case, limit)) in enumerate(CASES.items()):
+        print(f"[{done + 1}/{len(CASES)}] {name}", file=sys.stderr)
+        pairs = []
+        for n in range(rounds + 1):
+            order = [bare, staged] if n % 2 else [staged, bare]
+            seconds = {}
+            for scene in order:
+                gc.collect()
+                seconds[scene] = asyncio.run(case(scene))
+            if n:  # the first round warms up
+                pairs.append((seconds[bare], seconds[staged]))
+        result[name] = {
+            "bare_us": round(statistics.median(b for b, _ in pairs) * 1e6, 1),
+            "stage_us": round(statistics.median(s for _, s in pairs) * 1e6, 1),
+            "ratio": round(statistics.median(s / b for b, s in pairs), 3),
+            "limit": limit,
+        }
+    return result
+
+
+async def _traffic(keep: int, broadcasts: int) -> Journal:
+    async with Stage(make_server(), keep=keep) as stage:
+        await stage.clients("ada", "bob", "cy")
+        for n in range(broadcasts):
+            await stage.sio.emit("news", f"message number {n}")
+        await stage.settle(within=60)
+        journal = stage.journal
+    return journal
+
+
+def journal_memory() -> dict[str, Any]:
+    """Bytes that the journal of a real session takes, and that it stops growing."""
+    sizes = {}
+    for name, broadcasts in (("full", 2_500), ("four times over", 10_000)):
+        gc.collect()
+        tracemalloc.start()
+        journal = asyncio.run(_traffic(keep=10_000, broadcasts=broadcasts))
+        gc.collect()
+        with_it = tracemalloc.get_traced_memory()[0]
+        facts, forgotten = len(journal), journal.forgotten
+        del journal
+        gc.collect()
+        sizes[name] = {
+            "facts_kept": facts,
+            "forgotten": forgotten,
+            "bytes": with_it - tracemalloc.get_traced_memory()[0],
+        }
+        tracemalloc.stop()
+        sizes[name]["bytes_per_fact"] = round(sizes[name]["bytes"] / facts)
+    return sizes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", help="write the figures to this file, too")
+    options = parser.parse_args()
+    result = {"cost": measure(options.rounds), "journal": journal_memory()}
+    print(f"{'':28}{'bare us':>10}{'stage us':>10}{'ratio':>8}{'at most':>9}")
+    for name, row in result["cost"].items():
+        mark = "" if row["ratio"] <= row["limit"] else "  over"
+        print(
+            f"{name:28}{row['bare_us']:>10}{row['stage_us']:>10}{row['ratio']:>8}"
+            f"{row['limit']:>9}{mark}"
+        )
+    for name, row in result["journal"].items():
+        print(
+            f"journal, {name}: {row['facts_kept']} facts kept, {row['forgotten']} forgotten, "
+            f"{row['bytes']} bytes, {row['bytes_per_fact']} bytes a fact"
+        )
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(result, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,331 @@
+"""The journal as a picture: one layout, drawn as SVG and as text.
+
+Owns the table of deliveries and the sequence diagram. Must not know: the stage, sockets.
+
+How to read the diagram (and how it is laid out): one column for the server and one for each
+client, time runs down, and a row is one thing that happened: its distance from the next says
+nothing. A client's line is drawn while it is connected. A message is one row: it leaves the
+sender (●), passes along the row, and ends at each column in the mark of what became of it there.
+A mark is always a sign, never a colour alone; what the sign means is written under the picture.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .explain import ARRIVED, Message, Reason, Verdict, target
+from .journal import (
+    SERVER,
+    Connected,
+    Disconnected,
+    Emitted,
+    Fact,
+    Froze,
+    HungUp,
+    Joined,
+    Left,
+    Raised,
+    Refused,
+    Thawed,
+)
+from .table import Table, width
+
+__all__ = ["Deliveries", "Diagram"]
+
+_MEANING = {
+    Reason.RECEIVED: "✓ got it",
+    Reason.SENT: "✓ sent: the server sent it, more is not known",
+    Reason.NO_HANDLER: "○ arrived, but no handler listens",
+    Reason.RAISED: "⚡ its handler raised",
+    Reason.SENDER: "↗ sent it",
+    Reason.TO_SERVER: "· not addressed: a client's emit goes to the server",
+    Reason.ON_THE_WAY: "… on the way",
+    Reason.FROZEN: "… frozen: waits unread",
+}
+_NOT = "✗ did not get it"
+
+
+class Deliveries:
+    """Messages by clients: who got what, who did not, and why. Shows itself as a table."""
+
+    def __init__(self, messages: Sequence[Message], names: Sequence[str], cut: str = "") -> None:
+        self.messages = tuple(messages)
+        self.names = tuple(names)
+        self._cut = cut
+
+    def who_got(self, event: str) -> set[str]:
+        """Return the names of those whose handler was given the last message called `event`.
+
+        Raises `LookupError` if none of the messages shown is called so.
+        """
+        for message in reversed(self.messages):
+            if message.emitted.event == event:
+                return message.got_by
+        raise LookupError(f"no message {event!r} in this table")
+
+    def table(self) -> Table:
+        """Return the table: a row for each message, a column for the server and each client."""
+        rows = []
+        for message in self.messages:
+            emitted = message.emitted
+            cells = [_cell(message.verdicts.get(name)) for name in (SERVER, *self.names)]
+            rows.append([f"{emitted.message}  {_label(message)}", _route(message), *cells])
+        notes = [self._cut] if self._cut else []
+        return Table(
+            ("message", "from → to", SERVER, *self.names), rows, notes=[*notes, *self._legend()]
+        )
+
+    def _legend(self) -> list[str]:
+        used = {v.reason for m in self.messages for v in m.verdicts.values()}
+        texts = [text for reason, text in _MEANING.items() if reason in used]
+        if used - set(_MEANING):
+            texts.append(f"{_NOT}, and why")
+        return ["   ".join(texts)] if texts else []
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _cell(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    acknowledged = "" if verdict.acknowledged is None else ", ack"
+    if acknowledged and verdict.acknowledged:
+        acknowledged += f" {verdict.acknowledged}"
+    return verdict.reason.value + acknowledged
+
+
+def _label(message: Message) -> str:
+    emitted = message.emitted
+    return f"{emitted.event} {emitted.data}".rstrip()
+
+
+def _route(message: Message) -> str:
+    emitted = message.emitted
+    where = "" if emitted.namespace == "/" else f" in {emitted.namespace}"
+    nobody = " (nobody there)" if message.reached_nobody else ""
+    return f"{emitted.sender} → {target(emitted)}{where}{nobody}"
+
+
+# -- the sequence diagram -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row of the diagram: signs by column, the stretch drawn between them, and its text."""
+
+    text: str
+    signs: dict[int, str]
+    tips: dict[int, str] = field(default_factory=dict)
+    message: bool = False
+
+
+@dataclass
+class _Layout:
+    """What both renderings draw: the columns, the rows, and who is connected at each row."""
+
+    names: list[str]
+    rows: list[_Row]
+    alive: list[set[int]]
+
+
+def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[str]) -> _Layout:
+    columns = {name: i for i, name in enumerate([SERVER, *names])}
+    by_number = {m.emitted.message: m for m in messages}
+    shown: list[_Row] = []
+    alive: list[set[int]] = []
+    inside: dict[int, set[str]] = {}
+    gone: set[tuple[str, str]] = set()  # leaving a room by disconnecting is no row of its own
+
+    def row(text: str, column: int, sign: str) -> None:
+        shown.append(_Row(text, {column: sign}))
+
+    for fact in facts:
+        column = columns.get(getattr(fact, "client", SERVER), -1)
+        match fact:
+            case Emitted() if fact.message in by_number:
+                shown.append(_message_row(by_number[fact.message], columns))
+            case Connected(client=client, namespace=namespace) if column >= 0:
+                inside.setdefault(column, set()).add(namespace)
+                gone.discard((client, namespace))
+                row(f"{client} connects{_to(namespace)}", column, "┬")
+            case Refused(client=client, namespace=namespace, reason=reason) if column >= 0:
+                row(f"{client} is refused{_to(namespace)}: {reason}", column, "✗")
+            case Disconnected(client=client, namespace=namespace, reason=reason) if column >= 0:
+                inside.setdefault(column, set()).discard(namespace)
+                gone.add((client, namespace))
+                row(f"{client} is gone{_from(namespace)}: {reason}", column, "┴")
+            case Joined(client=client, namespace=namespace, room=room) if column >= 0:
+                row(f"{client} joins room {room!r}{_in(namespace)}", column, "+")
+            case Left(client=client, namespace=namespace, room=room) if column >= 0:
+                if (client, namespace) not in gone:
+                    row(f"{client} leaves room {room!r}{_in(namespace)}", column, "−")
+            case HungUp(client=client) if column >= 0:
+                row(f"{client} hangs up", column, "↓")
+            case Froze(client=client) if column >= 0:
+                row(f"{client} freezes", column, "‖")
+            case Thawed(client=client) if column >= 0:
+                row(f"{client} thaws", column, "▸")
+            case Raised(client=client, event=event, error=error) if column >= 0:
+                row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
+        while len(alive) < len(shown):
+            alive.append({0, *(c for c, spaces in inside.items() if spaces)})
+    return _Layout([SERVER, *names], shown, alive)
+
+
+def _to(namespace: str) -> str:
+    return "" if namespace == "/" else f" to {namespace}"
+
+
+def _from(namespace: str) -> str:
+    return "" if namespace == "/" else f" from {namespace}"
+
+
+def _in(namespace: str) -> str:
+    return "" if namespace == "/" else f" of {namespace}"
+
+
+def _message_row(message: Message, columns: dict[str, int]) -> _Row:
+    signs, tips = {}, {}
+    for name, verdict in message.verdicts.items():
+        if name not in columns or verdict.reason is Reason.TO_SERVER:
+            continue
+        sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
+        signs[columns[name]] = sign
+        tips[columns[name]] = f"{name}: {_cell(verdict)}"
+    route = _route(message)
+    return _Row(f"{_label(message)}   ({route})", signs, tips, message=True)
+
+
+class Diagram:
+    """A sequence diagram: SVG where there is a screen for it, text everywhere else.
+
+    Keeps the newest `rows` rows, and says so when it cuts.
+    """
+
+    def __init__(
+        self,
+        facts: Sequence[Fact],
+        messages: Sequence[Message],
+        names: Sequence[str],
+        rows: int = 60,
+        cut: str = "",
+    ) -> None:
+        layout = _layout(facts, messages, names)
+        older = len(layout.rows) - rows
+        if older > 0:
+            layout.rows, layout.alive = layout.rows[older:], layout.alive[older:]
+            cut = f"{older} older rows are not drawn"
+        self._layout = layout
+        self._cut = cut
+
+    def __repr__(self) -> str:
+        return _as_text(self._layout, self._cut)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+
+    def svg(self) -> str:
+        """Return the picture as a standalone SVG document."""
+        return _as_svg(self._layout, self._cut, repr(self))
+
+
+_SIGNS = (
+    "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way   ⚡ raised"
+    "   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves   ‖ freezes   ▸ thaws"
+)
+
+
+def _legend(layout: _Layout) -> str:
+    used = {sign for row in layout.rows for sign in row.signs.values()}
+    return "   ".join(text for text in _SIGNS.split("   ") if text[0] in used)
+
+
+def _as_text(layout: _Layout, cut: str) -> str:
+    step = max(9, *(width(name) + 3 for name in layout.names))
+    lines = [cut] if cut else []
+    lines.append("".join(name.ljust(step) for name in layout.names).rstrip())
+    for row, alive in zip(layout.rows, layout.alive, strict=True):
+        ends = sorted(row.signs)
+        line = ""
+        for i in range(len(layout.names)):
+            passing = row.message and ends[0] <= i < ends[-1]
+            space = "─" if passing else " "
+            cell = row.signs.get(i) or ("│" if i in alive else space)
+            line += cell + space * (step - width(cell))
+        lines.append(f"{line}{row.text}".rstrip())
+    return "\n".join([*lines, *filter(None, [_legend(layout)])])
+
+
+_LEFT, _STEP, _ROW, _TOP = 50, 110, 30, 46
+_FONT = "font-family='ui-sans-serif,system-ui,sans-serif'"
+
+
+def _as_svg(layout: _Layout, cut: str, description: str) -> str:
+    text_x = _LEFT + _STEP * (len(layout.names) - 1) + 50
+    longest = max([width(row.text) for row in layout.rows] or [0])
+    wide = max(text_x + 7 * longest + 20, 7 * len(_legend(layout)) + 40)
+    tall = _TOP + _ROW * len(layout.rows) + 44 + (18 if cut else 0)
+    parts = [
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{wide}' height='{tall}' "
+        f"viewBox='0 0 {wide} {tall}' role='img' {_FONT} font-size='13'>",
+        "<title>Who sent what, and whom it reached</title>",
+        f"<desc>{html.escape(description)}</desc>",
+        f"<rect width='{wide}' height='{tall}' fill='#fff'/>",
+    ]
+    for i, name in enumerate(layout.names):
+        x = _LEFT + _STEP * i
+        parts.append(
+            f"<rect x='{x - 42}' y='8' width='84' height='26' rx='6' "
+            f"fill='{'#e8eef7' if i == 0 else '#f4f4f4'}' stroke='#667'/>"
+            f"<text x='{x}' y='26' text-anchor='middle' font-weight='600' fill='#111'>"
+            f"{html.escape(name if len(name) <= 11 else name[:10] + '…')}</text>"
+        )
+    for n, (row, alive) in enumerate(zip(layout.rows, layout.alive, strict=True)):
+        parts += _svg_row(row, alive, _TOP + _ROW * n + _ROW // 2, text_x)
+    y = tall - 14
+    parts.append(f"<text x='8' y='{y}' fill='#444'>{html.escape(_legend(layout))}</text>")
+    if cut:
+        parts.append(f"<text x='8' y='{y - 18}' fill='#444'>{html.escape(cut)}</text>")
+    return "".join([*parts, "</svg>"])
+
+
+_GOOD, _BAD, _PLAIN = "#0b6b3a", "#a01c1c", "#333"
+_COLOURS = {"✓": _GOOD, "✗": _BAD, "⚡": _BAD}
+
+
+def _svg_row(row: _Row, alive: set[int], y: int, text_x: int) -> list[str]:
+    half = _ROW // 2
+    parts = [
+        f"<line x1='{x}' y1='{y - half}' x2='{x}' y2='{y + half}' stroke='#99a' "
+        "stroke-width='1.5'/>"
+        for x in (_LEFT + _STEP * i for i in sorted(alive))
+    ]
+    ends = sorted(row.signs)
+    if row.message and len(ends) > 1:
+        x1, x2 = _LEFT + _STEP * ends[0], _LEFT + _STEP * ends[-1]
+        parts.append(f"<line x1='{x1}' y1='{y}' x2='{x2}' y2='{y}' stroke='#333'/>")
+    for i, sign in sorted(row.signs.items()):
+        x, colour = _LEFT + _STEP * i, _COLOURS.get(sign, _PLAIN)
+        tip = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
+        if sign == "●":
+            parts.append(f"<circle cx='{x}' cy='{y}' r='5' fill='#333'>{tip}</circle>")
+        else:
+            parts.append(
+                f"<g>{tip}<circle cx='{x}' cy='{y}' r='9' fill='#fff' stroke='{colour}'/>"
+                f"<text x='{x}' y='{y + 4}' text-anchor='middle' font-size='12' "
+                f"fill='{colour}'>{sign}</text></g>"
+            )
+    weight = " font-weight='600'" if row.message else ""
+    parts.append(
+        f"<text x='{text_x}' y='{y + 4}'{weight} fill='#111'>{html.escape(row.text)}</text>"
+    )
+    return parts
+
+
+assert set(_MEANING) >= set(ARRIVED), "each way of arriving has its sign explained"

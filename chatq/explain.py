@@ -1,0 +1,299 @@
+"""Why a client did, or did not, get a message.
+
+Owns the reasons: for each message and each client exactly one, found from the journal alone.
+Must not know: sockets, the stage, how the answer is drawn.
+
+How a reason is found. The journal is read once, in order, keeping the standing of every client:
+which namespaces it is in, was refused by or has left, and its rooms. When a message is emitted,
+that standing says why a client will *not* get it; what the journal tells later (it arrived, the
+connection ended) replaces the verdicts of those that it was sent to.
+
+The order of the questions decides which reason is the one: connected at all? to this namespace?
+addressed? skipped? arrived? A later question is asked only if the earlier ones were answered yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from .journal import (
+    SERVER,
+    Acknowledged,
+    Connected,
+    Disconnected,
+    Emitted,
+    Fact,
+    Froze,
+    HungUp,
+    Joined,
+    Journal,
+    Left,
+    Raised,
+    Received,
+    Refused,
+    Thawed,
+)
+
+__all__ = ["Message", "Reason", "Verdict", "explain", "find", "sentence", "target"]
+
+
+class Reason(Enum):
+    """What became of one message for one client; the value is its mark."""
+
+    RECEIVED = "✓"
+    SENT = "✓ sent"  # a client of somebody else: only the server's side is known
+    NO_HANDLER = "○"
+    RAISED = "⚡"
+    SENDER = "↗"
+    TO_SERVER = "·"
+    ON_THE_WAY = "…"
+    FROZEN = "… frozen"
+    NOT_YET = "✗ not yet"
+    LEFT = "✗ gone"
+    CUT_OFF = "✗ cut off"
+    REFUSED = "✗ refused"
+    OTHER_NAMESPACE = "✗ elsewhere"
+    NOT_ADDRESSED = "✗ not meant"
+    NOT_IN_ROOM = "✗ not in room"
+    LEFT_ROOM = "✗ left room"
+    SKIPPED = "✗ skipped"
+    LOST = "✗ lost"
+
+
+#: Reasons with which the message reached the client's side of the connection.
+ARRIVED = (Reason.RECEIVED, Reason.NO_HANDLER, Reason.RAISED)
+
+_GOODBYES = ("client disconnect", "server disconnect")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One reason, what there is to add to it, and the answer if the client acknowledged."""
+
+    reason: Reason
+    detail: str = ""
+    acknowledged: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One emit and its verdicts, by name of the client (and of the server)."""
+
+    emitted: Emitted
+    verdicts: dict[str, Verdict]
+    cause_sender: str | None
+
+    @property
+    def got_by(self) -> set[str]:
+        """Names of those whose handler was given the message."""
+        return {name for name, v in self.verdicts.items() if v.reason is Reason.RECEIVED}
+
+    @property
+    def reached_nobody(self) -> bool:
+        """Whether the server had nobody to send this to."""
+        return self.emitted.sender == SERVER and not self.emitted.recipients
+
+
+@dataclass
+class _Standing:
+    """What the journal has told so far about who is where."""
+
+    namespaces: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    rooms: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
+    hung_up: set[str] = field(default_factory=set)
+
+    def read(self, fact: Fact) -> None:
+        match fact:
+            case Connected():
+                self.namespaces[fact.client, fact.namespace] = fact
+                self.hung_up.discard(fact.client)
+            case Refused() | Disconnected():
+                self.namespaces[fact.client, fact.namespace] = fact
+            case HungUp():
+                self.hung_up.add(fact.client)
+            case Joined():
+                self.rooms[fact.client, fact.namespace, fact.room] = True
+            case Left():
+                self.rooms[fact.client, fact.namespace, fact.room] = False
+            case Froze():
+                self.frozen.add(fact.client)
+            case Thawed():
+                self.frozen.discard(fact.client)
+
+    def absent(self, client: str, emitted: Emitted) -> Verdict:
+        """Why `client` is not among those the server sends `emitted` to."""
+        namespace = emitted.namespace
+        match self.namespaces.get((client, namespace)):
+            case None:
+                return self._never_here(client)
+            case Refused(reason=reason):
+                return Verdict(Reason.REFUSED, reason)
+            case Disconnected(reason=reason):
+                left = reason in _GOODBYES or client in self.hung_up
+                return Verdict(Reason.LEFT if left else Reason.CUT_OFF, reason)
+        if emitted.rooms or emitted.clients:
+            inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
+            if client not in emitted.clients and True not in inside:
+                if False in inside:
+                    return Verdict(Reason.LEFT_ROOM, emitted.rooms[inside.index(False)])
+                return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
+        return Verdict(Reason.SKIPPED)
+
+    def _never_here(self, client: str) -> Verdict:
+        elsewhere = any(
+            name == client and isinstance(fact, Connected)
+            for (name, _), fact in self.namespaces.items()
+        )
+        return Verdict(Reason.OTHER_NAMESPACE if elsewhere else Reason.NOT_YET)
+
+
+def explain(
+    journal: Journal, clients: Iterable[str], guests: Iterable[str] = ()
+) -> list[Message]:
+    """Return the messages that the journal keeps, oldest first, with a verdict for each client.
+
+    `clients`: the names of all clients; `guests`: those among them whose side cannot be seen.
+    """
+    names, unseen = [*clients], {*guests}
+    standing = _Standing()
+    for fact in journal.standing():
+        standing.read(fact)
+    messages: dict[int, Message] = {}
+    for fact in journal:
+        standing.read(fact)
+        match fact:
+            case Emitted():
+                cause = messages.get(fact.cause) if fact.cause is not None else None
+                messages[fact.message] = Message(
+                    fact,
+                    {name: _at_emit(name, fact, standing, unseen) for name in [SERVER, *names]},
+                    cause.emitted.sender if cause else None,
+                )
+            case Disconnected() | Refused():
+                _connection_ended(messages.values(), fact)
+            case Froze() | Thawed():
+                _froze(messages.values(), fact)
+            case Received() | Raised() | Acknowledged() if fact.message in messages:
+                _arrived(messages[fact.message], fact)
+    return [*messages.values()]
+
+
+def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str]) -> Verdict:
+    if name == emitted.sender:
+        return Verdict(Reason.SENDER)
+    if name in emitted.recipients:
+        gone = standing.namespaces.get((name, emitted.namespace))
+        if isinstance(gone, Disconnected):  # its goodbye is being said: nothing reaches it now
+            return standing.absent(name, emitted)
+        if name in unseen:
+            return Verdict(Reason.SENT)
+        return Verdict(Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY)
+    if emitted.sender != SERVER:
+        return Verdict(Reason.TO_SERVER)
+    return standing.absent(name, emitted)
+
+
+_PENDING = (Reason.ON_THE_WAY, Reason.FROZEN)
+
+
+def _connection_ended(messages: Iterable[Message], ended: Disconnected | Refused) -> None:
+    for message in messages:
+        if message.emitted.namespace != ended.namespace:
+            continue
+        sender_ended = message.emitted.sender == ended.client
+        name = SERVER if sender_ended else ended.client
+        verdict = message.verdicts.get(name)
+        if verdict and verdict.reason in _PENDING:
+            message.verdicts[name] = Verdict(Reason.LOST, ended.reason)
+
+
+def _froze(messages: Iterable[Message], fact: Froze | Thawed) -> None:
+    before, after = Reason.ON_THE_WAY, Reason.FROZEN
+    if isinstance(fact, Thawed):
+        before, after = after, before
+    for message in messages:
+        verdict = message.verdicts.get(fact.client)
+        if verdict and verdict.reason is before:
+            message.verdicts[fact.client] = Verdict(after)
+
+
+def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
+    verdict = message.verdicts.get(fact.client)
+    if verdict is None:
+        return
+    match fact:
+        case Received(handled=handled):
+            verdict = Verdict(Reason.RECEIVED if handled else Reason.NO_HANDLER)
+        case Raised(error=error):
+            verdict = Verdict(Reason.RAISED, error)
+        case Acknowledged(data=data):
+            verdict = replace(verdict, acknowledged=data)
+    message.verdicts[fact.client] = verdict
+
+
+def find(messages: list[Message], which: str | int) -> Message:
+    """Return the message with this number, or the last one with this event name.
+
+    Raises `LookupError` naming what was emitted.
+    """
+    for message in reversed(messages):
+        if which in (message.emitted.message, message.emitted.event):
+            return message
+    known = sorted({m.emitted.event for m in messages})
+    raise LookupError(f"no message {which!r} was emitted; emitted so far: {known or 'nothing'}")
+
+
+def target(emitted: Emitted) -> str:
+    """Say to whom a message was addressed."""
+    if emitted.sender != SERVER:
+        return SERVER
+    parts = [*emitted.clients, *(f"room {room!r}" for room in emitted.rooms)]
+    whom = " and ".join(parts) or "everyone"
+    if emitted.skipped:
+        whom += f" but {', '.join(emitted.skipped)}"
+    return whom
+
+
+def sentence(message: Message, client: str) -> str:
+    """Say in one sentence why `client` did, or did not, get `message`.
+
+    Raises `LookupError` if there is no client of that name.
+    """
+    verdict = message.verdicts.get(client)
+    if verdict is None:
+        known = [name for name in message.verdicts if name != SERVER]
+        raise LookupError(f"no client is called {client!r}; there are {known}")
+    emitted, reason, detail = message.emitted, verdict.reason, verdict.detail
+    event = repr(emitted.event)
+    not_got = f"{client} did not get {event}"
+    rooms = " or ".join(repr(room) for room in emitted.rooms)
+    sender = "was the sender that skip_sid left out"
+    skipped = sender if message.cause_sender == client else "was left out by skip_sid"
+    text = {
+        Reason.RECEIVED: f"{client} got {event}",
+        Reason.SENT: f"{event} was sent to {client}; whether it arrived, only {client} knows",
+        Reason.NO_HANDLER: f"{event} arrived at {client}, but no handler listens to that name",
+        Reason.RAISED: f"{client} got {event}, but its handler raised {detail}",
+        Reason.SENDER: f"{client} sent {event} itself",
+        Reason.TO_SERVER: f"{not_got}: {emitted.sender} sent it to the server, and only there",
+        Reason.ON_THE_WAY: f"{event} is still on its way to {client}: settle first",
+        Reason.FROZEN: f"{event} waits before {client}, which is frozen and reads nothing",
+        Reason.NOT_YET: f"{not_got}: it was not connected yet",
+        Reason.LEFT: f"{not_got}: it had already left ({detail})",
+        Reason.CUT_OFF: f"{not_got}: its connection was already lost ({detail})",
+        Reason.REFUSED: f"{not_got}: {emitted.namespace} had refused it ({detail})",
+        Reason.OTHER_NAMESPACE: f"{not_got}: it is connected, but not to {emitted.namespace}",
+        Reason.NOT_ADDRESSED: f"{not_got}: it was sent to {target(emitted)} alone",
+        Reason.NOT_IN_ROOM: f"{not_got}: it was not in room {rooms}",
+        Reason.LEFT_ROOM: f"{not_got}: it had left room {detail!r} before",
+        Reason.SKIPPED: f"{not_got}: it {skipped}",
+        Reason.LOST: f"{not_got}: the connection ended before it arrived ({detail})",
+    }[reason]
+    if verdict.acknowledged is not None:
+        text += f" and acknowledged it with {verdict.acknowledged or 'nothing'}"
+    if message.reached_nobody:
+        text += "; the emit reached nobody at all"
+    return f"{text}."

@@ -1,0 +1,267 @@
+"""What happened, in order.
+
+Owns the facts (one frozen class for each kind of thing that can happen), and the bounded journal
+that keeps them. Must not know: sockets, python-socketio, reasons, pictures.
+
+Rules
+- A fact is written once, when it happened, in the order in which it happened, and never changed.
+- Facts carry names ("ada"), never sids, ports or times, so that two runs of one script agree.
+- A message is numbered when it is emitted; every later fact about it carries that number.
+- The journal keeps the newest `keep` facts. What it forgets it counts, and it keeps the last
+  standing of every client (connected where, in which rooms), so that what is left can still be
+  explained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import reprlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+__all__ = [
+    "SERVER",
+    "Acknowledged",
+    "Connected",
+    "Disconnected",
+    "Emitted",
+    "Fact",
+    "Froze",
+    "HungUp",
+    "Joined",
+    "Journal",
+    "Left",
+    "Raised",
+    "Received",
+    "Refused",
+    "Thawed",
+    "preview",
+]
+
+SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The server let `client` into `namespace`."""
+
+    client: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server did not let `client` into `namespace`."""
+
+    client: str
+    namespace: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The server counts `client` as gone from `namespace`; `reason` is python-socketio's word."""
+
+    client: str
+    namespace: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The server put `client` into `room`."""
+
+    client: str
+    namespace: str
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The server took `client` out of `room` (also when the client disconnected)."""
+
+    client: str
+    namespace: str
+    room: str
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """`client` itself ended its connection; the server may give this another name."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Froze:
+    """`client` stopped reading its connection without closing it."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """`client` reads its connection again."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """`sender` emitted `event`.
+
+    `rooms` and `clients` say to whom it was addressed; both empty: to everyone (from a client: to
+    the server). `recipients` are those the server had a connection for at that moment. `cause` is
+    the number of the message whose handler emitted it.
+    """
+
+    message: int
+    sender: str
+    event: str
+    data: str
+    namespace: str
+    rooms: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    cause: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Message `message` arrived at `client` (or the server); `handled`: a handler listens to it."""
+
+    message: int
+    client: str
+    handled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler of `client` (or the server) for `event` ended with an exception."""
+
+    client: str
+    event: str
+    error: str
+    message: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The packet acknowledgement of `client` for `message` came back to the sender."""
+
+    message: int
+    client: str
+    data: str
+
+
+Fact = (
+    Connected
+    | Refused
+    | Disconnected
+    | Joined
+    | Left
+    | HungUp
+    | Froze
+    | Thawed
+    | Emitted
+    | Received
+    | Raised
+    | Acknowledged
+)
+
+
+class Journal:
+    """The newest `keep` facts, in the order in which they happened.
+
+    Iterating gives the facts kept. `forgotten` counts those that are not, `standing()` gives the
+    few of them that still matter.
+    """
+
+    def __init__(self, keep: int = 10_000) -> None:
+        if keep < 1:
+            raise ValueError(f"a journal keeps at least 1 fact, not {keep}")
+        self.keep = keep
+        self.forgotten = 0
+        self.messages = 0
+        self._facts: deque[Fact] = deque()
+        self._standing: dict[tuple[str, ...], Fact] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def number(self) -> int:
+        """Return the number for the next message: 1, 2, 3, ..."""
+        self.messages += 1
+        return self.messages
+
+    def append(self, fact: Fact) -> None:
+        """Write `fact` down."""
+        facts = self._facts
+        facts.append(fact)
+        if len(facts) > self.keep:
+            self._forget(facts.popleft())
+        if self._listeners:
+            for listener in tuple(self._listeners):
+                listener()
+
+    def _forget(self, fact: Fact) -> None:
+        self.forgotten += 1
+        match fact:
+            case Connected() | Refused() | Disconnected():
+                key: tuple[str, ...] = (fact.client, fact.namespace)
+            case Joined() | Left():
+                key = (fact.client, fact.namespace, fact.room)
+            case HungUp() | Froze() | Thawed():
+                key = (fact.client, type(fact).__name__.replace("Thawed", "Froze"), "")
+            case _:
+                return
+        # The newest standing goes to the end, so that the oldest can be dropped in turn.
+        self._standing.pop(key, None)
+        self._standing[key] = fact
+        if len(self._standing) > self.keep:
+            del self._standing[next(iter(self._standing))]
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every fact; returns the function that ends this."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def standing(self) -> Iterator[Fact]:
+        """The last forgotten fact about each client, its namespaces and its rooms."""
+        yield from self._standing.values()
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(tuple(self._facts))
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def write(self, file: TextIO) -> None:
+        """Write the facts kept to `file` as JSON lines, each with its kind under "fact"."""
+        for fact in self:
+            line = {"fact": type(fact).__name__, **dataclasses.asdict(fact)}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def __repr__(self) -> str:
+        cut = f", {self.forgotten} older ones forgotten" if self.forgotten else ""
+        return f"<Journal: {len(self)} facts{cut}>"
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+_short.maxdict = _short.maxlist = _short.maxtuple = 6
+
+
+def preview(args: tuple[Any, ...]) -> str:
+    """Return the arguments of a message in one short line: a picture of them, not a copy."""
+    return ", ".join([_preview(arg) for arg in args])
+
+
+def _preview(value: object) -> str:
+    if type(value) is str and len(value) <= 56:  # what most messages are: no need for reprlib
+        return repr(value)
+    if isinstance(value, (bytes, bytearray)):
+        return f"<{len(value)} bytes>"
+    return _short.repr(value)

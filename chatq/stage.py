@@ -1,0 +1,346 @@
+"""One scene: a server, named clients, and the journal of what happened between them.
+
+Owns the life of a scene: it serves the reader's own server on a free port, connects real clients
+to it, waits until all is quiet, and closes everything in reverse order. Must not know: how a
+server is watched (`taps`), why a message did not arrive (`explain`), how that is drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import parse_qs
+
+import socketio  # type: ignore[import-untyped]
+from aiohttp import web
+
+from .drawing import Deliveries, Diagram
+from .explain import Message, Reason, explain, find, sentence
+from .journal import SERVER, Connected, Disconnected, Fact, Journal, Refused
+from .settle import NotSettled, wait_for
+from .table import Table
+from .taps import NAME_HEADER, Client, Link, Recorder, ServerTap, cancel
+
+__all__ = ["HandlerRaised", "Stage"]
+
+_T = TypeVar("_T")
+
+#: The open stage of each server, so that opening it again closes the one before.
+_open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Stage] = weakref.WeakKeyDictionary()
+
+
+class HandlerRaised(RuntimeError):
+    """A handler ended with an exception; `errors` holds the exceptions, the first is the cause."""
+
+    def __init__(self, text: str, errors: list[Exception]) -> None:
+        super().__init__(text)
+        self.errors = errors
+
+
+class Stage:
+    """Serves a `socketio.AsyncServer` on 127.0.0.1 and watches who gets which message.
+
+        stage = await Stage.open(sio)
+        ada, bob = await stage.clients("ada", "bob")
+        await sio.emit("news", "hello", skip_sid=ada.get_sid())
+        await stage.settle()
+        stage.deliveries()
+
+    `sio`: your own server, made with `async_mode="aiohttp"`; handlers may be added before or
+    after. `app`: your own `aiohttp.web.Application`, for pages beside the sockets; `sio` is
+    attached to it unless you did. `keep`: how many facts the journal keeps.
+
+    `async with Stage(sio) as stage` opens and closes it too. Raises `TypeError` for a server of
+    another kind.
+    """
+
+    def __init__(
+        self, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
+    ) -> None:
+        if not isinstance(sio, socketio.AsyncServer):
+            raise TypeError(
+                f"a stage needs a socketio.AsyncServer, not {type(sio).__name__}: "
+                'sio = socketio.AsyncServer(async_mode="aiohttp")'
+            )
+        if sio.async_mode != "aiohttp":
+            raise TypeError(
+                f"a stage serves with aiohttp, but this server was made for {sio.async_mode!r}: "
+                'sio = socketio.AsyncServer(async_mode="aiohttp")'
+            )
+        self.sio = sio
+        self.app = app if app is not None else web.Application()
+        self.journal = Journal(keep)
+        self.url = ""
+        self._recorder = Recorder(self.journal)
+        self._clients: dict[str, Client] = {}
+        self._guests: list[str] = []
+        self._names: list[str] = []
+        self._tap: ServerTap | None = None
+        self._runner: web.AppRunner | None = None
+
+    # -- opening and closing --------------------------------------------------------------------
+
+    @classmethod
+    async def open(
+        cls, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
+    ) -> Self:
+        """Return a new stage that serves `sio` on a free port of 127.0.0.1.
+
+        A stage that is still open on the same `sio` is closed first.
+        """
+        stage = cls(sio, app, keep=keep)
+        return await stage.__aenter__()
+
+    async def __aenter__(self) -> Self:
+        if self._runner is not None:
+            return self
+        if before := _open_stages.get(self.sio):
+            await before.close()
+        if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
+            self.sio.attach(self.app)
+        self._tap = ServerTap(self.sio, self._recorder, self._greet)
+        self._runner = web.AppRunner(self.app, shutdown_timeout=0.5, access_log=None)
+        try:
+            await _in_empty_context(self._serve(self._runner))
+        except BaseException:
+            await self.close()
+            raise
+        _open_stages[self.sio] = self
+        return self
+
+    async def _serve(self, runner: web.AppRunner) -> None:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect the clients, then stop the server. Closing twice is harmless.
+
+        The journal stays, and what it explains; the goodbyes of closing are not part of it.
+        """
+        runner, tap = self._runner, self._tap
+        if runner is None or tap is None:
+            return
+        self._runner = self._tap = None
+        if _open_stages.get(self.sio) is self:
+            del _open_stages[self.sio]
+        self._recorder.journal = Journal(keep=1)  # for what happens from here on
+        await self._hang_up(tap)
+        for connection in [*self.sio.eio.sockets.values()]:  # guests, and clients long silent
+            # Engine.IO's own `disconnect` waits until the other side has read everything.
+            await connection.close(wait=False)
+        self.sio.eio.sockets.clear()
+        await self.sio.shutdown()
+        self.sio.eio.start_service_task = True  # so that another stage can serve it
+        await runner.cleanup()
+        tap.detach()
+        await cancel(tap.tasks)
+
+    async def _hang_up(self, tap: ServerTap) -> None:
+        orderly = True
+        for client in self._clients.values():
+            await client.hang_up()
+            if orderly:  # one goodbye after the other, unless a handler never ends
+                try:
+                    await tap.recorder.activity.quiet(within=0.2)
+                except NotSettled:
+                    orderly = False
+
+    # -- clients --------------------------------------------------------------------------------
+
+    async def clients(self, *names: str, **options: Any) -> list[Client]:
+        """Connect one client for each name, one after the other, and return them in that order.
+
+        `options` are those of `client`.
+        """
+        if len(set(names)) < len(names):
+            raise ValueError(f"each client needs a name of its own, not {names}")
+        return [await self.client(name, **options) for name in names]
+
+    async def client(
+        self, name: str, *, connect: bool = True, reconnection: bool = False, **options: Any
+    ) -> Client:
+        """Return a real `socketio.AsyncClient` called `name`, connected to the stage's server.
+
+        `connect=False` leaves the dialling to you: add handlers, then `await client.connect()`.
+        `reconnection=True` lets it connect again by itself. `options` go to
+        `socketio.AsyncClient.connect`: `transports` (default `["websocket"]`), `namespaces`,
+        `auth`, ... A client of the same name is disconnected first.
+
+        Raises `ValueError` for a name that is not to be had, `RuntimeError` if the stage is not
+        open, and what `connect` raises.
+        """
+        self._opened()
+        if not name or name == SERVER or name in self._guests:
+            raise ValueError(f"a client cannot be called {name!r}: that name is not free")
+        if before := self._clients.pop(name, None):
+            await before.hang_up()
+            await self.settle()
+        client = Client(name, self.url, self._recorder, reconnection=reconnection)
+        self._clients[name] = client
+        if name not in self._names:
+            self._names.append(name)
+        if connect:
+            try:
+                await client.connect(**options)
+            except socketio.exceptions.ConnectionError:
+                self._show_failures()  # a `connect` handler that raised is the better answer
+                raise
+        return client
+
+    def _greet(self, environ: dict[str, Any]) -> Link:
+        name = environ.get("HTTP_" + NAME_HEADER.upper().replace("-", "_"), "")
+        client = self._clients.get(name)
+        if client is not None:
+            client.link = Link(name, self._recorder.activity, watched=True)
+            return client.link
+        given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40]
+        if not given or given == SERVER or given in self._names:
+            given = f"guest {len(self._guests) + 1}"
+        self._guests.append(given)
+        self._names.append(given)
+        return Link(given, self._recorder.activity, watched=False)
+
+    # -- waiting --------------------------------------------------------------------------------
+
+    async def settle(self, within: float = 5.0) -> None:
+        """Return when nothing is under way any more: all that was sent has arrived, and every
+        handler that started has ended.
+
+        `within`: a deadline in seconds. Raises `NotSettled` naming what was still under way then,
+        and `HandlerRaised` if a handler raised since the last time.
+        """
+        await self._recorder.activity.quiet(within)
+        self._show_failures()
+
+    async def until(
+        self, condition: Callable[[], object], what: str = "the condition", within: float = 5.0
+    ) -> None:
+        """Return when `condition()` is true; it is asked again after every fact in the journal.
+
+        `within`: a deadline in seconds. Raises `NotSettled` naming `what` when it has passed.
+        """
+        await wait_for(condition, self.journal.listen, what, within)
+
+    def connected(self, client: str | Client, namespace: str = "/") -> bool:
+        """Whether the server counts `client` as connected to `namespace`."""
+        name = self._name(client)
+        standing: Fact | None = None
+        for fact in [*self.journal.standing(), *self.journal]:
+            match fact:
+                case Connected() | Disconnected() | Refused():
+                    if (fact.client, fact.namespace) == (name, namespace):
+                        standing = fact
+        return isinstance(standing, Connected)
+
+    def _show_failures(self) -> None:
+        failures = self._recorder.failures[:]
+        self._recorder.failures.clear()
+        if failures:
+            told = "; ".join(
+                f"{fact.client}'s handler of {fact.event!r} raised {fact.error}"
+                for fact, _ in failures
+            )
+            raise HandlerRaised(told, [error for _, error in failures]) from failures[0][1]
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    async def freeze(self, client: str | Client) -> None:
+        """Suspend `client`: its connection stays open, but it reads and answers nothing."""
+        self._client(client).freeze()
+
+    async def thaw(self, client: str | Client) -> None:
+        """Let a frozen client go on where it stopped."""
+        self._client(client).thaw()
+
+    async def cut(self, client: str | Client) -> None:
+        """End the connection of `client` without a goodbye, as when its process dies."""
+        self._client(client).cut()
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def deliveries(self, *events: str, last: int | None = None) -> Deliveries:
+        """Return the table of messages by clients: a mark and a reason in each cell.
+
+        `events`: only messages with these names; `last`: only the newest so many.
+        """
+        messages = [m for m in self._messages() if not events or m.emitted.event in events]
+        if last is not None:
+            messages = messages[-last:] if last > 0 else []
+        return Deliveries(messages, self._names, self._cut())
+
+    def diagram(self, *events: str, rows: int = 60) -> Diagram:
+        """Return the sequence diagram: SVG where there is a screen, text where there is none.
+
+        `events`: only messages with these names; `rows`: the newest so many rows.
+        """
+        messages = [m for m in self._messages() if not events or m.emitted.event in events]
+        return Diagram([*self.journal], messages, self._names, rows, self._cut())
+
+    def why(self, client: str | Client, message: str | int) -> str:
+        """Say in one sentence why `client` did, or did not, get `message`.
+
+        `message`: the name of an event (its last message counts) or a message's number in the
+        table. Raises `LookupError` for a client or message that there is not.
+        """
+        return sentence(find(self._messages(), message), self._name(client))
+
+    def reason(self, client: str | Client, message: str | int) -> Reason:
+        """Return the one `Reason` behind `why`, for programs. Raises the same `LookupError`."""
+        found = find(self._messages(), message)
+        sentence(found, self._name(client))
+        return found.verdicts[self._name(client)].reason
+
+    def wire(self, client: str | Client) -> Table:
+        """Return the frames that went over the wire of `client`, each with what it means."""
+        client = self._client(client)
+        return client.tape.show(client.name)
+
+    def _messages(self) -> list[Message]:
+        return explain(self.journal, self._names, self._guests)
+
+    def _cut(self) -> str:
+        if not self.journal.forgotten:
+            return ""
+        return f"cut: only the newest {self.journal.keep} facts are kept"
+
+    def __repr__(self) -> str:
+        state = "open" if self._runner else "closed"
+        return f"<Stage: {state}, clients: {', '.join(self._names) or 'none'}>"
+
+    # -- names ----------------------------------------------------------------------------------
+
+    def _opened(self) -> None:
+        if self._runner is None:
+            raise RuntimeError("this stage is not open: stage = await Stage.open(sio)")
+
+    def _name(self, client: str | Client) -> str:
+        return client if isinstance(client, str) else client.name
+
+    def _client(self, client: str | Client) -> Client:
+        name = self._name(client)
+        if name not in self._clients:
+            raise LookupError(f"no client is called {name!r}; there are {self._known()}")
+        return self._clients[name]
+
+    def _known(self) -> Iterable[str]:
+        return [*self._clients] or "none"
+
+
+async def _in_empty_context(work: Coroutine[Any, Any, _T]) -> _T:
+    # What a handler prints is shown where its task's context points. An empty one points at the
+    # cell that is running when it prints, not at the cell that opened the stage.
+    return await asyncio.create_task(work, context=contextvars.Context())

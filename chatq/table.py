@@ -1,0 +1,76 @@
+"""A table that a screen shows as HTML and everything else as text.
+
+Owns the two renderings of rows and columns. Must not know what is in the cells.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Table", "width"]
+
+_CELL = "padding:3px 10px;border-bottom:1px solid #ddd;text-align:left;vertical-align:top"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers, rows of text, a caption above and notes below."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    notes: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        lines = [self.headers, *self.rows]
+        widths = [max(width(row[i]) for row in lines) for i in range(len(self.headers))]
+        rule = "  ".join("─" * n for n in widths)
+        body = [_line(row, widths) for row in self.rows] or ["(nothing yet)"]
+        head = [self.caption] if self.caption else []
+        return "\n".join([*head, _line(self.headers, widths), rule, *body, *self.notes])
+
+    def _repr_html_(self) -> str:
+        head = "".join(
+            f'<th scope="col" style="{_CELL};border-bottom:2px solid #888">{html.escape(h)}</th>'
+            for h in self.headers
+        )
+        body = "".join(
+            "<tr>" + "".join(f'<td style="{_CELL}">{_markup(c)}</td>' for c in row) + "</tr>"
+            for row in self.rows
+        )
+        body = body or f'<tr><td style="{_CELL}">(nothing yet)</td></tr>'
+        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self.notes)
+        # White paper in both themes: a lesson is projected and printed.
+        return (
+            '<div style="display:inline-block;max-width:100%;overflow-x:auto;background:#fff;'
+            'color:#111;padding:8px 10px;font-size:13px;line-height:1.45">'
+            '<table style="border-collapse:collapse;margin:0">'
+            f'<caption style="text-align:left;color:#333;padding:0 0 6px">'
+            f"{html.escape(self.caption)}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+        )
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (c + " " * (n - width(c)) for c, n in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _markup(cell: str) -> str:
+    text = html.escape(cell)
+    # `code` in back-ticks is set as code; nothing else is marked up.
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return text
+    return "".join(
+        f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts) if part
+    )
