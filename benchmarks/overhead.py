@@ -1,9 +1,11 @@
 """What a stage costs: the same traffic on bare python-socketio and on a stage, in one run.
 
-    python benchmarks/overhead.py [--rounds 9] [--json FILE]
+    python benchmarks/overhead.py [--blocks 60] [--json FILE]
 
-Bare and staged rounds take turns, so that a machine whose speed drifts slows both; each figure is
-the median of the rounds, each ratio the median of the ratios of neighbouring rounds. Measured:
+Both servers are open at once and take turns in blocks of a few hundredths of a second, so that a
+machine whose speed drifts slows both; each figure is the median of the blocks, each ratio the
+median of the ratios of neighbouring blocks. The clock is the processor time of this process, which
+runs the servers and the clients: it does not count what other programs take. Measured:
 acknowledged round trips (`client.call`, 20 under way), a broadcast to 50 clients, and opening a
 server with 3 clients. The memory of the journal is measured with `tracemalloc`.
 """
@@ -27,8 +29,8 @@ from aiohttp import web
 
 from chatq import Journal, Stage
 
-CALLS, CALLS_UNDER_WAY = 2_000, 20
-LISTENERS, BROADCASTS = 50, 60
+CALLS, UNDER_WAY = 200, 20
+LISTENERS, BROADCASTS = 50, 8
 
 
 def make_server() -> socketio.AsyncServer:
@@ -68,22 +70,28 @@ async def staged(n: int) -> AsyncIterator[tuple[Any, list[Any]]]:
 
 
 Scene = Callable[[int], Any]
+Block = Callable[[], Awaitable[float]]
 
 
-async def round_trips(scene: Scene) -> float:
+@asynccontextmanager
+async def round_trips(scene: Scene) -> AsyncIterator[Block]:
     """Seconds for one acknowledged round trip."""
     async with scene(1) as (_, [client]):
 
         async def caller() -> None:
-            for _ in range(CALLS // CALLS_UNDER_WAY):
+            for _ in range(CALLS // UNDER_WAY):
                 await client.call("echo", "hello")
 
-        start = time.perf_counter()
-        await asyncio.gather(*(caller() for _ in range(CALLS_UNDER_WAY)))
-        return (time.perf_counter() - start) / CALLS
+        async def block() -> float:
+            start = time.process_time()
+            await asyncio.gather(*(caller() for _ in range(UNDER_WAY)))
+            return (time.process_time() - start) / CALLS
+
+        yield block
 
 
-async def broadcast(scene: Scene) -> float:
+@asynccontextmanager
+async def broadcast(scene: Scene) -> AsyncIterator[Block]:
     """Seconds for one broadcast to reach all clients."""
     async with scene(LISTENERS) as (sio, clients):
         heard, all_heard = 0, asyncio.Event()
@@ -96,42 +104,50 @@ async def broadcast(scene: Scene) -> float:
 
         for client in clients:
             client.on("news", listen)
-        start = time.perf_counter()
-        for _ in range(BROADCASTS):
-            heard = 0
-            all_heard.clear()
-            await sio.emit("news", "hello")
-            await all_heard.wait()
-        return (time.perf_counter() - start) / BROADCASTS
+
+        async def block() -> float:
+            nonlocal heard
+            start = time.process_time()
+            for _ in range(BROADCASTS):
+                heard = 0
+                all_heard.clear()
+                await sio.emit("news", "hello")
+                await all_heard.wait()
+            return (time.process_time() - start) / BROADCASTS
+
+        yield block
 
 
-async def opening(scene: Scene) -> float:
+@asynccontextmanager
+async def opening(scene: Scene) -> AsyncIterator[Block]:
     """Seconds to open a server and connect three clients."""
-    start = time.perf_counter()
-    async with scene(3):
-        return time.perf_counter() - start
+
+    async def block() -> float:
+        start = time.process_time()
+        async with scene(3):
+            return time.process_time() - start
+
+    yield block
 
 
-CASES: dict[str, tuple[Callable[[Scene], Awaitable[float]], float]] = {
+CASES: dict[str, tuple[Callable[[Scene], Any], float]] = {
     "acknowledged round trip": (round_trips, 1.15),
     f"broadcast to {LISTENERS} clients": (broadcast, 1.15),
     "open + 3 clients": (opening, 1.5),
 }
 
 
-def measure(rounds: int) -> dict[str, Any]:
+async def measure(blocks: int) -> dict[str, Any]:
     result = {}
-    for done, (name, (case, limit)) in enumerate(CASES.items()):
-        print(f"[{done + 1}/{len(CASES)}] {name}", file=sys.stderr)
+    for done, (name, (case, limit)) in enumerate(CASES.items(), start=1):
+        print(f"[{done}/{len(CASES)}] {name}", file=sys.stderr)
         pairs = []
-        for n in range(rounds + 1):
-            order = [bare, staged] if n % 2 else [staged, bare]
-            seconds = {}
-            for scene in order:
-                gc.collect()
-                seconds[scene] = asyncio.run(case(scene))
-            if n:  # the first round warms up
-                pairs.append((seconds[bare], seconds[staged]))
+        async with case(bare) as on_bare, case(staged) as on_stage:
+            for n in range(blocks + 5):
+                first, second = (on_bare, on_stage) if n % 2 else (on_stage, on_bare)
+                seconds = {first: await first(), second: await second()}
+                if n >= 5:  # the first blocks warm up
+                    pairs.append((seconds[on_bare], seconds[on_stage]))
         result[name] = {
             "bare_us": round(statistics.median(b for b, _ in pairs) * 1e6, 1),
             "stage_us": round(statistics.median(s for _, s in pairs) * 1e6, 1),
@@ -147,8 +163,7 @@ async def _traffic(keep: int, broadcasts: int) -> Journal:
         for n in range(broadcasts):
             await stage.sio.emit("news", f"message number {n}")
         await stage.settle(within=60)
-        journal = stage.journal
-    return journal
+        return stage.journal
 
 
 def journal_memory() -> dict[str, Any]:
@@ -175,10 +190,10 @@ def journal_memory() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--json", help="write the figures to this file, too")
     options = parser.parse_args()
-    result = {"cost": measure(options.rounds), "journal": journal_memory()}
+    result = {"cost": asyncio.run(measure(options.blocks)), "journal": journal_memory()}
     print(f"{'':28}{'bare us':>10}{'stage us':>10}{'ratio':>8}{'at most':>9}")
     for name, row in result["cost"].items():
         mark = "" if row["ratio"] <= row["limit"] else "  over"

@@ -237,7 +237,8 @@ class Diagram:
 
 _SIGNS = (
     "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way   ⚡ raised"
-    "   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves   ‖ freezes   ▸ thaws"
+    "   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves   ‖ freezes"
+    "   ▸ thaws"
 )
 
 

@@ -150,9 +150,7 @@ class _Standing:
         return Verdict(Reason.OTHER_NAMESPACE if elsewhere else Reason.NOT_YET)
 
 
-def explain(
-    journal: Journal, clients: Iterable[str], guests: Iterable[str] = ()
-) -> list[Message]:
+def explain(journal: Journal, clients: Iterable[str], guests: Iterable[str] = ()) -> list[Message]:
     """Return the messages that the journal keeps, oldest first, with a verdict for each client.
 
     `clients`: the names of all clients; `guests`: those among them whose side cannot be seen.

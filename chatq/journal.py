@@ -20,7 +20,7 @@ import reprlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 __all__ = [
     "SERVER",
@@ -174,6 +174,22 @@ Fact = (
 )
 
 
+#: Facts that outlive their being forgotten: the question each answers, and how many of its first
+#: fields say about whom. Of those with the same key the newest counts.
+_STANDING = {
+    "Connected": ("inside?", 2),
+    "Refused": ("inside?", 2),
+    "Disconnected": ("inside?", 2),
+    "Joined": ("in the room?", 3),
+    "Left": ("in the room?", 3),
+    "HungUp": ("hung up?", 1),
+    "Froze": ("frozen?", 1),
+    "Thawed": ("frozen?", 1),
+}
+
+_KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
+
+
 class Journal:
     """The newest `keep` facts, in the order in which they happened.
 
@@ -187,7 +203,9 @@ class Journal:
         self.keep = keep
         self.forgotten = 0
         self.messages = 0
-        self._facts: deque[Fact] = deque()
+        # Name of the kind and values, made into a fact when somebody reads it: writing is on the
+        # hot path, and flat tuples of plain values cost the garbage collector nothing.
+        self._facts: deque[tuple[Any, ...]] = deque()
         self._standing: dict[tuple[str, ...], Fact] = {}
         self._listeners: list[Callable[[], None]] = []
 
@@ -196,30 +214,26 @@ class Journal:
         self.messages += 1
         return self.messages
 
-    def append(self, fact: Fact) -> None:
-        """Write `fact` down."""
+    def append(self, kind: type[Fact], *values: Any) -> None:
+        """Write down a fact of this kind; `values` are its fields, in order."""
         facts = self._facts
-        facts.append(fact)
+        facts.append((kind.__name__, *values))
         if len(facts) > self.keep:
-            self._forget(facts.popleft())
+            self._forget(*facts.popleft())
         if self._listeners:
             for listener in tuple(self._listeners):
                 listener()
 
-    def _forget(self, fact: Fact) -> None:
+    def _forget(self, kind: str, *values: Any) -> None:
         self.forgotten += 1
-        match fact:
-            case Connected() | Refused() | Disconnected():
-                key: tuple[str, ...] = (fact.client, fact.namespace)
-            case Joined() | Left():
-                key = (fact.client, fact.namespace, fact.room)
-            case HungUp() | Froze() | Thawed():
-                key = (fact.client, type(fact).__name__.replace("Thawed", "Froze"), "")
-            case _:
-                return
-        # The newest standing goes to the end, so that the oldest can be dropped in turn.
+        standing = _STANDING.get(kind)
+        if standing is None:
+            return
+        question, fields = standing
+        key = (question, *values[:fields])
+        # The newest goes to the end, so that the oldest can be dropped in turn.
         self._standing.pop(key, None)
-        self._standing[key] = fact
+        self._standing[key] = _KINDS[kind](*values)
         if len(self._standing) > self.keep:
             del self._standing[next(iter(self._standing))]
 
@@ -233,7 +247,7 @@ class Journal:
         yield from self._standing.values()
 
     def __iter__(self) -> Iterator[Fact]:
-        return iter(tuple(self._facts))
+        return iter([_KINDS[kind](*values) for kind, *values in self._facts])
 
     def __len__(self) -> int:
         return len(self._facts)
@@ -256,12 +270,12 @@ _short.maxdict = _short.maxlist = _short.maxtuple = 6
 
 def preview(args: tuple[Any, ...]) -> str:
     """Return the arguments of a message in one short line: a picture of them, not a copy."""
+    if len(args) == 1 and type(args[0]) is str and len(args[0]) <= 56:  # what most messages are
+        return repr(args[0])
     return ", ".join([_preview(arg) for arg in args])
 
 
 def _preview(value: object) -> str:
-    if type(value) is str and len(value) <= 56:  # what most messages are: no need for reprlib
-        return repr(value)
     if isinstance(value, (bytes, bytearray)):
         return f"<{len(value)} bytes>"
     return _short.repr(value)

@@ -13,7 +13,6 @@ No polling, no sleeps: whoever waits is woken when the sum reaches zero.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 
 __all__ = ["Activity", "NotSettled", "Work", "wait_for"]
@@ -23,7 +22,6 @@ Work = tuple[str, str, str]
 
 _SENTENCES = {
     "packet": "{n} on the way to {who}",
-    "reading": "{who} is taking in what arrived",
     "handler": "{who}: the handler of {event!r} has not returned",
     "goodbye": "{who}: one side has hung up, the other does not know it yet",
 }
@@ -37,21 +35,26 @@ class Activity:
     """Counts what is under way; `quiet` waits until that is nothing."""
 
     def __init__(self) -> None:
-        self.counts: Counter[Work] = Counter()
+        self.counts: dict[Work, int] = {}
         self.total = 0
         self._waiting: list[asyncio.Future[None]] = []
 
     def begin(self, work: Work, n: int = 1) -> None:
         """Count `n` more of `work`."""
-        self.counts[work] += n
+        counts = self.counts
+        counts[work] = counts[work] + n if work in counts else n
         self.total += n
 
     def end(self, work: Work, n: int = 1) -> None:
         """Count `n` fewer of `work`; whoever waits for quiet is woken at zero."""
-        self.counts[work] -= n
+        counts = self.counts
+        left = counts.get(work, 0) - n
+        if left:
+            counts[work] = left
+        else:
+            counts.pop(work, None)
         self.total -= n
-        if self.total == 0:
-            self.counts.clear()
+        if not self.total and self._waiting:
             for future in self._waiting:
                 if not future.done():
                     future.set_result(None)
@@ -59,10 +62,10 @@ class Activity:
 
     def describe(self) -> str:
         """Say in one line what is under way."""
-        lines = []
-        for (kind, who, event), n in sorted(self.counts.items()):
-            if n:
-                lines.append(_SENTENCES[kind].format(who=who, event=event, n=_packets(n)))
+        lines = [
+            _SENTENCES[kind].format(who=who, event=event, n=_packets(n))
+            for (kind, who, event), n in sorted(self.counts.items())
+        ]
         return "; ".join(lines) or "nothing"
 
     async def quiet(self, within: float) -> None:

@@ -2,7 +2,8 @@
 
 Owns the life of a scene: it serves the reader's own server on a free port, connects real clients
 to it, waits until all is quiet, and closes everything in reverse order. Must not know: how a
-server is watched (`taps`), why a message did not arrive (`explain`), how that is drawn.
+server is watched (`server_tap`, `client`), why a message did not arrive (`explain`), how that is
+drawn.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from urllib.parse import parse_qs
 import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
+from .client import NAME_HEADER, Client
 from .drawing import Deliveries, Diagram
 from .explain import Message, Reason, explain, find, sentence
 from .journal import SERVER, Connected, Disconnected, Fact, Journal, Refused
+from .links import Link, Recorder
+from .server_tap import ServerTap
 from .settle import NotSettled, wait_for
 from .table import Table
-from .taps import NAME_HEADER, Client, Link, Recorder, ServerTap, cancel
 
 __all__ = ["HandlerRaised", "Stage"]
 
@@ -147,7 +150,7 @@ class Stage:
         self.sio.eio.start_service_task = True  # so that another stage can serve it
         await runner.cleanup()
         tap.detach()
-        await cancel(tap.tasks)
+        await tap.tasks.cancel()
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True

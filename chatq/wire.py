@@ -9,12 +9,12 @@ really sent. Ids and times are struck out when frames are shown, never when they
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from socketio.packet import Packet  # type: ignore[import-untyped]
@@ -36,8 +36,7 @@ _ENGINE_IO = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame: its direction, seen from the client, and what was in it."""
 
     direction: str
@@ -48,7 +47,17 @@ class Tape:
     """The newest `keep` frames of one client; `show()` puts them in a table."""
 
     def __init__(self, keep: int = 1_000) -> None:
-        self.frames: deque[Frame] = deque(maxlen=keep)
+        self.frames: deque[tuple[str, str | bytes]] = deque(maxlen=keep)
+        self.frozen = False
+        self._thawed = asyncio.Event()
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold back the frames that arrive from now on, or let them through again."""
+        self.frozen = frozen
+        if frozen:
+            self._thawed.clear()
+        else:
+            self._thawed.set()
 
     def session(self) -> aiohttp.ClientSession:
         """Return an HTTP session whose requests, answers and websocket frames are recorded."""
@@ -61,22 +70,26 @@ class Tape:
         socket: Any = partial(_Socket, self)
         return aiohttp.ClientSession(ws_response_class=socket, trace_configs=[trace])
 
-    async def gate(self) -> None:
-        """Let a received frame through; a frozen client overrides this with a wait."""
-
-    def record(self, direction: str, data: str | bytes) -> None:
-        """Add one frame."""
-        self.frames.append(Frame(direction, data))
+    async def held_back(self) -> None:
+        """Return when the client is not frozen any more."""
+        while self.frozen:
+            try:
+                await self._thawed.wait()
+            except asyncio.CancelledError:
+                # Engine.IO's time-out for a silent server. A frozen process has no clock either;
+                # whoever ends the client thaws it first.
+                if not self.frozen:
+                    raise
 
     async def _request(self, _: object, __: SimpleNamespace, request: Any) -> None:
         asked = "connection: upgrade" if request.url.query.get("transport") == "websocket" else ""
         query = request.url.query
         shown = "&".join(f"{key}={query[key]}" for key in ("EIO", "transport") if key in query)
         line = f"{request.method} {request.url.path}?{shown}"
-        self.record(TO_SERVER, f"{line} {asked}".strip())
+        self.frames.append((TO_SERVER, f"{line} {asked}".strip()))
 
     async def _answer(self, _: object, __: SimpleNamespace, answer: Any) -> None:
-        self.record(TO_CLIENT, f"HTTP {answer.response.status} {answer.response.reason}")
+        self.frames.append((TO_CLIENT, f"HTTP {answer.response.status} {answer.response.reason}"))
 
     async def _sent(self, _: object, __: SimpleNamespace, sent: Any) -> None:
         self._split(TO_SERVER, sent.chunk)
@@ -88,12 +101,12 @@ class Tape:
         # One polling body holds several packets, separated by a control character.
         for part in body.decode("utf-8", "replace").split("\x1e"):
             if part and part != "OK":
-                self.record(direction, part)
+                self.frames.append((direction, part))
 
     def show(self, who: str) -> Table:
         """Return the frames as a table: direction, frame, meaning; heartbeats in one row."""
         rows: list[tuple[str, str, str]] = []
-        for frame in self.frames:
+        for frame in map(Frame._make, self.frames):
             text = _strike_out(frame.data)
             if text in ("2", "3"):
                 beat = ("⇄", "2 … 3", "heartbeat: ping and pong, again and again")
@@ -115,19 +128,21 @@ class _Socket(aiohttp.ClientWebSocketResponse):
         super().__init__(*args, **options)
         self._tape = tape
 
-    async def receive(self, timeout: float | None = None) -> Any:
+    async def receive(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (aiohttp's)
         message = await super().receive(timeout)
+        tape = self._tape
         if isinstance(message.data, (str, bytes)):
-            self._tape.frames.append(Frame(TO_CLIENT, message.data))
-        await self._tape.gate()
+            tape.frames.append((TO_CLIENT, message.data))
+        if tape.frozen:
+            await tape.held_back()
         return message
 
     def send_str(self, data: str, compress: int | None = None) -> Any:
-        self._tape.frames.append(Frame(TO_SERVER, data))
+        self._tape.frames.append((TO_SERVER, data))
         return super().send_str(data, compress)
 
     def send_bytes(self, data: Any, compress: int | None = None) -> Any:
-        self._tape.frames.append(Frame(TO_SERVER, bytes(data)))
+        self._tape.frames.append((TO_SERVER, bytes(data)))
         return super().send_bytes(data, compress)
 
 
@@ -147,7 +162,7 @@ def meaning(frame: str, direction: str) -> str:
         return "HTTP: is there anything for me?" if verb == "GET" else "HTTP: here is something"
     if frame.startswith("HTTP "):
         return "yes: from here on a websocket" if "101" in frame else "the HTTP answer"
-    if frame.startswith("<") or frame.startswith("b"):
+    if frame.startswith(("<", "b")):
         return "the bytes that belong to the message before"
     if frame in _ENGINE_IO:
         return f"Engine.IO {_ENGINE_IO[frame]}"

@@ -1,0 +1,238 @@
+"""A `socketio.AsyncClient` with a name, that keeps its half of the books.
+
+Owns every touch on the inside of `socketio.AsyncClient`, and the faults a client can have: frozen,
+cut off. Must not know: the server's tap, the stage, reasons, pictures.
+
+It says its name in a header of its first request, so that the server's half knows it, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import socket
+from typing import Any
+
+import engineio  # type: ignore[import-untyped]
+import socketio  # type: ignore[import-untyped]
+from engineio import packet as engineio_packet
+
+from .journal import SERVER, Acknowledged, Froze, HungUp, Received, Thawed, preview
+from .links import Link, Recorder, Tasks, cause
+from .server_tap import listens
+from .settle import Work
+from .wire import Tape
+
+__all__ = ["NAME_HEADER", "Client"]
+
+NAME_HEADER = "X-Chatq-Name"
+
+
+class Client(socketio.AsyncClient):  # type: ignore[misc]
+    """A `socketio.AsyncClient` with a name, watched by a stage.
+
+    It connects to the stage's server over a websocket unless told otherwise, and it does not
+    connect again by itself unless made with `reconnection=True`.
+    """
+
+    def __init__(self, name: str, url: str, recorder: Recorder, **options: Any) -> None:
+        self.name = name
+        self.tape = Tape()
+        self.link: Link | None = None
+        self.tasks = Tasks()
+        self.recorder = recorder
+        self._url = url
+        self._emitting = 0
+        # The library's SIGINT handler would take Jupyter's "interrupt" away from the kernel.
+        options = {"reconnection": False, "handle_sigint": False, **options}
+        super().__init__(http_session=self.tape.session, **options)
+
+    def __repr__(self) -> str:
+        return f"<client {self.name}>"
+
+    def _engineio_client_class(self) -> Any:
+        def make(**options: Any) -> _EngineClient:
+            return _EngineClient(self, **options)
+
+        return make
+
+    async def connect(
+        self,
+        url: Any = "",
+        headers: Any = None,
+        auth: Any = None,
+        transports: Any = None,
+        **options: Any,
+    ) -> None:
+        """Connect as `socketio.AsyncClient.connect` does.
+
+        `url` defaults to the stage's server, `transports` to ["websocket"].
+        """
+        connecting = super().connect(
+            url or self._url,
+            headers={**(headers or {}), NAME_HEADER: self.name},
+            auth=auth,
+            transports=transports or ["websocket"],
+            **options,
+        )
+        # In an empty context, what handlers print later belongs to the cell that then runs, not
+        # to the cell that connected.
+        await asyncio.create_task(connecting, context=contextvars.Context())
+
+    async def disconnect(self) -> None:
+        """Disconnect from the server, as `socketio.AsyncClient.disconnect` does."""
+        if self.connected:
+            self.recorder.journal.append(HungUp, self.name)
+        await super().disconnect()
+
+    async def emit(
+        self, event: Any, data: Any = None, namespace: Any = None, callback: Any = None
+    ) -> None:
+        """Emit to the server, as `socketio.AsyncClient.emit` does."""
+        namespace = namespace or "/"
+        if self.link and namespace in self.namespaces:
+            message = self._emitting = self.recorder.emitted(self.name, event, data, namespace)
+            if self.link.server_open:
+                self.link.to_server[namespace].append(message)
+        await super().emit(event, data, namespace, callback)
+
+    def _generate_ack_id(self, namespace: str, callback: Any) -> int:
+        number: int = super()._generate_ack_id(namespace, callback)
+        if self.link:
+            self.link.acks[namespace, number] = self._emitting
+        return number
+
+    async def _handle_eio_connect(self) -> None:
+        if self.link:
+            self.link.client_opened()
+        await super()._handle_eio_connect()
+
+    async def _handle_eio_message(self, data: Any) -> None:
+        link = self.link
+        try:
+            await super()._handle_eio_message(data)
+        finally:
+            if link:
+                link.arrived_down()
+
+    async def _handle_eio_disconnect(self, *reason: Any) -> None:
+        work: Work = ("handler", self.name, "disconnect")
+        self.recorder.activity.begin(work)
+        if self.link:
+            self.link.client_closed()
+        try:
+            await super()._handle_eio_disconnect(*reason)
+        finally:
+            self.recorder.activity.end(work)
+
+    async def _handle_event(self, namespace: Any, id: Any, data: Any) -> None:
+        link = self.link
+        waiting = link.to_client[namespace or "/"] if link else None
+        if not waiting:
+            await super()._handle_event(namespace, id, data)
+            return
+        message = waiting.popleft()
+        event = data[0]
+        handled = listens(self, event, namespace or "/")
+        self.recorder.journal.append(Received, message, self.name, handled)
+        cause.set(message)  # the library runs each message in a task of its own
+        work: Work = ("handler", self.name, event)
+        self.recorder.activity.begin(work)
+        try:
+            await super()._handle_event(namespace, id, data)
+        except Exception as error:
+            # Swallowed here, shown at settle: nobody awaits the library's task.
+            self.recorder.raised(self.name, event, error)
+        finally:
+            self.recorder.activity.end(work)
+
+    async def _handle_ack(self, namespace: Any, id: Any, data: Any) -> None:
+        if self.link:
+            message = self.link.acks.pop((namespace or "/", id), None)
+            if message is not None:
+                self.recorder.journal.append(Acknowledged, message, SERVER, preview(tuple(data)))
+        try:
+            await super()._handle_ack(namespace, id, data)
+        except Exception as error:
+            self.recorder.raised(self.name, "acknowledgement", error)
+
+    def _trigger_event(self, event: str, namespace: Any, *args: Any) -> Any:
+        handling = super()._trigger_event(event, namespace, *args)
+        return self._guard(event, handling) if event in self.reserved_events else handling
+
+    async def _guard(self, event: str, handling: Any) -> Any:
+        try:
+            return await handling
+        except Exception as error:
+            self.recorder.raised(self.name, event, error)
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stop taking anything in, as a suspended process does: not even a ping is answered."""
+        link = self._websocket("freeze")
+        if not self.tape.frozen:
+            self.tape.freeze(True)
+            link.freeze(True)
+            self.recorder.journal.append(Froze, self.name)
+
+    def thaw(self) -> None:
+        """Go on where `freeze` stopped."""
+        if self.tape.frozen:
+            self.recorder.journal.append(Thawed, self.name)
+            if self.link:
+                self.link.freeze(False)
+            self.tape.freeze(False)
+
+    def cut(self) -> None:
+        """End the connection without a goodbye, as a process that dies does."""
+        self._websocket("cut").leaving()
+        wire: Any = self.eio.ws.get_extra_info("socket")
+        wire.shutdown(socket.SHUT_RDWR)
+
+    def _websocket(self, what: str) -> Link:
+        if self.link is None or not self.connected:
+            raise RuntimeError(f"cannot {what} {self.name}: it is not connected")
+        if self.transport() != "websocket":
+            raise RuntimeError(
+                f"cannot {what} {self.name}: it polls, so there is no connection to {what}; "
+                'connect it with transports=["websocket"]'
+            )
+        return self.link
+
+    async def hang_up(self) -> None:
+        """Disconnect in well under a second, whatever state the client is in."""
+        self.thaw()
+        if self._reconnect_task:
+            await self.shutdown()
+        if self.eio.state == "connected" and self.eio.transport() == "polling":
+            # A polling client's own `disconnect` waits for the answer to its open poll.
+            for task in (self.eio.read_loop_task, self.eio.write_loop_task):
+                task.cancel()
+            await self.eio.disconnect(abort=True)
+        elif self.eio.state == "connected":
+            await self.disconnect()
+        await self.tasks.cancel()  # handlers that never end
+
+
+class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
+    """Engine.IO's client; it counts the packets that its Socket.IO client sends and reads."""
+
+    def __init__(self, owner: Client, **options: Any) -> None:
+        super().__init__(**options)
+        self._owner = owner
+
+    def send(self, data: Any) -> Any:
+        if self._owner.link and self.state == "connected":
+            self._owner.link.sent_up()
+        return super().send(data)
+
+    def start_background_task(self, target: Any, *args: Any, **more: Any) -> Any:
+        task = super().start_background_task(target, *args, **more)
+        self._owner.tasks.add(task)
+        return task
+
+    def _receive_packet(self, pkt: Any) -> Any:
+        if pkt.packet_type == engineio_packet.MESSAGE and self._owner.link:
+            self._owner.link.read_down()
+        return super()._receive_packet(pkt)

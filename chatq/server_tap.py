@@ -1,0 +1,333 @@
+"""How a python-socketio server is watched.
+
+Owns every touch on the inside of `socketio.AsyncServer`: this is the file to read when a new
+version of it comes out. What happens there becomes facts in the journal and counts for settling.
+Must not know: clients of ours, the stage, reasons, pictures.
+
+Each tap stands in front of one method of one server object, does its book-keeping and calls the
+original; `detach` takes them all away again. Taps are on the hot path: no tap does work that only
+a reader of the journal needs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import socketio  # type: ignore[import-untyped]
+from socketio import packet as socketio_packet
+
+from .journal import (
+    SERVER,
+    Acknowledged,
+    Connected,
+    Disconnected,
+    Joined,
+    Left,
+    Received,
+    Refused,
+    preview,
+)
+from .links import Link, Recorder, Tasks, cause
+
+__all__ = ["ServerTap", "listens"]
+
+
+class ServerTap:
+    """Watches one `socketio.AsyncServer` until `detach`.
+
+    `greet` is given the WSGI environ of a new connection; it returns the link for it.
+    """
+
+    def __init__(
+        self,
+        sio: socketio.AsyncServer,
+        recorder: Recorder,
+        greet: Callable[[dict[str, Any]], Link],
+    ) -> None:
+        self.sio = sio
+        self.recorder = recorder
+        self.greet = greet
+        self.links: dict[str, Link] = {}  # by the id of the Engine.IO connection
+        self.names: dict[str, str] = {}  # by sid; kept when the client has left
+        self.tasks = Tasks()
+        self._by_sid: dict[str, Link] = {}
+        self._emitting = 0
+        self._handler_began = False
+        self._engine: dict[str, Any] = {}  # Engine.IO's handlers, as they were
+        self._undo: list[Callable[[], None]] = []
+        self._attach()
+
+    def _attach(self) -> None:
+        sio, manager = self.sio, self.sio.manager
+        self._wrap(manager, "emit", self._on_emit)
+        self._wrap(manager, "_generate_ack_id", self._on_ack_id)
+        self._wrap(manager, "trigger_callback", self._on_callback)
+        self._wrap(manager, "connect", self._on_connected)
+        self._wrap(manager, "basic_enter_room", self._on_enter_room)
+        self._wrap(manager, "basic_leave_room", self._on_leave_room)
+        self._wrap(sio, "_handle_connect", self._on_connect)
+        self._wrap(sio, "_handle_disconnect", self._on_goodbye)
+        self._wrap(sio, "disconnect", self._on_disconnect)
+        self._wrap(sio, "_handle_event", self._on_event)
+        self._wrap(sio, "_handle_event_internal", self._on_event_handler)
+        self._wrap(sio, "_send_packet", self._on_packet)
+        self._wrap(sio.eio, "send_packet", self._on_engine_packet)
+        self._wrap(sio.eio, "start_background_task", self._on_task)
+        self._wrap_engine("connect", self._on_engine_connect)
+        self._wrap_engine("message", self._on_engine_message)
+        self._wrap_engine("disconnect", self._on_engine_disconnect)
+
+    def _wrap(self, target: Any, name: str, tap: Any) -> None:
+        original = getattr(target, name)
+        before = vars(target).get(name)
+
+        def undo() -> None:
+            if before is None:
+                delattr(target, name)
+            else:
+                setattr(target, name, before)
+
+        setattr(target, name, functools.partial(tap, original))
+        self._undo.append(undo)
+
+    def _wrap_engine(self, event: str, tap: Any) -> None:
+        original = self._engine[event] = self.sio.eio.handlers[event]
+        self.sio.eio.on(event, tap)
+        self._undo.append(lambda: self.sio.eio.on(event, original))
+
+    def detach(self) -> None:
+        """Give the server back as it was."""
+        while self._undo:
+            self._undo.pop()()
+
+    # -- emits and acknowledgements -------------------------------------------------------------
+
+    async def _on_emit(
+        self,
+        original: Any,
+        event: Any,
+        data: Any,
+        namespace: str,
+        room: Any = None,
+        skip_sid: Any = None,
+        callback: Any = None,
+        to: Any = None,
+        **more: Any,
+    ) -> None:
+        room = to or room
+        skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
+        links = self.links
+        recipients = [
+            links[eio_sid]
+            for sid, eio_sid in self.sio.manager.get_participants(namespace, room)
+            if sid not in skipped and eio_sid in links
+        ]
+        rooms, clients = self._addressed(room)
+        message = self._emitting = self.recorder.emitted(
+            SERVER,
+            event,
+            data,
+            namespace,
+            rooms,
+            clients,
+            tuple([self.names[sid] for sid in skipped if sid in self.names]),
+            tuple([link.name for link in recipients]),
+        )
+        for link in recipients:
+            if link.client_open:
+                link.to_client[namespace].append(message)
+        # The library queues all packets before it first lets go, so `_emitting` holds until then.
+        await original(event, data, namespace, room, skip_sid, callback, **more)
+
+    def _addressed(self, room: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if room is None:
+            return (), ()
+        names = self.names
+        rooms = room if isinstance(room, (list, tuple)) else (room,)
+        return (
+            tuple([str(r) for r in rooms if r not in names]),
+            tuple([names[r] for r in rooms if r in names]),
+        )
+
+    def _on_ack_id(self, original: Any, sid: str, callback: Any) -> int:
+        number: int = original(sid, callback)
+        if link := self._by_sid.get(sid):
+            link.acks[sid, number] = self._emitting
+        return number
+
+    async def _on_callback(self, original: Any, sid: str, number: int, data: Any) -> None:
+        link = self._by_sid.get(sid)
+        message = link.acks.pop((sid, number), None) if link else None
+        if link and message is not None:
+            args = tuple(data) if isinstance(data, list) else (data,)
+            self.recorder.journal.append(Acknowledged, message, link.name, preview(args))
+        try:
+            await original(sid, number, data)
+        except Exception as error:
+            self.recorder.raised(SERVER, "acknowledgement", error)
+
+    # -- coming and going -----------------------------------------------------------------------
+
+    async def _on_engine_connect(self, eio_sid: str, environ: Any) -> Any:
+        self.links[eio_sid] = self.greet(environ)
+        return await self._engine["connect"](eio_sid, environ)
+
+    async def _on_engine_disconnect(self, eio_sid: str, *reason: Any) -> Any:
+        try:
+            return await self._guard("disconnect", self._engine["disconnect"](eio_sid, *reason))
+        finally:
+            if link := self.links.pop(eio_sid, None):
+                link.server_closed()
+
+    async def _on_connect(self, original: Any, *args: Any) -> None:
+        await self._guard("connect", original(*args))
+
+    async def _on_goodbye(
+        self, original: Any, eio_sid: str, namespace: Any, reason: Any = None
+    ) -> None:
+        sid = self.sio.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        self._disconnected(sid, namespace or "/", reason or self.sio.reason.CLIENT_DISCONNECT)
+        await self._guard("disconnect", original(eio_sid, namespace, reason))
+
+    async def _on_disconnect(
+        self, original: Any, sid: str, namespace: Any = None, **more: Any
+    ) -> None:
+        self._disconnected(sid, namespace or "/", self.sio.reason.SERVER_DISCONNECT)
+        await original(sid, namespace, **more)
+
+    def _disconnected(self, sid: str, namespace: str, reason: str) -> None:
+        if sid in self.names and self.sio.manager.is_connected(sid, namespace):
+            self.recorder.journal.append(Disconnected, self.names[sid], namespace, reason)
+
+    async def _guard(self, event: str, handling: Any) -> Any:
+        work = ("handler", SERVER, event)
+        self.recorder.activity.begin(work)
+        try:
+            return await handling
+        except Exception as error:
+            self.recorder.raised(SERVER, event, error)
+            raise  # the library logs it
+        finally:
+            self.recorder.activity.end(work)
+
+    async def _on_connected(self, original: Any, sid: str, namespace: str) -> Any:
+        result = await original(sid, namespace)
+        if sid in self.names:
+            self.recorder.journal.append(Connected, self.names[sid], namespace)
+        return result
+
+    def _on_enter_room(
+        self, original: Any, sid: str, namespace: str, room: Any, eio_sid: Any = None
+    ) -> None:
+        new = not self._inside(sid, namespace, room)
+        original(sid, namespace, room, eio_sid)
+        if room is None:  # the library's room of everybody: this is where a sid is first seen
+            if link := self.links.get(eio_sid):
+                self._by_sid[sid] = link
+                self.names[sid] = link.name
+        elif new and room != sid and sid in self.names:
+            self.recorder.journal.append(Joined, self.names[sid], namespace, str(room))
+
+    def _on_leave_room(self, original: Any, sid: str, namespace: str, room: Any) -> None:
+        inside = self._inside(sid, namespace, room)
+        original(sid, namespace, room)
+        if room is None:
+            self._by_sid.pop(sid, None)
+        elif inside and room != sid and sid in self.names:
+            self.recorder.journal.append(Left, self.names[sid], namespace, str(room))
+
+    def _inside(self, sid: str, namespace: str, room: Any) -> bool:
+        return sid in self.sio.manager.rooms.get(namespace, {}).get(room, ())
+
+    def _on_packet(self, original: Any, eio_sid: str, packet: Any) -> Any:
+        # `always_connect=True` refuses by a goodbye that carries the reason.
+        if (
+            packet.packet_type in (socketio_packet.CONNECT_ERROR, socketio_packet.DISCONNECT)
+            and packet.data is not None
+            and (link := self.links.get(eio_sid))
+        ):
+            reason = packet.data
+            reason = reason.get("message", reason) if isinstance(reason, dict) else reason
+            namespace = packet.namespace or "/"
+            self.recorder.journal.append(Refused, link.name, namespace, str(reason))
+        return original(eio_sid, packet)
+
+    def _on_engine_packet(self, original: Any, eio_sid: str, packet: Any) -> Any:
+        if link := self.links.get(eio_sid):
+            link.sent_down()
+        return original(eio_sid, packet)
+
+    # -- messages from clients ------------------------------------------------------------------
+
+    async def _on_engine_message(self, eio_sid: str, data: Any) -> Any:
+        link = self.links.get(eio_sid)
+        try:
+            return await self._engine["message"](eio_sid, data)
+        finally:
+            if link:
+                link.arrived_up()
+
+    async def _on_event(
+        self, original: Any, eio_sid: str, namespace: Any, number: Any, data: Any
+    ) -> None:
+        link = self.links.get(eio_sid)
+        message = self._message(link, namespace or "/", data) if link else None
+        if message is None:
+            await original(eio_sid, namespace, number, data)
+            return
+        work = ("handler", SERVER, str(data[0]))
+        self.recorder.activity.begin(work)
+        self._handler_began = False
+        token = cause.set(message)  # the task that the library starts for the handler inherits it
+        try:
+            await original(eio_sid, namespace, number, data)
+        finally:
+            cause.reset(token)
+            if not self._handler_began:  # the library dropped it: its sender is not connected
+                self.recorder.activity.end(work)
+
+    def _message(self, link: Link, namespace: str, data: Any) -> int | None:
+        if not isinstance(data, list) or not data:
+            return None  # not an event: the library will say so
+        if link.watched:
+            waiting = link.to_server[namespace]
+            return waiting.popleft() if waiting else None
+        return self.recorder.emitted(link.name, data[0], tuple(data[1:]), namespace)
+
+    async def _on_event_handler(self, original: Any, *args: Any) -> None:
+        message = cause.get()
+        if message is None:
+            await original(*args)
+            return
+        data, namespace = args[3], args[4]
+        event = str(data[0])
+        handled = listens(self.sio, data[0], namespace)
+        self.recorder.journal.append(Received, message, SERVER, handled)
+        self._handler_began = True  # with `async_handlers=False` there is no task
+        try:
+            await original(*args)
+        except Exception as error:
+            # Swallowed here, shown at settle: nobody awaits the library's task.
+            self.recorder.raised(SERVER, event, error)
+        finally:
+            self.recorder.activity.end(("handler", SERVER, event))
+
+    def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
+        self._handler_began = True
+        task = original(target, *args, **more)
+        self.tasks.add(task)
+        return task
+
+
+def listens(side: Any, event: str, namespace: str) -> bool:
+    """Whether a handler of this server or client listens to `event`."""
+    if side._get_event_handler(event, namespace, ())[0] is not None:
+        return True
+    handler = side._get_namespace_handler(namespace, ())[0]
+    if handler is None:
+        return False
+    own = type(handler).trigger_event
+    generic = (socketio.AsyncNamespace.trigger_event, socketio.AsyncClientNamespace.trigger_event)
+    return own not in generic or hasattr(handler, f"on_{event}")
