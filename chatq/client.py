@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import socket
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
 from engineio import packet as engineio_packet
+from socketio.packet import Packet  # type: ignore[import-untyped]
 
-from .journal import SERVER, Acknowledged, Froze, HungUp, Received, Thawed, preview
+from .journal import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed, preview
 from .links import Link, Recorder, Tasks, cause
 from .server_tap import listens
 from .settle import Work
@@ -42,7 +44,6 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.tasks = Tasks()
         self.recorder = recorder
         self._url = url
-        self._emitting = 0
         # The library's SIGINT handler would take Jupyter's "interrupt" away from the kernel.
         options = {"reconnection": False, "handle_sigint": False, **options}
         super().__init__(http_session=self.tape.session, **options)
@@ -68,6 +69,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 
         `url` defaults to the stage's server, `transports` to ["websocket"].
         """
+        self.tape.dead = False
         connecting = super().connect(
             url or self._url,
             headers={**(headers or {}), NAME_HEADER: self.name},
@@ -91,16 +93,24 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         """Emit to the server, as `socketio.AsyncClient.emit` does."""
         namespace = namespace or "/"
         if self.link and namespace in self.namespaces:
-            message = self._emitting = self.recorder.emitted(self.name, event, data, namespace)
+            message = self.recorder.emitted(self.name, event, data, namespace)
             if self.link.server_open:
                 self.link.to_server[namespace].append(message)
+            if callback is not None:
+                callback = self._noting(message, callback)
         await super().emit(event, data, namespace, callback)
 
-    def _generate_ack_id(self, namespace: str, callback: Any) -> int:
-        number: int = super()._generate_ack_id(namespace, callback)
-        if self.link:
-            self.link.acks[namespace, number] = self._emitting
-        return number
+    def _noting(self, message: int, callback: Any) -> Any:
+        """Return a call-back that notes the acknowledgement of `message`, then calls `callback`."""
+
+        def note(*data: Any) -> Any:
+            self.recorder.journal.append(Acknowledged, message, SERVER, preview(data))
+            return callback(*data)
+
+        async def note_and_await(*data: Any) -> None:
+            await note(*data)
+
+        return note_and_await if inspect.iscoroutinefunction(callback) else note
 
     async def _handle_eio_connect(self) -> None:
         if self.link:
@@ -109,8 +119,11 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def _handle_eio_message(self, data: Any) -> None:
         link = self.link
+        self.tasks.add(asyncio.current_task(), data)
         try:
             await super()._handle_eio_message(data)
+        except Exception as error:  # all else is caught nearer to where it was raised
+            self.recorder.raised(self.name, "acknowledgement", error)
         finally:
             if link:
                 link.arrived_down()
@@ -120,10 +133,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.recorder.activity.begin(work)
         if self.link:
             self.link.client_closed()
-        try:
-            await super()._handle_eio_disconnect(*reason)
-        finally:
-            self.recorder.activity.end(work)
+            self.recorder.journal.append(Ended, self.name)
+        await self._guard("disconnect", super()._handle_eio_disconnect(*reason))
+        self.recorder.activity.end(work)
 
     async def _handle_event(self, namespace: Any, id: Any, data: Any) -> None:
         link = self.link
@@ -136,35 +148,31 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         handled = listens(self, event, namespace or "/")
         self.recorder.journal.append(Received, message, self.name, handled)
         cause.set(message)  # the library runs each message in a task of its own
-        work: Work = ("handler", self.name, event)
-        self.recorder.activity.begin(work)
         try:
             await super()._handle_event(namespace, id, data)
         except Exception as error:
             # Swallowed here, shown at settle: nobody awaits the library's task.
             self.recorder.raised(self.name, event, error)
-        finally:
-            self.recorder.activity.end(work)
 
-    async def _handle_ack(self, namespace: Any, id: Any, data: Any) -> None:
-        if self.link:
-            message = self.link.acks.pop((namespace or "/", id), None)
-            if message is not None:
-                self.recorder.journal.append(Acknowledged, message, SERVER, preview(tuple(data)))
+    async def _handle_connect(self, *args: Any) -> None:
+        await self._guard("connect", super()._handle_connect(*args))
+
+    async def _handle_disconnect(self, *args: Any) -> None:
+        await self._guard("disconnect", super()._handle_disconnect(*args))
+
+    async def _handle_error(self, *args: Any) -> None:
+        await self._guard("connect_error", super()._handle_error(*args))
+
+    async def _guard(self, event: str, handling: Any) -> None:
         try:
-            await super()._handle_ack(namespace, id, data)
-        except Exception as error:
-            self.recorder.raised(self.name, "acknowledgement", error)
-
-    def _trigger_event(self, event: str, namespace: Any, *args: Any) -> Any:
-        handling = super()._trigger_event(event, namespace, *args)
-        return self._guard(event, handling) if event in self.reserved_events else handling
-
-    async def _guard(self, event: str, handling: Any) -> Any:
-        try:
-            return await handling
+            await handling
         except Exception as error:
             self.recorder.raised(self.name, event, error)
+
+    def running(self) -> list[str]:
+        """Return the events whose handlers have not returned."""
+        packets = [Packet(encoded_packet=data) for data in self.tasks.running()]
+        return [str(packet.data[0]) for packet in packets if packet.packet_type in (2, 5)]
 
     # -- faults ---------------------------------------------------------------------------------
 
@@ -186,9 +194,15 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 
     def cut(self) -> None:
         """End the connection without a goodbye, as a process that dies does."""
-        self._websocket("cut").leaving()
+        link = self._websocket("cut")
         wire: Any = self.eio.ws.get_extra_info("socket")
-        wire.shutdown(socket.SHUT_RDWR)
+        if self.tape.frozen:  # dies as it is: what waits for it is never read
+            self.tape.dead = True
+            link.freeze(False)
+            self.tape.freeze(False)
+        link.leaving()
+        if wire is not None:  # else the server has closed it already
+            wire.shutdown(socket.SHUT_RDWR)
 
     def _websocket(self, what: str) -> Link:
         if self.link is None or not self.connected:
@@ -226,11 +240,6 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
         if self._owner.link and self.state == "connected":
             self._owner.link.sent_up()
         return super().send(data)
-
-    def start_background_task(self, target: Any, *args: Any, **more: Any) -> Any:
-        task = super().start_background_task(target, *args, **more)
-        self._owner.tasks.add(task)
-        return task
 
     def _receive_packet(self, pkt: Any) -> Any:
         if pkt.packet_type == engineio_packet.MESSAGE and self._owner.link:

@@ -71,10 +71,12 @@ class Deliveries:
         for message in self.messages:
             emitted = message.emitted
             cells = [_cell(message.verdicts.get(name)) for name in (SERVER, *self.names)]
-            rows.append([f"{emitted.message}  {_label(message)}", _route(message), *cells])
+            rows.append([str(emitted.message), _label(message), _route(message), *cells])
         notes = [self._cut] if self._cut else []
         return Table(
-            ("message", "from → to", SERVER, *self.names), rows, notes=[*notes, *self._legend()]
+            ("no.", "message", "from → to", SERVER, *self.names),
+            rows,
+            notes=[*notes, *self._legend()],
         )
 
     def _legend(self) -> list[str]:
@@ -117,12 +119,12 @@ def _route(message: Message) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row of the diagram: signs by column, the stretch drawn between them, and its text."""
+    """One row of the diagram: its signs by column, and what it says; a message also has a route."""
 
     text: str
     signs: dict[int, str]
+    route: str = ""
     tips: dict[int, str] = field(default_factory=dict)
-    message: bool = False
 
 
 @dataclass
@@ -198,8 +200,7 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
         sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
         signs[columns[name]] = sign
         tips[columns[name]] = f"{name}: {_cell(verdict)}"
-    route = _route(message)
-    return _Row(f"{_label(message)}   ({route})", signs, tips, message=True)
+    return _Row(_label(message), signs, _route(message), tips)
 
 
 class Diagram:
@@ -255,11 +256,12 @@ def _as_text(layout: _Layout, cut: str) -> str:
         ends = sorted(row.signs)
         line = ""
         for i in range(len(layout.names)):
-            passing = row.message and ends[0] <= i < ends[-1]
+            passing = row.route and ends[0] <= i < ends[-1]
             space = "─" if passing else " "
             cell = row.signs.get(i) or ("│" if i in alive else space)
             line += cell + space * (step - width(cell))
-        lines.append(f"{line}{row.text}".rstrip())
+        route = f"   ({row.route})" if row.route else ""
+        lines.append(f"{line}{row.text}{route}".rstrip())
     return "\n".join([*lines, *filter(None, [_legend(layout)])])
 
 
@@ -269,7 +271,7 @@ _FONT = "font-family='ui-sans-serif,system-ui,sans-serif'"
 
 def _as_svg(layout: _Layout, cut: str, description: str) -> str:
     text_x = _LEFT + _STEP * (len(layout.names) - 1) + 50
-    longest = max([width(row.text) for row in layout.rows] or [0])
+    longest = max([width(row.text + row.route) + 3 for row in layout.rows] or [0])
     wide = max(text_x + 7 * longest + 20, 7 * len(_legend(layout)) + 40)
     tall = _TOP + _ROW * len(layout.rows) + 44 + (18 if cut else 0)
     parts = [
@@ -290,7 +292,8 @@ def _as_svg(layout: _Layout, cut: str, description: str) -> str:
     for n, (row, alive) in enumerate(zip(layout.rows, layout.alive, strict=True)):
         parts += _svg_row(row, alive, _TOP + _ROW * n + _ROW // 2, text_x)
     y = tall - 14
-    parts.append(f"<text x='8' y='{y}' fill='#444'>{html.escape(_legend(layout))}</text>")
+    legend = html.escape(_legend(layout)).replace("   ", "\N{NO-BREAK SPACE}" * 4)
+    parts.append(f"<text x='8' y='{y}' fill='#444'>{legend}</text>")
     if cut:
         parts.append(f"<text x='8' y='{y - 18}' fill='#444'>{html.escape(cut)}</text>")
     return "".join([*parts, "</svg>"])
@@ -302,31 +305,39 @@ _COLOURS = {"✓": _GOOD, "✗": _BAD, "⚡": _BAD}
 
 def _svg_row(row: _Row, alive: set[int], y: int, text_x: int) -> list[str]:
     half = _ROW // 2
-    parts = [
-        f"<line x1='{x}' y1='{y - half}' x2='{x}' y2='{y + half}' stroke='#99a' "
-        "stroke-width='1.5'/>"
-        for x in (_LEFT + _STEP * i for i in sorted(alive))
-    ]
+    parts = []
+    for i in sorted(alive | {i for i, sign in row.signs.items() if sign == "┴"}):
+        x = _LEFT + _STEP * i
+        top = y if row.signs.get(i) == "┬" else y - half
+        end = y if i not in alive else y + half
+        parts.append(
+            f"<line x1='{x}' y1='{top}' x2='{x}' y2='{end}' stroke='#99a' stroke-width='1.5'/>"
+        )
     ends = sorted(row.signs)
-    if row.message and len(ends) > 1:
+    if row.route and len(ends) > 1:
         x1, x2 = _LEFT + _STEP * ends[0], _LEFT + _STEP * ends[-1]
         parts.append(f"<line x1='{x1}' y1='{y}' x2='{x2}' y2='{y}' stroke='#333'/>")
     for i, sign in sorted(row.signs.items()):
-        x, colour = _LEFT + _STEP * i, _COLOURS.get(sign, _PLAIN)
         tip = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
-        if sign == "●":
-            parts.append(f"<circle cx='{x}' cy='{y}' r='5' fill='#333'>{tip}</circle>")
-        else:
-            parts.append(
-                f"<g>{tip}<circle cx='{x}' cy='{y}' r='9' fill='#fff' stroke='{colour}'/>"
-                f"<text x='{x}' y='{y + 4}' text-anchor='middle' font-size='12' "
-                f"fill='{colour}'>{sign}</text></g>"
-            )
-    weight = " font-weight='600'" if row.message else ""
-    parts.append(
-        f"<text x='{text_x}' y='{y + 4}'{weight} fill='#111'>{html.escape(row.text)}</text>"
-    )
+        parts.append(f"<g>{tip}{_svg_sign(sign, _LEFT + _STEP * i, y)}</g>")
+    text, route = html.escape(row.text), html.escape(row.route)
+    if route:
+        text = f"<tspan font-weight='600' fill='#111'>{text}</tspan><tspan dx='12'>{route}</tspan>"
+    parts.append(f"<text x='{text_x}' y='{y + 4}' fill='#444'>{text}</text>")
     return parts
+
+
+def _svg_sign(sign: str, x: int, y: int) -> str:
+    colour = _COLOURS.get(sign, _PLAIN)
+    if sign == "●":
+        return f"<circle cx='{x}' cy='{y}' r='5' fill='{colour}'/>"
+    if sign in "┬┴":  # where a client's line begins and ends
+        return f"<rect x='{x - 9}' y='{y - 2}' width='18' height='4' fill='{colour}'/>"
+    return (
+        f"<circle cx='{x}' cy='{y}' r='9' fill='#fff' stroke='{colour}'/>"
+        f"<text x='{x}' y='{y + 4}' text-anchor='middle' font-size='12' fill='{colour}'>"
+        f"{sign}</text>"
+    )
 
 
 assert set(_MEANING) >= set(ARRIVED), "each way of arriving has its sign explained"

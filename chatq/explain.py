@@ -24,6 +24,7 @@ from .journal import (
     Connected,
     Disconnected,
     Emitted,
+    Ended,
     Fact,
     Froze,
     HungUp,
@@ -170,8 +171,10 @@ def explain(journal: Journal, clients: Iterable[str], guests: Iterable[str] = ()
                     {name: _at_emit(name, fact, standing, unseen) for name in [SERVER, *names]},
                     cause.emitted.sender if cause else None,
                 )
-            case Disconnected() | Refused():
-                _connection_ended(messages.values(), fact)
+            case Disconnected():
+                _server_ended(messages.values(), fact)
+            case Ended():
+                _client_ended(messages.values(), fact.client)
             case Froze() | Thawed():
                 _froze(messages.values(), fact)
             case Received() | Raised() | Acknowledged() if fact.message in messages:
@@ -197,15 +200,19 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
 _PENDING = (Reason.ON_THE_WAY, Reason.FROZEN)
 
 
-def _connection_ended(messages: Iterable[Message], ended: Disconnected | Refused) -> None:
+def _server_ended(messages: Iterable[Message], ended: Disconnected) -> None:
     for message in messages:
-        if message.emitted.namespace != ended.namespace:
-            continue
-        sender_ended = message.emitted.sender == ended.client
-        name = SERVER if sender_ended else ended.client
-        verdict = message.verdicts.get(name)
+        emitted, verdict = message.emitted, message.verdicts[SERVER]
+        mine = (emitted.sender, emitted.namespace) == (ended.client, ended.namespace)
+        if mine and verdict.reason in _PENDING:
+            message.verdicts[SERVER] = Verdict(Reason.LOST)
+
+
+def _client_ended(messages: Iterable[Message], client: str) -> None:
+    for message in messages:
+        verdict = message.verdicts.get(client)
         if verdict and verdict.reason in _PENDING:
-            message.verdicts[name] = Verdict(Reason.LOST, ended.reason)
+            message.verdicts[client] = Verdict(Reason.LOST)
 
 
 def _froze(messages: Iterable[Message], fact: Froze | Thawed) -> None:
@@ -288,7 +295,7 @@ def sentence(message: Message, client: str) -> str:
         Reason.NOT_IN_ROOM: f"{not_got}: it was not in room {rooms}",
         Reason.LEFT_ROOM: f"{not_got}: it had left room {detail!r} before",
         Reason.SKIPPED: f"{not_got}: it {skipped}",
-        Reason.LOST: f"{not_got}: the connection ended before it arrived ({detail})",
+        Reason.LOST: f"{not_got}: the connection ended before it arrived",
     }[reason]
     if verdict.acknowledged is not None:
         text += f" and acknowledged it with {verdict.acknowledged or 'nothing'}"

@@ -28,6 +28,7 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Emitted",
+    "Ended",
     "Fact",
     "Froze",
     "HungUp",
@@ -91,6 +92,13 @@ class Left:
 @dataclass(frozen=True, slots=True)
 class HungUp:
     """`client` itself ended its connection; the server may give this another name."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The client's end of a connection is closed: what it has not read by now it never will."""
 
     client: str
 
@@ -165,6 +173,7 @@ Fact = (
     | Joined
     | Left
     | HungUp
+    | Ended
     | Froze
     | Thawed
     | Emitted
@@ -176,15 +185,15 @@ Fact = (
 
 #: Facts that outlive their being forgotten: the question each answers, and how many of its first
 #: fields say about whom. Of those with the same key the newest counts.
-_STANDING = {
-    "Connected": ("inside?", 2),
-    "Refused": ("inside?", 2),
-    "Disconnected": ("inside?", 2),
-    "Joined": ("in the room?", 3),
-    "Left": ("in the room?", 3),
-    "HungUp": ("hung up?", 1),
-    "Froze": ("frozen?", 1),
-    "Thawed": ("frozen?", 1),
+_STANDING: dict[type[Fact], tuple[str, int]] = {
+    Connected: ("inside?", 2),
+    Refused: ("inside?", 2),
+    Disconnected: ("inside?", 2),
+    Joined: ("in the room?", 3),
+    Left: ("in the room?", 3),
+    HungUp: ("hung up?", 1),
+    Froze: ("frozen?", 1),
+    Thawed: ("frozen?", 1),
 }
 
 _KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
@@ -201,13 +210,19 @@ class Journal:
         if keep < 1:
             raise ValueError(f"a journal keeps at least 1 fact, not {keep}")
         self.keep = keep
-        self.forgotten = 0
         self.messages = 0
+        self._written = 0
         # Name of the kind and values, made into a fact when somebody reads it: writing is on the
         # hot path, and flat tuples of plain values cost the garbage collector nothing.
-        self._facts: deque[tuple[Any, ...]] = deque()
-        self._standing: dict[tuple[str, ...], Fact] = {}
+        self._facts: deque[tuple[Any, ...]] = deque(maxlen=keep)
+        self._standing: deque[tuple[int, Fact]] = deque()
+        self._older: dict[tuple[str, ...], Fact] = {}
         self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def forgotten(self) -> int:
+        """How many facts were written that are not kept any more."""
+        return self._written - len(self._facts)
 
     def number(self) -> int:
         """Return the number for the next message: 1, 2, 3, ..."""
@@ -216,26 +231,25 @@ class Journal:
 
     def append(self, kind: type[Fact], *values: Any) -> None:
         """Write down a fact of this kind; `values` are its fields, in order."""
-        facts = self._facts
-        facts.append((kind.__name__, *values))
-        if len(facts) > self.keep:
-            self._forget(*facts.popleft())
+        self._facts.append((kind.__name__, *values))
+        if kind in _STANDING:
+            self._standing.append((self._written, kind(*values)))
+            self._tidy()
+        self._written += 1
         if self._listeners:
             for listener in tuple(self._listeners):
                 listener()
 
-    def _forget(self, kind: str, *values: Any) -> None:
-        self.forgotten += 1
-        standing = _STANDING.get(kind)
-        if standing is None:
-            return
-        question, fields = standing
-        key = (question, *values[:fields])
-        # The newest goes to the end, so that the oldest can be dropped in turn.
-        self._standing.pop(key, None)
-        self._standing[key] = _KINDS[kind](*values)
-        if len(self._standing) > self.keep:
-            del self._standing[next(iter(self._standing))]
+    def _tidy(self) -> None:
+        # What is known of the time before the oldest fact kept is one fact for each key.
+        while self._standing and self._standing[0][0] < self.forgotten:
+            fact = self._standing.popleft()[1]
+            question, fields = _STANDING[type(fact)]
+            key = (question, *list(dataclasses.astuple(fact))[:fields])
+            self._older.pop(key, None)
+            self._older[key] = fact
+            if len(self._older) > self.keep:
+                del self._older[next(iter(self._older))]
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after every fact; returns the function that ends this."""
@@ -244,7 +258,8 @@ class Journal:
 
     def standing(self) -> Iterator[Fact]:
         """The last forgotten fact about each client, its namespaces and its rooms."""
-        yield from self._standing.values()
+        self._tidy()
+        yield from self._older.values()
 
     def __iter__(self) -> Iterator[Fact]:
         return iter([_KINDS[kind](*values) for kind, *values in self._facts])

@@ -74,21 +74,25 @@ class Tasks:
     """Tasks that the library started and nobody awaits; those that never end can be cancelled."""
 
     def __init__(self) -> None:
-        self._tasks: list[asyncio.Future[Any]] = []
+        self._tasks: list[tuple[asyncio.Future[Any], Any]] = []
         self._enough = 64
 
-    def add(self, task: asyncio.Future[Any]) -> None:
-        """Keep `task` until it is done, or a little longer."""
+    def add(self, task: Any, work: Any) -> None:
+        """Keep `task`, and what it works on, until it is done, or a little longer."""
         # Now and then the ones that are done are thrown out: cheaper than a call-back for each.
-        self._tasks.append(task)
+        self._tasks.append((task, work))
         if len(self._tasks) > self._enough:
-            self._tasks = [task for task in self._tasks if not task.done()]
+            self._tasks = [(task, work) for task, work in self._tasks if not task.done()]
             self._enough = 64 + 2 * len(self._tasks)
+
+    def running(self) -> list[Any]:
+        """Return what the tasks that still run work on."""
+        return [work for task, work in self._tasks if not task.done()]
 
     async def cancel(self) -> None:
         """Cancel those that still run, and return when they have ended."""
         this = asyncio.current_task()
-        running = [task for task in self._tasks if not task.done() and task is not this]
+        running = [task for task, _ in self._tasks if not task.done() and task is not this]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -111,7 +115,7 @@ class Link:
         self.client_open = False
         self.frozen = False
         self._leaving = False
-        self._down = self._down_read = self._up = 0
+        self._down = self._down_read = self._up = self._up_read = 0
         self._down_work: Work = ("packet", name, "")
         self._up_work: Work = ("packet", f"{SERVER} from {name}", "")
         self._goodbye: Work = ("goodbye", name, "")
@@ -122,6 +126,10 @@ class Link:
         if not self.server_open:
             self.leaving()
 
+    # Each direction: a packet is on the way from when it is sent until it has arrived, that is,
+    # until the handler it was for has ended. In between it is read: then it is sure to arrive,
+    # even if the connection ends meanwhile.
+
     def sent_down(self) -> None:
         """The server queued a packet for the client."""
         if self.client_open:
@@ -130,16 +138,26 @@ class Link:
                 self.activity.begin(self._down_work)
 
     def read_down(self) -> None:
-        """The client read a packet; the task that takes it in is sure to run."""
+        """The client read a packet."""
         self._down_read += 1
 
     def arrived_down(self) -> None:
-        """The client has taken in a packet that it had read."""
+        """The client has done with a packet that it had read."""
         self._down_read -= 1
         if self._down:
             self._down -= 1
             if not self.frozen:
                 self.activity.end(self._down_work)
+
+    def client_closed(self) -> None:
+        """The client's end is gone: it reads nothing any more."""
+        if self.client_open:
+            self.freeze(False)
+            self.client_open = False
+            unread = max(0, self._down - self._down_read)
+            self.activity.end(self._down_work, unread)
+            self._down -= unread
+            self.leaving()
 
     def sent_up(self) -> None:
         """The client queued a packet for the server."""
@@ -147,8 +165,15 @@ class Link:
             self._up += 1
             self.activity.begin(self._up_work)
 
+    def read_up(self) -> None:
+        """The server read a packet."""
+        self._up_read += 1
+        if not self.watched:  # nobody told us that it was sent
+            self.sent_up()
+
     def arrived_up(self) -> None:
-        """The server has taken in a packet."""
+        """The server has done with a packet that it had read."""
+        self._up_read -= 1
         if self._up:
             self._up -= 1
             self.activity.end(self._up_work)
@@ -157,18 +182,9 @@ class Link:
         """The server's end is gone: it reads nothing any more."""
         if self.server_open:
             self.server_open = False
-            self.activity.end(self._up_work, self._up)
-            self._up = 0
-            self.leaving()
-
-    def client_closed(self) -> None:
-        """The client's end is gone: it reads nothing any more, but takes in what it has read."""
-        if self.client_open:
-            self.freeze(False)
-            self.client_open = False
-            unread = max(0, self._down - self._down_read)
-            self.activity.end(self._down_work, unread)
-            self._down -= unread
+            unread = max(0, self._up - self._up_read)
+            self.activity.end(self._up_work, unread)
+            self._up -= unread
             self.leaving()
 
     def leaving(self) -> None:

@@ -263,10 +263,16 @@ class ServerTap:
 
     async def _on_engine_message(self, eio_sid: str, data: Any) -> Any:
         link = self.links.get(eio_sid)
+        if link is None:
+            return await self._engine["message"](eio_sid, data)
+        link.read_up()
+        self._handler_began = False
         try:
             return await self._engine["message"](eio_sid, data)
         finally:
-            if link:
+            if self._handler_began:  # its task counts as this packet until it ends
+                self._handler_began = False
+            else:
                 link.arrived_up()
 
     async def _on_event(
@@ -274,19 +280,11 @@ class ServerTap:
     ) -> None:
         link = self.links.get(eio_sid)
         message = self._message(link, namespace or "/", data) if link else None
-        if message is None:
-            await original(eio_sid, namespace, number, data)
-            return
-        work = ("handler", SERVER, str(data[0]))
-        self.recorder.activity.begin(work)
-        self._handler_began = False
         token = cause.set(message)  # the task that the library starts for the handler inherits it
         try:
             await original(eio_sid, namespace, number, data)
         finally:
             cause.reset(token)
-            if not self._handler_began:  # the library dropped it: its sender is not connected
-                self.recorder.activity.end(work)
 
     def _message(self, link: Link, namespace: str, data: Any) -> int | None:
         if not isinstance(data, list) or not data:
@@ -296,33 +294,38 @@ class ServerTap:
             return waiting.popleft() if waiting else None
         return self.recorder.emitted(link.name, data[0], tuple(data[1:]), namespace)
 
+    def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
+        task = original(target, *args, **more)
+        self.tasks.add(task, args)
+        if target is self.sio._handle_event_internal:
+            self._handler_began = True
+        return task
+
     async def _on_event_handler(self, original: Any, *args: Any) -> None:
+        _, _, eio_sid, data, namespace, _ = args
+        link = self.links.get(eio_sid)
         message = cause.get()
-        if message is None:
-            await original(*args)
-            return
-        data, namespace = args[3], args[4]
-        event = str(data[0])
-        handled = listens(self.sio, data[0], namespace)
-        self.recorder.journal.append(Received, message, SERVER, handled)
-        self._handler_began = True  # with `async_handlers=False` there is no task
+        if message is not None:
+            handled = listens(self.sio, data[0], namespace)
+            self.recorder.journal.append(Received, message, SERVER, handled)
         try:
             await original(*args)
         except Exception as error:
             # Swallowed here, shown at settle: nobody awaits the library's task.
-            self.recorder.raised(SERVER, event, error)
+            self.recorder.raised(SERVER, str(data[0]), error)
         finally:
-            self.recorder.activity.end(("handler", SERVER, event))
+            if link and self.sio.async_handlers:
+                link.arrived_up()
 
-    def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
-        self._handler_began = True
-        task = original(target, *args, **more)
-        self.tasks.add(task)
-        return task
+    def running(self) -> list[str]:
+        """Return the events whose handlers have not returned."""
+        return [str(args[3][0]) for args in self.tasks.running() if len(args) == 6]
 
 
 def listens(side: Any, event: str, namespace: str) -> bool:
     """Whether a handler of this server or client listens to `event`."""
+    if event in side.handlers.get(namespace, ()):  # the usual case, told quickly
+        return True
     if side._get_event_handler(event, namespace, ())[0] is not None:
         return True
     handler = side._get_namespace_handler(namespace, ())[0]

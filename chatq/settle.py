@@ -13,7 +13,7 @@ No polling, no sleeps: whoever waits is woken when the sum reaches zero.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 __all__ = ["Activity", "NotSettled", "Work", "wait_for"]
 
@@ -21,7 +21,7 @@ __all__ = ["Activity", "NotSettled", "Work", "wait_for"]
 Work = tuple[str, str, str]
 
 _SENTENCES = {
-    "packet": "{n} on the way to {who}",
+    "packet": "{n} on the way to {who} or being handled there",
     "handler": "{who}: the handler of {event!r} has not returned",
     "goodbye": "{who}: one side has hung up, the other does not know it yet",
 }
@@ -37,6 +37,8 @@ class Activity:
     def __init__(self) -> None:
         self.counts: dict[Work, int] = {}
         self.total = 0
+        #: Asked, when the deadline has passed, for the handlers that have not returned.
+        self.running: Callable[[], Iterable[tuple[str, str]]] = tuple
         self._waiting: list[asyncio.Future[None]] = []
 
     def begin(self, work: Work, n: int = 1) -> None:
@@ -62,7 +64,9 @@ class Activity:
 
     def describe(self) -> str:
         """Say in one line what is under way."""
-        lines = [
+        handlers = sorted(set(self.running()))
+        lines = [_SENTENCES["handler"].format(who=who, event=event) for who, event in handlers]
+        lines += [
             _SENTENCES[kind].format(who=who, event=event, n=_packets(n))
             for (kind, who, event), n in sorted(self.counts.items())
         ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import weakref
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs
@@ -79,6 +79,7 @@ class Stage:
         self.journal = Journal(keep)
         self.url = ""
         self._recorder = Recorder(self.journal)
+        self._recorder.activity.running = self._running
         self._clients: dict[str, Client] = {}
         self._guests: list[str] = []
         self._names: list[str] = []
@@ -248,6 +249,13 @@ class Stage:
                     if (fact.client, fact.namespace) == (name, namespace):
                         standing = fact
         return isinstance(standing, Connected)
+
+    def _running(self) -> Iterator[tuple[str, str]]:
+        for event in self._tap.running() if self._tap else ():
+            yield SERVER, event
+        for client in self._clients.values():
+            for event in client.running():
+                yield client.name, event
 
     def _show_failures(self) -> None:
         failures = self._recorder.failures[:]

@@ -42,15 +42,20 @@ class Table:
             for row in self.rows
         )
         body = body or f'<tr><td style="{_CELL}">(nothing yet)</td></tr>'
-        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self.notes)
+        notes = "".join(
+            f'<div style="white-space:pre-wrap;padding-top:6px">{html.escape(note)}</div>'
+            for note in self.notes
+        )
+        caption = self.caption and (
+            '<caption style="text-align:left;color:#333;padding:0 0 6px">'
+            f"{html.escape(self.caption)}</caption>"
+        )
         # White paper in both themes: a lesson is projected and printed.
         return (
             '<div style="display:inline-block;max-width:100%;overflow-x:auto;background:#fff;'
             'color:#111;padding:8px 10px;font-size:13px;line-height:1.45">'
             '<table style="border-collapse:collapse;margin:0">'
-            f'<caption style="text-align:left;color:#333;padding:0 0 6px">'
-            f"{html.escape(self.caption)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+            f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
         )
 
 

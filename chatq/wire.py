@@ -36,6 +36,12 @@ _ENGINE_IO = {
 }
 
 
+_PING = (TO_CLIENT, "2", "Engine.IO ping: are you there?")
+_PONG = (TO_SERVER, "3", "Engine.IO pong: I am here")
+#: A ping and its pong; how often that came depends on the time, so it is one row.
+_HEARTBEAT = ("⇄", "2 … 3", "Engine.IO heartbeat: ping and pong, once or more")
+
+
 class Frame(NamedTuple):
     """One frame: its direction, seen from the client, and what was in it."""
 
@@ -49,6 +55,8 @@ class Tape:
     def __init__(self, keep: int = 1_000) -> None:
         self.frames: deque[tuple[str, str | bytes]] = deque(maxlen=keep)
         self.frozen = False
+        #: The client died while it was frozen: what was held back is never read.
+        self.dead = False
         self._thawed = asyncio.Event()
 
     def freeze(self, frozen: bool) -> None:
@@ -107,13 +115,16 @@ class Tape:
         """Return the frames as a table: direction, frame, meaning; heartbeats in one row."""
         rows: list[tuple[str, str, str]] = []
         for frame in map(Frame._make, self.frames):
+            if not isinstance(frame.data, (str, bytes)):
+                continue  # the websocket's own closing frames
             text = _strike_out(frame.data)
-            if text in ("2", "3"):
-                beat = ("⇄", "2 … 3", "heartbeat: ping and pong, again and again")
-                if not rows or rows[-1] != beat:
-                    rows.append(beat)
-                continue
-            rows.append((frame.direction, text, meaning(text, frame.direction)))
+            row = (frame.direction, text, meaning(text, frame.direction))
+            if row == _PONG and rows and rows[-1] == _PING:
+                rows[-1] = _HEARTBEAT
+                if rows[-2:-1] == [_HEARTBEAT]:
+                    rows.pop()
+            else:
+                rows.append(row)
         return Table(
             headers=("", "frame", "what it means"),
             rows=rows,
@@ -131,18 +142,21 @@ class _Socket(aiohttp.ClientWebSocketResponse):
     async def receive(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (aiohttp's)
         message = await super().receive(timeout)
         tape = self._tape
-        if isinstance(message.data, (str, bytes)):
-            tape.frames.append((TO_CLIENT, message.data))
+        tape.frames.append((TO_CLIENT, message.data))
         if tape.frozen:
             await tape.held_back()
+            if tape.dead:
+                return aiohttp.WSMessage(aiohttp.WSMsgType.CLOSED, None, None)
         return message
 
     def send_str(self, data: str, compress: int | None = None) -> Any:
-        self._tape.frames.append((TO_SERVER, data))
+        if not self.closed:  # a closed websocket drops what it is given
+            self._tape.frames.append((TO_SERVER, data))
         return super().send_str(data, compress)
 
     def send_bytes(self, data: Any, compress: int | None = None) -> Any:
-        self._tape.frames.append((TO_SERVER, bytes(data)))
+        if not self.closed:
+            self._tape.frames.append((TO_SERVER, bytes(data)))
         return super().send_bytes(data, compress)
 
 

@@ -1,0 +1,30 @@
+"""`python -m chatq`: the commands of the shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from . import doctor
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; without a command, print the help."""
+    parser = argparse.ArgumentParser(prog="python -m chatq", description="Tools around chatq.")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands", metavar="<command>")
+    # A command imports what it needs when it runs: `doctor` has to work where nothing is installed.
+    command = commands.add_parser(
+        "doctor", help="say what the lessons need, what is missing, and how to mend it"
+    )
+    command.set_defaults(run=doctor.run)
+    chosen = parser.parse_args(arguments)
+    if chosen.run is None:
+        parser.print_help()
+        return 0
+    status: int = chosen.run()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
