@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 __all__ = ["Table", "width"]
 
-_CELL = "padding:3px 10px;border-bottom:1px solid #ddd;text-align:left;vertical-align:top"
+# White paper in both themes: a lesson is projected and printed. Each cell says so itself, since a
+# notebook's own style sheet colours rows and headers.
+_CELL = (
+    "background:#fff;color:#111;padding:3px 10px;border-bottom:1px solid #ddd;"
+    "text-align:left;vertical-align:top"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,6 @@ class Table:
             '<caption style="text-align:left;color:#333;padding:0 0 6px">'
             f"{html.escape(self.caption)}</caption>"
         )
-        # White paper in both themes: a lesson is projected and printed.
         return (
             '<div style="display:inline-block;max-width:100%;overflow-x:auto;background:#fff;'
             'color:#111;padding:8px 10px;font-size:13px;line-height:1.45">'

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from chatq import Reason
 
@@ -85,7 +85,6 @@ class Person:
     rooms: set[tuple[str, str | int]] = field(default_factory=set)
     left_rooms: set[tuple[str, str | int]] = field(default_factory=set)
     frozen: bool = False
-    done: bool = False  # frozen, then cut with mail unread: a thaw would read some of it, or none
     pending: list[tuple[str, str]] = field(default_factory=list)
 
     def inside(self) -> list[str]:
@@ -176,11 +175,24 @@ class World:
         person = self.people[step.name]
         for space in person.inside():
             person.leave(space, Reason.CUT_OFF)
-        person.line = False
+        person.line = person.frozen = False
         for key in person.pending:
             self.verdicts[key][step.name] = Reason.LOST
-        person.done = bool(person.pending)
         person.pending.clear()
+
+    def _gasp(self, step: Step) -> None:
+        """Cut off, and then it emits: neither end knows yet."""
+        key = (step.event, repr(step.token))
+        verdicts = self._emitted(key)
+        verdicts |= dict.fromkeys(NAMES, Reason.TO_SERVER)
+        verdicts |= {step.name: Reason.SENDER, SERVER: Reason.LOST}
+        self._cut(step)
+
+    def _miss(self, step: Step) -> None:
+        """Cut off, and then the server emits: neither end knows yet."""
+        self._freeze(step)  # whatever comes now, it will not read it
+        self._emit(step)
+        self._cut(step)
 
     def _freeze(self, step: Step) -> None:
         self.people[step.name].frozen = True
@@ -307,7 +319,9 @@ _WEIGHTS = {
     "close": 2,
     "kick": 3,
     "disconnect": 3,
-    "cut": 4,
+    "cut": 3,
+    "gasp": 1,
+    "miss": 1,
     "freeze": 6,
     "thaw": 4,
     "ban": 2,
@@ -349,7 +363,7 @@ def _draw(world: World, dice: random.Random, token: int) -> Step:
 
 def _connect(world: World, dice: random.Random, name: str) -> Step:
     person = world.people[name]
-    fresh = person.line or person.frozen or dice.random() < 0.4
+    fresh = person.line or dice.random() < 0.4
     spaces = dice.sample(SPACES, dice.choice((1, 1, 2, 2, 3)))
     return Step(
         "connect", name, namespaces=tuple(spaces), fresh=fresh, wait=dice.random() < 0.6
@@ -357,7 +371,7 @@ def _connect(world: World, dice: random.Random, name: str) -> Step:
 
 
 def _write_connect(world: World, dice: random.Random, token: int) -> Iterator[Step]:
-    free = [n for n, p in world.people.items() if not p.done and not (p.frozen and p.line)]
+    free = [n for n, p in world.people.items() if not p.frozen]
     away = [n for n in free if not world.people[n].line]
     if away or free and dice.random() < 0.2:
         yield _connect(world, dice, dice.choice(away or free))
@@ -369,19 +383,34 @@ def _write_disconnect(world: World, dice: random.Random, token: int) -> Iterator
         yield Step("disconnect", dice.choice(who))
 
 
-def _write_fault(what: str) -> object:
-    def write(world: World, dice: random.Random, token: int) -> Iterator[Step]:
-        who = [n for n, p in world.people.items() if p.line and p.inside()]
-        if what == "freeze":
-            who = [n for n in who if not world.people[n].frozen]
-        if what == "thaw":
-            who = [n for n, p in world.people.items() if p.frozen and not p.done]
-        if what == "cut" and dice.random() < 0.7:
-            who = [n for n, p in world.people.items() if p.pending and p.inside()] or who
-        if who:
-            yield Step(what, dice.choice(who))
+def _write_cut(world: World, dice: random.Random, token: int) -> Iterator[Step]:
+    who = [n for n, p in world.people.items() if p.line]
+    if dice.random() < 0.7:
+        who = [n for n in who if world.people[n].pending] or who
+    if who:
+        yield Step("cut", dice.choice(who))
 
-    return write
+
+def _write_gasp(world: World, dice: random.Random, token: int) -> Iterator[Step]:
+    for step in _write_say(world, dice, token):
+        yield replace(step, what="gasp")
+
+
+def _write_miss(world: World, dice: random.Random, token: int) -> Iterator[Step]:
+    if here := _present(world):
+        yield Step("miss", *dice.choice(here), event="news", token=token)
+
+
+def _write_freeze(world: World, dice: random.Random, token: int) -> Iterator[Step]:
+    who = [n for n, p in world.people.items() if p.inside() and not p.frozen]
+    if who:
+        yield Step("freeze", dice.choice(who))
+
+
+def _write_thaw(world: World, dice: random.Random, token: int) -> Iterator[Step]:
+    who = [n for n, p in world.people.items() if p.frozen]
+    if who:
+        yield Step("thaw", dice.choice(who))
 
 
 def _write_ban(world: World, dice: random.Random, token: int) -> Iterator[Step]:
@@ -471,9 +500,11 @@ _WRITERS = {
     "close": _write_close,
     "kick": _write_kick,
     "disconnect": _write_disconnect,
-    "cut": _write_fault("cut"),
-    "freeze": _write_fault("freeze"),
-    "thaw": _write_fault("thaw"),
+    "cut": _write_cut,
+    "gasp": _write_gasp,
+    "miss": _write_miss,
+    "freeze": _write_freeze,
+    "thaw": _write_thaw,
     "ban": _write_ban,
     "unban": _write_unban,
 }

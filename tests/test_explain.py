@@ -127,6 +127,14 @@ class Players:
     async def _cut(self, step):
         await self.stage.cut(step.name)
 
+    async def _gasp(self, step):
+        await self._cut(step)
+        await self._say(step)
+
+    async def _miss(self, step):
+        await self._cut(step)
+        await self._emit(step)
+
     async def _freeze(self, step):
         await self.stage.freeze(step.name)
 

@@ -233,9 +233,12 @@ def test_regenerating_twice_changes_nothing_and_a_failing_cell_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = tmp_path / "01-good.ipynb", tmp_path / "02-bad.ipynb"
-    cells = [v4.new_markdown_cell("# É"), v4.new_code_cell("print('a')\nprint('b')\n'c'")]
+    prints = "for text in 'ab':\n    print(text, flush=True)\n'c'"
+    button = "import ipywidgets\nipywidgets.Button()"
+    sources = [prints, button, "1 / 0"]
+    cells = [v4.new_markdown_cell("# É"), *(v4.new_code_cell(source) for source in sources)]
     messy = v4.new_notebook(cells=cells, metadata={"widgets": {}})
-    messy.cells[1].metadata = {"collapsed": True, "tags": ["kept"]}
+    messy.cells[3].metadata = {"collapsed": True, "tags": ["raises-exception"]}
     messy.nbformat_minor = 4  # cells had no ids then
     for cell in messy.cells:
         del cell["id"]
@@ -256,6 +259,9 @@ def test_regenerating_twice_changes_nothing_and_a_failing_cell_is_reported(
 
     stored = nbformat.read(good, as_version=4)
     assert stored.metadata == regenerate.METADATA
-    assert [cell.id for cell in stored.cells] == ["01-1", "01-2"]
-    assert stored.cells[1].metadata == {"tags": ["kept"]}
-    assert [out.get("text") for out in stored.cells[1].outputs] == ["a\nb\n", None]
+    assert [cell.id for cell in stored.cells] == ["01-1", "01-2", "01-3", "01-4"]
+    prints, button, error = (cell.outputs for cell in stored.cells[1:])
+    assert [output.get("text") for output in prints] == ["a\nb\n", None]
+    assert [list(output.data) for output in button] == [["text/plain"]]
+    assert [output.traceback for output in error] == [["ZeroDivisionError: division by zero"]]
+    assert stored.cells[3].metadata == {"tags": ["raises-exception"]}
