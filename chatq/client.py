@@ -103,14 +103,13 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     def _noting(self, message: int, callback: Any) -> Any:
         """Return a call-back that notes the acknowledgement of `message`, then calls `callback`."""
 
-        def note(*data: Any) -> Any:
+        async def note(*data: Any) -> None:
             self.recorder.journal.append(Acknowledged, message, SERVER, preview(data))
-            return callback(*data)
+            result = callback(*data)
+            if inspect.iscoroutine(result):
+                await result
 
-        async def note_and_await(*data: Any) -> None:
-            await note(*data)
-
-        return note_and_await if inspect.iscoroutinefunction(callback) else note
+        return note
 
     async def _handle_eio_connect(self) -> None:
         if self.link:

@@ -30,7 +30,7 @@ from .journal import (
     Refused,
     Thawed,
 )
-from .table import Table, width
+from .table import Table, one_line, width
 
 __all__ = ["Deliveries", "Diagram"]
 
@@ -145,7 +145,7 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
     gone: set[tuple[str, str]] = set()  # leaving a room by disconnecting is no row of its own
 
     def row(text: str, column: int, sign: str) -> None:
-        shown.append(_Row(text, {column: sign}))
+        shown.append(_Row(one_line(text), {column: sign}))
 
     for fact in facts:
         column = columns.get(getattr(fact, "client", SERVER), -1)
@@ -177,7 +177,7 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
                 row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
         while len(alive) < len(shown):
             alive.append({0, *(c for c, spaces in inside.items() if spaces)})
-    return _Layout([SERVER, *names], shown, alive)
+    return _Layout([one_line(name, 20) for name in (SERVER, *names)], shown, alive)
 
 
 def _to(namespace: str) -> str:
@@ -199,8 +199,8 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
             continue
         sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
         signs[columns[name]] = sign
-        tips[columns[name]] = f"{name}: {_cell(verdict)}"
-    return _Row(_label(message), signs, _route(message), tips)
+        tips[columns[name]] = one_line(f"{name}: {_cell(verdict)}")
+    return _Row(one_line(_label(message)), signs, one_line(_route(message)), tips)
 
 
 class Diagram:

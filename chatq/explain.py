@@ -186,9 +186,10 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
     if name == emitted.sender:
         return Verdict(Reason.SENDER)
     if name in emitted.recipients:
-        gone = standing.namespaces.get((name, emitted.namespace))
-        if isinstance(gone, Disconnected):  # its goodbye is being said: nothing reaches it now
-            return standing.absent(name, emitted)
+        client = emitted.sender if name == SERVER else name
+        gone = standing.namespaces.get((client, emitted.namespace))
+        if isinstance(gone, Disconnected):  # for the server: nothing passes any more
+            return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
         if name in unseen:
             return Verdict(Reason.SENT)
         return Verdict(Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY)

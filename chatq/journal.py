@@ -280,14 +280,17 @@ class Journal:
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
-_short.maxdict = _short.maxlist = _short.maxtuple = 6
+_short.maxdict = _short.maxlist = _short.maxtuple = _short.maxset = 6
+_short.maxlevel = 3
+_LONGEST = 100
 
 
 def preview(args: tuple[Any, ...]) -> str:
     """Return the arguments of a message in one short line: a picture of them, not a copy."""
     if len(args) == 1 and type(args[0]) is str and len(args[0]) <= 56:  # what most messages are
         return repr(args[0])
-    return ", ".join([_preview(arg) for arg in args])
+    text = ", ".join([_preview(arg) for arg in args[:10]])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _preview(value: object) -> str:

@@ -35,7 +35,7 @@ class Recorder:
     def raised(self, who: str, event: str, error: Exception) -> None:
         """Note, once, that a handler ended with `error`; settling will show it."""
         if not any(error is seen for _, seen in self.failures):
-            values = (who, event, f"{type(error).__name__}: {error}", cause.get())
+            values = (who, event, f"{type(error).__name__}: {error}"[:200], cause.get())
             self.failures.append((Raised(*values), error))
             self.journal.append(Raised, *values)
 

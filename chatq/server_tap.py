@@ -70,7 +70,6 @@ class ServerTap:
         self._wrap(sio, "_handle_connect", self._on_connect)
         self._wrap(sio, "_handle_disconnect", self._on_goodbye)
         self._wrap(sio, "disconnect", self._on_disconnect)
-        self._wrap(sio, "_handle_event", self._on_event)
         self._wrap(sio, "_handle_event_internal", self._on_event_handler)
         self._wrap(sio, "_send_packet", self._on_packet)
         self._wrap(sio.eio, "send_packet", self._on_engine_packet)
@@ -214,6 +213,8 @@ class ServerTap:
 
     async def _on_connected(self, original: Any, sid: str, namespace: str) -> Any:
         result = await original(sid, namespace)
+        if link := self._by_sid.get(sid):
+            link.to_server[namespace].clear()  # dropped by the library while it was not inside
         if sid in self.names:
             self.recorder.journal.append(Connected, self.names[sid], namespace)
         return result
@@ -275,25 +276,6 @@ class ServerTap:
             else:
                 link.arrived_up()
 
-    async def _on_event(
-        self, original: Any, eio_sid: str, namespace: Any, number: Any, data: Any
-    ) -> None:
-        link = self.links.get(eio_sid)
-        message = self._message(link, namespace or "/", data) if link else None
-        token = cause.set(message)  # the task that the library starts for the handler inherits it
-        try:
-            await original(eio_sid, namespace, number, data)
-        finally:
-            cause.reset(token)
-
-    def _message(self, link: Link, namespace: str, data: Any) -> int | None:
-        if not isinstance(data, list) or not data:
-            return None  # not an event: the library will say so
-        if link.watched:
-            waiting = link.to_server[namespace]
-            return waiting.popleft() if waiting else None
-        return self.recorder.emitted(link.name, data[0], tuple(data[1:]), namespace)
-
     def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
         task = original(target, *args, **more)
         self.tasks.add(task, args)
@@ -304,18 +286,29 @@ class ServerTap:
     async def _on_event_handler(self, original: Any, *args: Any) -> None:
         _, _, eio_sid, data, namespace, _ = args
         link = self.links.get(eio_sid)
-        message = cause.get()
+        if link is None:
+            await original(*args)
+            return
+        if not link.watched:
+            message = self.recorder.emitted(link.name, data[0], tuple(data[1:]), namespace)
+        elif waiting := link.to_server[namespace]:
+            message = waiting.popleft()
+        else:
+            message = None
         if message is not None:
             handled = listens(self.sio, data[0], namespace)
             self.recorder.journal.append(Received, message, SERVER, handled)
+        token = cause.set(message)
         try:
             await original(*args)
         except Exception as error:
             # Swallowed here, shown at settle: nobody awaits the library's task.
             self.recorder.raised(SERVER, str(data[0]), error)
         finally:
-            if link and self.sio.async_handlers:
+            if self.sio.async_handlers:
                 link.arrived_up()
+            else:  # no task of its own: the connection's goes on to the next message
+                cause.reset(token)
 
     def running(self) -> list[str]:
         """Return the events whose handlers have not returned."""

@@ -26,7 +26,7 @@ from .journal import SERVER, Connected, Disconnected, Fact, Journal, Refused
 from .links import Link, Recorder
 from .server_tap import ServerTap
 from .settle import NotSettled, wait_for
-from .table import Table
+from .table import Table, one_line
 
 __all__ = ["HandlerRaised", "Stage"]
 
@@ -307,7 +307,7 @@ class Stage:
         `message`: the name of an event (its last message counts) or a message's number in the
         table. Raises `LookupError` for a client or message that there is not.
         """
-        return sentence(find(self._messages(), message), self._name(client))
+        return one_line(sentence(find(self._messages(), message), self._name(client)), 400)
 
     def reason(self, client: str | Client, message: str | int) -> Reason:
         """Return the one `Reason` behind `why`, for programs. Raises the same `LookupError`."""

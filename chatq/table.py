@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Table", "width"]
+__all__ = ["Table", "one_line", "width"]
 
 # White paper in both themes: a lesson is projected and printed. Each cell says so itself, since a
 # notebook's own style sheet colours rows and headers.
@@ -30,17 +30,17 @@ class Table:
     notes: Sequence[str] = ()
 
     def __repr__(self) -> str:
-        lines = [self.headers, *self.rows]
-        widths = [max(width(row[i]) for row in lines) for i in range(len(self.headers))]
+        headers, *rows = [[one_line(cell) for cell in row] for row in (self.headers, *self.rows)]
+        widths = [max(width(row[i]) for row in (headers, *rows)) for i in range(len(headers))]
         rule = "  ".join("─" * n for n in widths)
-        body = [_line(row, widths) for row in self.rows] or ["(nothing yet)"]
+        body = [_line(row, widths) for row in rows] or ["(nothing yet)"]
         head = [self.caption] if self.caption else []
-        return "\n".join([*head, _line(self.headers, widths), rule, *body, *self.notes])
+        return "\n".join([*head, _line(headers, widths), rule, *body, *self.notes])
 
     def _repr_html_(self) -> str:
         head = "".join(
-            f'<th scope="col" style="{_CELL};border-bottom:2px solid #888">{html.escape(h)}</th>'
-            for h in self.headers
+            f'<th scope="col" style="{_CELL};border-bottom:2px solid #888">{_markup(header)}</th>'
+            for header in self.headers
         )
         body = "".join(
             "<tr>" + "".join(f'<td style="{_CELL}">{_markup(c)}</td>' for c in row) + "</tr>"
@@ -63,6 +63,12 @@ class Table:
         )
 
 
+def one_line(text: str, longest: int = 120) -> str:
+    """Return `text` with all that is not printable written as escapes, cut to `longest`."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
 def width(text: str) -> int:
     """Return how many columns of a terminal `text` takes."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
@@ -75,7 +81,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _markup(cell: str) -> str:
-    text = html.escape(cell)
+    text = html.escape(one_line(cell))
     # `code` in back-ticks is set as code; nothing else is marked up.
     parts = text.split("`")
     if len(parts) % 2 == 0:
