@@ -83,7 +83,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def disconnect(self) -> None:
         """Disconnect from the server, as `socketio.AsyncClient.disconnect` does."""
-        if self.connected:
+        if self.eio.state == "connected":
             self.recorder.journal.append(HungUp, self.name)
         await super().disconnect()
 

@@ -102,17 +102,15 @@ class _Standing:
     """What the journal has told so far about who is where."""
 
     namespaces: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    polite: dict[tuple[str, str], bool] = field(default_factory=dict)
     rooms: dict[tuple[str, str, str], bool] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     hung_up: set[str] = field(default_factory=set)
 
     def read(self, fact: Fact) -> None:
         match fact:
-            case Connected():
-                self.namespaces[fact.client, fact.namespace] = fact
-                self.hung_up.discard(fact.client)
-            case Refused() | Disconnected():
-                self.namespaces[fact.client, fact.namespace] = fact
+            case Connected() | Refused() | Disconnected():
+                self._moved(fact)
             case HungUp():
                 self.hung_up.add(fact.client)
             case Joined():
@@ -121,20 +119,26 @@ class _Standing:
                 self.rooms[fact.client, fact.namespace, fact.room] = False
             case Froze():
                 self.frozen.add(fact.client)
-            case Thawed():
+            case Thawed() | Ended():
                 self.frozen.discard(fact.client)
+
+    def _moved(self, fact: Connected | Refused | Disconnected) -> None:
+        key = (fact.client, fact.namespace)
+        self.namespaces.pop(key, None)  # the newest stands last
+        self.namespaces[key] = fact
+        match fact:
+            case Connected():
+                self.hung_up.discard(fact.client)
+            case Disconnected():
+                # What the server calls "transport close" may have been a goodbye all the same.
+                self.polite[key] = fact.reason in _GOODBYES or fact.client in self.hung_up
 
     def absent(self, client: str, emitted: Emitted) -> Verdict:
         """Why `client` is not among those the server sends `emitted` to."""
         namespace = emitted.namespace
-        match self.namespaces.get((client, namespace)):
-            case None:
-                return self._never_here(client)
-            case Refused(reason=reason):
-                return Verdict(Reason.REFUSED, reason)
-            case Disconnected(reason=reason):
-                left = reason in _GOODBYES or client in self.hung_up
-                return Verdict(Reason.LEFT if left else Reason.CUT_OFF, reason)
+        fact = self.namespaces.get((client, namespace))
+        if not isinstance(fact, Connected):
+            return self._outside(client, fact)
         if emitted.rooms or emitted.clients:
             inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
             if client not in emitted.clients and True not in inside:
@@ -143,12 +147,21 @@ class _Standing:
                 return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
         return Verdict(Reason.SKIPPED)
 
-    def _never_here(self, client: str) -> Verdict:
-        elsewhere = any(
-            name == client and isinstance(fact, Connected)
-            for (name, _), fact in self.namespaces.items()
-        )
-        return Verdict(Reason.OTHER_NAMESPACE if elsewhere else Reason.NOT_YET)
+    def _outside(self, client: str, fact: Fact | None) -> Verdict:
+        """Why a client that is not in the namespace is not; `fact`: its last one about that."""
+        if fact is None:  # never there: is it, or was it, anywhere else?
+            elsewhere = [f for (name, _), f in self.namespaces.items() if name == client]
+            if any(isinstance(f, Connected) for f in elsewhere):
+                return Verdict(Reason.OTHER_NAMESPACE)
+            left = [f for f in elsewhere if isinstance(f, Disconnected)]
+            fact = left[-1] if left else None
+        match fact:
+            case Refused(reason=reason):
+                return Verdict(Reason.REFUSED, reason)
+            case Disconnected(namespace=namespace, reason=reason):
+                polite = self.polite[client, namespace]
+                return Verdict(Reason.LEFT if polite else Reason.CUT_OFF, reason)
+        return Verdict(Reason.NOT_YET)
 
 
 def explain(journal: Journal, clients: Iterable[str], guests: Iterable[str] = ()) -> list[Message]:

@@ -192,6 +192,7 @@ _STANDING: dict[type[Fact], tuple[str, int]] = {
     Joined: ("in the room?", 3),
     Left: ("in the room?", 3),
     HungUp: ("hung up?", 1),
+    Ended: ("frozen?", 1),
     Froze: ("frozen?", 1),
     Thawed: ("frozen?", 1),
 }

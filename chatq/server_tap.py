@@ -123,7 +123,7 @@ class ServerTap:
             for sid, eio_sid in self.sio.manager.get_participants(namespace, room)
             if sid not in skipped and eio_sid in links
         ]
-        rooms, clients = self._addressed(room)
+        rooms, clients = self._addressed(room, namespace)
         message = self._emitting = self.recorder.emitted(
             SERVER,
             event,
@@ -131,7 +131,7 @@ class ServerTap:
             namespace,
             rooms,
             clients,
-            tuple([self.names[sid] for sid in skipped if sid in self.names]),
+            self._addressed(skip_sid, namespace)[1],
             tuple([link.name for link in recipients]),
         )
         for link in recipients:
@@ -140,14 +140,22 @@ class ServerTap:
         # The library queues all packets before it first lets go, so `_emitting` holds until then.
         await original(event, data, namespace, room, skip_sid, callback, **more)
 
-    def _addressed(self, room: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _addressed(self, room: Any, namespace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Tell rooms, by name, from sids, by the client's name."""
         if room is None:
             return (), ()
         names = self.names
-        rooms = room if isinstance(room, (list, tuple)) else (room,)
+        addresses = room if isinstance(room, (list, tuple)) else (room,)
+        valid = self.sio.manager.rooms.get(namespace, {}).get(None, ())
         return (
-            tuple([str(r) for r in rooms if r not in names]),
-            tuple([names[r] for r in rooms if r in names]),
+            tuple([str(a) for a in addresses if a not in names]),
+            tuple(
+                [
+                    names[a] if a in valid else f"a sid of {names[a]} not valid here"
+                    for a in addresses
+                    if a in names
+                ]
+            ),
         )
 
     def _on_ack_id(self, original: Any, sid: str, callback: Any) -> int:

@@ -142,11 +142,11 @@ class _Socket(aiohttp.ClientWebSocketResponse):
     async def receive(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109 (aiohttp's)
         message = await super().receive(timeout)
         tape = self._tape
-        tape.frames.append((TO_CLIENT, message.data))
         if tape.frozen:
             await tape.held_back()
-            if tape.dead:
-                return aiohttp.WSMessage(aiohttp.WSMsgType.CLOSED, None, None)
+        if tape.dead:
+            return aiohttp.WSMessage(aiohttp.WSMsgType.CLOSED, None, None)
+        tape.frames.append((TO_CLIENT, message.data))
         return message
 
     def send_str(self, data: str, compress: int | None = None) -> Any:
@@ -190,7 +190,7 @@ def meaning(frame: str, direction: str) -> str:
 def _socketio(text: str, direction: str) -> str:
     try:
         packet = Packet(encoded_packet=text)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, RecursionError):
         return "message (cut short here, so not read)" if text.endswith("…") else "message (broken)"
     where = packet.namespace or "/"
     at = "" if where == "/" else f" in {where}"
@@ -202,7 +202,7 @@ def _socketio(text: str, direction: str) -> str:
         case 1:
             return f"disconnect: goodbye to {where}"
         case 2 | 5:
-            name = packet.data[0] if packet.data else "?"
+            name = packet.data[0] if packet.data and isinstance(packet.data, list) else "?"
             asks = "" if packet.id is None else f", please acknowledge as number {packet.id}"
             return f"event{at}: {name!r}{asks}"
         case 3 | 6:
