@@ -145,6 +145,7 @@ class _Socket(aiohttp.ClientWebSocketResponse):
         if tape.frozen:
             await tape.held_back()
         if tape.dead:
+            await self.close()
             return aiohttp.WSMessage(aiohttp.WSMsgType.CLOSED, None, None)
         tape.frames.append((TO_CLIENT, message.data))
         return message
