@@ -1,9 +1,32 @@
 """See who got which message: real Socket.IO servers and clients on a stage that keeps a journal."""
 
-from .explain import Reason
-from .journal import Journal
-from .settle import NotSettled
-from .stage import HandlerRaised, Stage
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .explain import Reason
+    from .journal import Journal
+    from .settle import NotSettled
+    from .stage import HandlerRaised, Stage
 
 __all__ = ["HandlerRaised", "Journal", "NotSettled", "Reason", "Stage"]
 __version__ = "0.1.0"
+
+_HOMES = {
+    "HandlerRaised": "stage",
+    "Journal": "journal",
+    "NotSettled": "settle",
+    "Reason": "explain",
+    "Stage": "stage",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Imported when first asked for: `python -m chatq doctor` has to run where nothing is installed.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -82,7 +82,14 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         await asyncio.create_task(connecting, context=contextvars.Context())
 
     async def disconnect(self) -> None:
-        """Disconnect from the server, as `socketio.AsyncClient.disconnect` does."""
+        """Disconnect from the server, as `socketio.AsyncClient.disconnect` does.
+
+        Raises `RuntimeError` while the client is frozen.
+        """
+        if self.tape.frozen:
+            raise RuntimeError(
+                f"{self.name} is frozen and cannot say goodbye: thaw it first, or cut it"
+            )
         if self.eio.state == "connected":
             self.recorder.journal.append(HungUp, self.name)
         await super().disconnect()

@@ -56,7 +56,7 @@ class Deliveries:
         self._cut = cut
 
     def who_got(self, event: str) -> set[str]:
-        """Return the names of those whose handler was given the last message called `event`.
+        """Return the names of those whose handler took the last message called `event`.
 
         Raises `LookupError` if none of the messages shown is called so.
         """

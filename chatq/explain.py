@@ -88,7 +88,7 @@ class Message:
 
     @property
     def got_by(self) -> set[str]:
-        """Names of those whose handler was given the message."""
+        """Names of those whose handler took the message, without raising."""
         return {name for name, v in self.verdicts.items() if v.reason is Reason.RECEIVED}
 
     @property

@@ -365,15 +365,13 @@ def _connect(world: World, dice: random.Random, name: str) -> Step:
     person = world.people[name]
     fresh = person.line or dice.random() < 0.4
     spaces = dice.sample(SPACES, dice.choice((1, 1, 2, 2, 3)))
-    return Step(
-        "connect", name, namespaces=tuple(spaces), fresh=fresh, wait=dice.random() < 0.6
-    )
+    return Step("connect", name, namespaces=tuple(spaces), fresh=fresh, wait=dice.random() < 0.6)
 
 
 def _write_connect(world: World, dice: random.Random, token: int) -> Iterator[Step]:
     free = [n for n, p in world.people.items() if not p.frozen]
     away = [n for n in free if not world.people[n].line]
-    if away or free and dice.random() < 0.2:
+    if away or (free and dice.random() < 0.2):
         yield _connect(world, dice, dice.choice(away or free))
 
 

@@ -78,6 +78,8 @@ def _cell(cell: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: is ignored, but no comment says '# ignored because …'"
     if re.search(r"\bsleep\b", cell["source"]):
         yield f"{name}: sleeps; a lesson settles"
+    if cell["source"].rstrip().endswith(";"):
+        yield f"{name}: ends in ';', which Jupyter takes for silence, and nbval does not"
     for output in outputs:
         if output["output_type"] == "error" and "raises-exception" not in tags:
             yield f"{name}: raised {output['ename']}"
@@ -326,6 +328,7 @@ ELSEWHERE = {"kernelspec": {"name": "conda-env-x"}}
         (tagged(IGNORED), "is ignored"),
         (tagged(IGNORED, "# ignored because"), "is ignored"),
         (changed(2, source="await asyncio.sleep(1)\nstage.close()"), "sleeps"),
+        (changed(2, source="stage.close();"), "ends in ';'"),
         (changed(2, source="print('closed')"), "opens 1 stages and closes 0"),
     ],
 )

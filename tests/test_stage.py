@@ -101,16 +101,25 @@ async def test_closing_takes_less_than_a_second_and_leaves_nothing_behind(sio):
     assert await refused(stage.url)
 
 
-async def test_closing_with_frozen_and_cut_clients_and_guests_leaves_no_task(sio):
+async def test_closing_with_frozen_and_cut_clients_leaves_no_task(sio):
     tasks = asyncio.all_tasks()
     stage = await Stage.open(sio)
     ada, _ = await stage.clients("ada", "bob")
-    async with guest(stage):
-        await stage.freeze(ada)
-        await stage.cut("bob")
-        async with asyncio.timeout(1):
-            await stage.close()
+    await stage.freeze(ada)
+    await stage.cut("bob")
+    async with asyncio.timeout(1):
+        await stage.close()
     assert asyncio.all_tasks() == tasks
+
+
+async def test_closing_with_a_guest_connected_leaves_no_task(sio):
+    tasks = asyncio.all_tasks()
+    stage = await Stage.open(sio)
+    async with guest(stage):
+        async with asyncio.timeout(2):
+            await stage.close()
+    left = [repr(task.get_coro()) for task in asyncio.all_tasks() - tasks]
+    assert left == []
 
 
 async def test_closing_is_not_part_of_the_journal_which_stays(sio):
@@ -282,9 +291,10 @@ async def test_connect_false_leaves_the_dialling_to_the_caller(sio, stage):
         assert await greeted == {"token": 1}
 
 
-async def test_a_client_of_the_same_name_replaces_the_earlier(sio, stage):
-    old = await stage.client("ada")
-    new = await stage.client("ada")
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
+async def test_a_client_of_the_same_name_replaces_the_earlier(sio, stage, transports):
+    old = await stage.client("ada", transports=transports)
+    new = await stage.client("ada", transports=transports)
     assert new is not old
     assert (old.connected, new.connected) == (False, True)
     new.on("news", lambda: None)

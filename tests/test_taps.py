@@ -155,13 +155,17 @@ async def test_connecting_and_each_way_of_leaving_is_a_fact_with_its_reason(sio,
     assert di.connected
 
 
-async def test_a_client_that_falls_silent_is_gone_by_ping_timeout():
-    sio = socketio.AsyncServer(async_mode="aiohttp", ping_interval=0.05, ping_timeout=0.05)
+async def test_a_client_that_falls_silent_is_cut_off():
+    sio = socketio.AsyncServer(async_mode="aiohttp", ping_interval=1, ping_timeout=0.2)
     async with Stage(sio) as stage:
         await stage.client("ada")
         await stage.freeze("ada")
         await stage.until(lambda: not stage.connected("ada"), "the ping timeout")
-        assert facts(stage, Disconnected) == [Disconnected("ada", "/", "ping timeout")]
+        # Two clocks of Engine.IO run out at the same time; either may be first.
+        reason = facts(stage, Disconnected)[0].reason
+        assert reason in ("ping timeout", "transport close")
+        await sio.emit("news")
+        assert stage.reason("ada", "news") is Reason.CUT_OFF
 
 
 @pytest.mark.parametrize("always_connect", [False, True])
