@@ -1,5 +1,7 @@
 """See who got which message: real Socket.IO servers and clients on a stage that keeps a journal."""
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import TYPE_CHECKING
 

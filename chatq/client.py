@@ -9,6 +9,7 @@ It says its name in a header of its first request, so that the server's half kno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import socket
@@ -17,7 +18,6 @@ from typing import Any
 import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
 from engineio import packet as engineio_packet
-from socketio.packet import Packet  # type: ignore[import-untyped]
 
 from .journal import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed, preview
 from .links import Link, Recorder, Tasks, cause
@@ -125,7 +125,6 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def _handle_eio_message(self, data: Any) -> None:
         link = self.link
-        self.tasks.add(asyncio.current_task(), data)
         try:
             await super()._handle_eio_message(data)
         except Exception as error:  # all else is caught nearer to where it was raised
@@ -154,6 +153,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         handled = listens(self, event, namespace or "/")
         self.recorder.journal.append(Received, message, self.name, handled)
         cause.set(message)  # the library runs each message in a task of its own
+        self.tasks.add(asyncio.current_task(), event)
         try:
             await super()._handle_event(namespace, id, data)
         except Exception as error:
@@ -161,24 +161,21 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             self.recorder.raised(self.name, event, error)
 
     async def _handle_connect(self, *args: Any) -> None:
-        await self._guard("connect", super()._handle_connect(*args))
+        await self._guard("connect", super()._handle_connect(*args), asyncio.current_task())
 
     async def _handle_disconnect(self, *args: Any) -> None:
-        await self._guard("disconnect", super()._handle_disconnect(*args))
+        await self._guard("disconnect", super()._handle_disconnect(*args), asyncio.current_task())
 
     async def _handle_error(self, *args: Any) -> None:
-        await self._guard("connect_error", super()._handle_error(*args))
+        await self._guard("connect_error", super()._handle_error(*args), asyncio.current_task())
 
-    async def _guard(self, event: str, handling: Any) -> None:
+    async def _guard(self, event: str, handling: Any, task: Any = None) -> None:
+        if task is not None:  # the library's own, not that of whoever called `disconnect`
+            self.tasks.add(task, event)
         try:
             await handling
         except Exception as error:
             self.recorder.raised(self.name, event, error)
-
-    def running(self) -> list[str]:
-        """Return the events whose handlers have not returned."""
-        packets = [Packet(encoded_packet=data) for data in self.tasks.running()]
-        return [str(packet.data[0]) for packet in packets if packet.packet_type in (2, 5)]
 
     # -- faults ---------------------------------------------------------------------------------
 
@@ -225,12 +222,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.thaw()
         if self._reconnect_task:
             await self.shutdown()
-        if self.eio.state == "connected" and self.eio.transport() == "polling":
-            # A polling client's own `disconnect` waits for the answer to its open poll.
-            for task in (self.eio.read_loop_task, self.eio.write_loop_task):
-                task.cancel()
-            await self.eio.disconnect(abort=True)
-        elif self.eio.state == "connected":
+        if self.eio.state == "connected":
             await self.disconnect()
         await self.tasks.cancel()  # handlers that never end
 
@@ -246,6 +238,22 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
         if self._owner.link and self.state == "connected":
             self._owner.link.sent_up()
         return super().send(data)
+
+    async def disconnect(self, abort: bool = False, reason: Any = None) -> None:
+        if abort or self.state != "connected" or self.current_transport != "polling":
+            await super().disconnect(abort, reason)
+            return
+        # Engine.IO's own may forget to send what is queued, and then waits for the answer to its
+        # open poll, for half a minute.
+        await self._send_packet(engineio_packet.Packet(engineio_packet.CLOSE))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await self.queue.join()
+        loops = (self.read_loop_task, self.write_loop_task)
+        await super().disconnect(abort=True, reason=reason)
+        for loop in loops:
+            if loop:
+                loop.cancel()
 
     def _receive_packet(self, pkt: Any) -> Any:
         if pkt.packet_type == engineio_packet.MESSAGE and self._owner.link:

@@ -106,6 +106,7 @@ class _Standing:
     rooms: dict[tuple[str, str, str], bool] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     hung_up: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
 
     def read(self, fact: Fact) -> None:
         match fact:
@@ -119,8 +120,11 @@ class _Standing:
                 self.rooms[fact.client, fact.namespace, fact.room] = False
             case Froze():
                 self.frozen.add(fact.client)
-            case Thawed() | Ended():
+            case Thawed():
                 self.frozen.discard(fact.client)
+            case Ended():
+                self.frozen.discard(fact.client)
+                self.ended.add(fact.client)
 
     def _moved(self, fact: Connected | Refused | Disconnected) -> None:
         key = (fact.client, fact.namespace)
@@ -129,6 +133,7 @@ class _Standing:
         match fact:
             case Connected():
                 self.hung_up.discard(fact.client)
+                self.ended.discard(fact.client)
             case Disconnected():
                 # What the server calls "transport close" may have been a goodbye all the same.
                 self.polite[key] = fact.reason in _GOODBYES or fact.client in self.hung_up
@@ -205,6 +210,8 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
             return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
         if name in unseen:
             return Verdict(Reason.SENT)
+        if name in standing.ended:  # the server does not know it yet
+            return Verdict(Reason.LOST)
         return Verdict(Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY)
     if emitted.sender != SERVER:
         return Verdict(Reason.TO_SERVER)

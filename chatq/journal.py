@@ -98,7 +98,7 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The client's end of a connection is closed: what it has not read by now it never will."""
+    """The client's end of a connection is closed: what it has not read is lost."""
 
     client: str
 

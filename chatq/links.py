@@ -71,23 +71,23 @@ class Recorder:
 
 
 class Tasks:
-    """Tasks that the library started and nobody awaits; those that never end can be cancelled."""
+    """Tasks that nobody awaits, each with the event it handles ("" if none)."""
 
     def __init__(self) -> None:
-        self._tasks: list[tuple[asyncio.Future[Any], Any]] = []
+        self._tasks: list[tuple[asyncio.Future[Any], str]] = []
         self._enough = 64
 
-    def add(self, task: Any, work: Any) -> None:
-        """Keep `task`, and what it works on, until it is done, or a little longer."""
+    def add(self, task: Any, event: str = "") -> None:
+        """Keep `task` until it is done, or a little longer."""
         # Now and then the ones that are done are thrown out: cheaper than a call-back for each.
-        self._tasks.append((task, work))
+        self._tasks.append((task, event))
         if len(self._tasks) > self._enough:
-            self._tasks = [(task, work) for task, work in self._tasks if not task.done()]
+            self._tasks = [(task, event) for task, event in self._tasks if not task.done()]
             self._enough = 64 + 2 * len(self._tasks)
 
-    def running(self) -> list[Any]:
-        """Return what the tasks that still run work on."""
-        return [work for task, work in self._tasks if not task.done()]
+    def running(self) -> list[str]:
+        """Return the events whose handlers have not returned."""
+        return [event for task, event in self._tasks if event and not task.done()]
 
     async def cancel(self) -> None:
         """Cancel those that still run, and return when they have ended."""
@@ -140,6 +140,9 @@ class Link:
     def read_down(self) -> None:
         """The client read a packet."""
         self._down_read += 1
+        if not self.client_open:  # one more, while it says goodbye: it was written off already
+            self._down += 1
+            self.activity.begin(self._down_work)
 
     def arrived_down(self) -> None:
         """The client has done with a packet that it had read."""
@@ -168,8 +171,9 @@ class Link:
     def read_up(self) -> None:
         """The server read a packet."""
         self._up_read += 1
-        if not self.watched:  # nobody told us that it was sent
-            self.sent_up()
+        if not self.watched or not self.server_open:  # not announced, or written off already
+            self._up += 1
+            self.activity.begin(self._up_work)
 
     def arrived_up(self) -> None:
         """The server has done with a packet that it had read."""

@@ -11,7 +11,9 @@ a reader of the journal needs.
 
 from __future__ import annotations
 
+import asyncio
 import functools
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +54,7 @@ class ServerTap:
         self.links: dict[str, Link] = {}  # by the id of the Engine.IO connection
         self.names: dict[str, str] = {}  # by sid; kept when the client has left
         self.tasks = Tasks()
+        self._closed: deque[str] = deque()
         self._by_sid: dict[str, Link] = {}
         self._emitting = 0
         self._handler_began = False
@@ -179,14 +182,23 @@ class ServerTap:
 
     async def _on_engine_connect(self, eio_sid: str, environ: Any) -> Any:
         self.links[eio_sid] = self.greet(environ)
+        self.tasks.add(asyncio.current_task())  # over a websocket, it serves the whole connection
         return await self._engine["connect"](eio_sid, environ)
 
     async def _on_engine_disconnect(self, eio_sid: str, *reason: Any) -> Any:
+        by_client = reason[:1] == (self.sio.eio.reason.CLIENT_DISCONNECT,)
+        if by_client:  # then this is the task of a request
+            self.tasks.add(asyncio.current_task())
         try:
             return await self._guard("disconnect", self._engine["disconnect"](eio_sid, *reason))
         finally:
-            if link := self.links.pop(eio_sid, None):
+            if link := self.links.get(eio_sid):
                 link.server_closed()
+                self._closed.append(eio_sid)  # handlers of what it said last may not have begun
+                if len(self._closed) > 100:
+                    del self.links[self._closed.popleft()]
+            if by_client and (connection := self.sio.eio.sockets.get(eio_sid)):
+                connection.queue.put_nowait(None)  # ends a poll that waits
 
     async def _on_connect(self, original: Any, *args: Any) -> None:
         await self._guard("connect", original(*args))
@@ -286,9 +298,11 @@ class ServerTap:
 
     def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
         task = original(target, *args, **more)
-        self.tasks.add(task, args)
         if target is self.sio._handle_event_internal:
             self._handler_began = True
+            self.tasks.add(task, str(args[3][0]))
+        else:
+            self.tasks.add(task)
         return task
 
     async def _on_event_handler(self, original: Any, *args: Any) -> None:
@@ -317,10 +331,6 @@ class ServerTap:
                 link.arrived_up()
             else:  # no task of its own: the connection's goes on to the next message
                 cause.reset(token)
-
-    def running(self) -> list[str]:
-        """Return the events whose handlers have not returned."""
-        return [str(args[3][0]) for args in self.tasks.running() if len(args) == 6]
 
 
 def listens(side: Any, event: str, namespace: str) -> bool:

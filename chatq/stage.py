@@ -107,7 +107,7 @@ class Stage:
         if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
             self.sio.attach(self.app)
         self._tap = ServerTap(self.sio, self._recorder, self._greet)
-        self._runner = web.AppRunner(self.app, shutdown_timeout=0.5, access_log=None)
+        self._runner = web.AppRunner(self.app, shutdown_timeout=0.3, access_log=None)
         try:
             await _in_empty_context(self._serve(self._runner))
         except BaseException:
@@ -148,10 +148,12 @@ class Stage:
             await connection.close(wait=False)
         self.sio.eio.sockets.clear()
         await self.sio.shutdown()
-        self.sio.eio.start_service_task = True  # so that another stage can serve it
+        # So that another stage can serve it, and close even if nobody came.
+        self.sio.eio.start_service_task = True
+        self.sio.eio.service_task_event = None
+        await tap.tasks.cancel()  # handlers that never end, connections that nobody ended
         await runner.cleanup()
         tap.detach()
-        await tap.tasks.cancel()
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
@@ -212,8 +214,9 @@ class Stage:
             client.link = Link(name, self._recorder.activity, watched=True)
             return client.link
         given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40]
-        if not given or given == SERVER or given in self._names:
-            given = f"guest {len(self._guests) + 1}"
+        number = len(self._guests) + 1
+        while not given or given == SERVER or given in self._names:
+            given, number = f"guest {number}", number + 1
         self._guests.append(given)
         self._names.append(given)
         return Link(given, self._recorder.activity, watched=False)
@@ -251,10 +254,10 @@ class Stage:
         return isinstance(standing, Connected)
 
     def _running(self) -> Iterator[tuple[str, str]]:
-        for event in self._tap.running() if self._tap else ():
+        for event in self._tap.tasks.running() if self._tap else ():
             yield SERVER, event
         for client in self._clients.values():
-            for event in client.running():
+            for event in client.tasks.running():
                 yield client.name, event
 
     def _show_failures(self) -> None:
