@@ -75,7 +75,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: list[tuple[asyncio.Future[Any], str]] = []
-        self._enough = 64
+        self._enough = 8
 
     def add(self, task: Any, event: str = "") -> None:
         """Keep `task` until it is done, or a little longer."""
@@ -83,7 +83,7 @@ class Tasks:
         self._tasks.append((task, event))
         if len(self._tasks) > self._enough:
             self._tasks = [(task, event) for task, event in self._tasks if not task.done()]
-            self._enough = 64 + 2 * len(self._tasks)
+            self._enough = 8 + 2 * len(self._tasks)
 
     def running(self) -> list[str]:
         """Return the events whose handlers have not returned."""

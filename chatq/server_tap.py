@@ -58,6 +58,7 @@ class ServerTap:
         self._by_sid: dict[str, Link] = {}
         self._emitting = 0
         self._handler_began = False
+        self._connecting = 0
         self._engine: dict[str, Any] = {}  # Engine.IO's handlers, as they were
         self._undo: list[Callable[[], None]] = []
         self._attach()
@@ -74,7 +75,6 @@ class ServerTap:
         self._wrap(sio, "_handle_disconnect", self._on_goodbye)
         self._wrap(sio, "disconnect", self._on_disconnect)
         self._wrap(sio, "_handle_event_internal", self._on_event_handler)
-        self._wrap(sio, "_send_packet", self._on_packet)
         self._wrap(sio.eio, "send_packet", self._on_engine_packet)
         self._wrap(sio.eio, "start_background_task", self._on_task)
         self._wrap_engine("connect", self._on_engine_connect)
@@ -201,13 +201,20 @@ class ServerTap:
                 connection.queue.put_nowait(None)  # ends a poll that waits
 
     async def _on_connect(self, original: Any, *args: Any) -> None:
-        await self._guard("connect", original(*args))
+        self._connecting += 1
+        try:
+            await self._guard("connect", original(*args))
+        finally:
+            self._connecting -= 1
 
     async def _on_goodbye(
         self, original: Any, eio_sid: str, namespace: Any, reason: Any = None
     ) -> None:
         sid = self.sio.manager.sid_from_eio_sid(eio_sid, namespace or "/")
-        self._disconnected(sid, namespace or "/", reason or self.sio.reason.CLIENT_DISCONNECT)
+        reason = reason or self.sio.reason.CLIENT_DISCONNECT
+        if reason == self.sio.reason.CLIENT_DISCONNECT:  # then this is the task of a request
+            self.tasks.add(asyncio.current_task(), "disconnect")
+        self._disconnected(sid, namespace or "/", reason)
         await self._guard("disconnect", original(eio_sid, namespace, reason))
 
     async def _on_disconnect(
@@ -262,23 +269,23 @@ class ServerTap:
     def _inside(self, sid: str, namespace: str, room: Any) -> bool:
         return sid in self.sio.manager.rooms.get(namespace, {}).get(room, ())
 
-    def _on_packet(self, original: Any, eio_sid: str, packet: Any) -> Any:
-        # `always_connect=True` refuses by a goodbye that carries the reason.
-        if (
-            packet.packet_type in (socketio_packet.CONNECT_ERROR, socketio_packet.DISCONNECT)
-            and packet.data is not None
-            and (link := self.links.get(eio_sid))
-        ):
-            reason = packet.data
-            reason = reason.get("message", reason) if isinstance(reason, dict) else reason
-            namespace = packet.namespace or "/"
-            self.recorder.journal.append(Refused, link.name, namespace, str(reason))
-        return original(eio_sid, packet)
-
     def _on_engine_packet(self, original: Any, eio_sid: str, packet: Any) -> Any:
         if link := self.links.get(eio_sid):
             link.sent_down()
+            if self._connecting:
+                self._look_for_refusal(link, packet.data)
         return original(eio_sid, packet)
+
+    def _look_for_refusal(self, link: Link, data: Any) -> None:
+        if not isinstance(data, str):
+            return
+        packet = self.sio.packet_class(encoded_packet=data)
+        # `always_connect=True` refuses by a goodbye that carries the reason.
+        refusals = (socketio_packet.CONNECT_ERROR, socketio_packet.DISCONNECT)
+        if packet.packet_type in refusals and packet.data is not None:
+            reason = packet.data
+            reason = reason.get("message", reason) if isinstance(reason, dict) else reason
+            self.recorder.journal.append(Refused, link.name, packet.namespace or "/", str(reason))
 
     # -- messages from clients ------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ class Frame(NamedTuple):
 class Tape:
     """The newest `keep` frames of one client; `show()` puts them in a table."""
 
-    def __init__(self, keep: int = 1_000) -> None:
+    def __init__(self, keep: int = 200) -> None:
         self.frames: deque[tuple[str, str | bytes]] = deque(maxlen=keep)
         self.frozen = False
         #: The client died while it was frozen: what was held back is never read.
