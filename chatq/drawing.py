@@ -1,6 +1,6 @@
 """The journal as a picture: one layout, drawn as SVG and as text.
 
-Owns the table of deliveries and the sequence diagram. Must not know: the stage, sockets.
+Owns the sequence diagram. Must not know: the stage, sockets.
 
 How to read the diagram (and how it is laid out): one column for the server and one for each
 client, time runs down, and a row is one thing that happened: its distance from the next says
@@ -15,7 +15,8 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .explain import ARRIVED, Message, Reason, Verdict, target
+from .deliveries import cell, label, route
+from .explain import Message, Reason
 from .journal import (
     SERVER,
     Connected,
@@ -30,91 +31,9 @@ from .journal import (
     Refused,
     Thawed,
 )
-from .table import Table, one_line, width
+from .table import one_line, width
 
-__all__ = ["Deliveries", "Diagram"]
-
-_MEANING = {
-    Reason.RECEIVED: "✓ got it",
-    Reason.SENT: "✓ sent: the server sent it, more is not known",
-    Reason.NO_HANDLER: "○ arrived, but no handler listens",
-    Reason.RAISED: "⚡ its handler raised",
-    Reason.SENDER: "↗ sent it",
-    Reason.TO_SERVER: "· not addressed: a client's emit goes to the server",
-    Reason.ON_THE_WAY: "… on the way",
-    Reason.FROZEN: "… frozen: waits unread",
-}
-_NOT = "✗ did not get it"
-
-
-class Deliveries:
-    """Messages by clients: who got what, who did not, and why. Shows itself as a table."""
-
-    def __init__(self, messages: Sequence[Message], names: Sequence[str], cut: str = "") -> None:
-        self.messages = tuple(messages)
-        self.names = tuple(names)
-        self._cut = cut
-
-    def who_got(self, event: str) -> set[str]:
-        """Return the names of those whose handler took the last message called `event`.
-
-        Raises `LookupError` if none of the messages shown is called so.
-        """
-        for message in reversed(self.messages):
-            if message.emitted.event == event:
-                return message.got_by
-        raise LookupError(f"no message {event!r} in this table")
-
-    def table(self) -> Table:
-        """Return the table: a row for each message, a column for the server and each client."""
-        rows = []
-        for message in self.messages:
-            emitted = message.emitted
-            cells = [_cell(message.verdicts.get(name)) for name in (SERVER, *self.names)]
-            rows.append([str(emitted.message), _label(message), _route(message), *cells])
-        notes = [self._cut] if self._cut else []
-        return Table(
-            ("no.", "message", "from → to", SERVER, *self.names),
-            rows,
-            notes=[*notes, *self._legend()],
-        )
-
-    def _legend(self) -> list[str]:
-        used = {v.reason for m in self.messages for v in m.verdicts.values()}
-        texts = [text for reason, text in _MEANING.items() if reason in used]
-        if used - set(_MEANING):
-            texts.append(f"{_NOT}, and why")
-        return ["   ".join(texts)] if texts else []
-
-    def __repr__(self) -> str:
-        return repr(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
-
-
-def _cell(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return ""
-    acknowledged = "" if verdict.acknowledged is None else ", ack"
-    if acknowledged and verdict.acknowledged:
-        acknowledged += f" {verdict.acknowledged}"
-    return verdict.reason.value + acknowledged
-
-
-def _label(message: Message) -> str:
-    emitted = message.emitted
-    return f"{emitted.event} {emitted.data}".rstrip()
-
-
-def _route(message: Message) -> str:
-    emitted = message.emitted
-    where = "" if emitted.namespace == "/" else f" in {emitted.namespace}"
-    nobody = " (nobody there)" if message.reached_nobody else ""
-    return f"{emitted.sender} → {target(emitted)}{where}{nobody}"
-
-
-# -- the sequence diagram -----------------------------------------------------------------------
+__all__ = ["Diagram"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +118,8 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
             continue
         sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
         signs[columns[name]] = sign
-        tips[columns[name]] = one_line(f"{name}: {_cell(verdict)}")
-    return _Row(one_line(_label(message)), signs, one_line(_route(message)), tips)
+        tips[columns[name]] = one_line(f"{name}: {cell(verdict)}")
+    return _Row(one_line(label(message)), signs, one_line(route(message)), tips)
 
 
 class Diagram:
@@ -338,6 +257,3 @@ def _svg_sign(sign: str, x: int, y: int) -> str:
         f"<text x='{x}' y='{y + 4}' text-anchor='middle' font-size='12' fill='{colour}'>"
         f"{sign}</text>"
     )
-
-
-assert set(_MEANING) >= set(ARRIVED), "each way of arriving has its sign explained"

@@ -20,7 +20,8 @@ import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
 from .client import NAME_HEADER, Client
-from .drawing import Deliveries, Diagram
+from .deliveries import Deliveries
+from .drawing import Diagram
 from .explain import Message, Reason, explain, find, sentence
 from .journal import SERVER, Connected, Disconnected, Fact, Journal, Refused
 from .links import Link, Recorder
@@ -143,9 +144,13 @@ class Stage:
             del _open_stages[self.sio]
         self._recorder.journal = Journal(keep=1)  # for what happens from here on
         await self._hang_up(tap)
-        for connection in [*self.sio.eio.sockets.values()]:  # guests, and clients long silent
-            # Engine.IO's own `disconnect` waits until the other side has read everything.
-            await connection.close(wait=False)
+        # Guests, and clients long silent. Engine.IO's own `disconnect` would wait until the other
+        # side has read everything, and for handlers that may never end.
+        closing = [asyncio.create_task(s.close(wait=False)) for s in self.sio.eio.sockets.values()]
+        if closing:
+            await asyncio.wait(closing, timeout=0.2)
+        for task in closing:
+            tap.tasks.add(task)
         self.sio.eio.sockets.clear()
         await self.sio.shutdown()
         # So that another stage can serve it, and close even if nobody came.

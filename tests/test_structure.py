@@ -18,7 +18,8 @@ IMPORTS: dict[str, set[str]] = {
     "__main__": {"doctor"},
     "client": {"journal", "links", "server_tap", "settle", "wire"},
     "doctor": set(),
-    "drawing": {"explain", "journal", "table"},
+    "deliveries": {"explain", "journal", "table"},
+    "drawing": {"deliveries", "explain", "journal", "table"},
     "explain": {"journal"},
     "journal": set(),
     "links": {"journal", "settle"},
@@ -26,6 +27,7 @@ IMPORTS: dict[str, set[str]] = {
     "settle": set(),
     "stage": {
         "client",
+        "deliveries",
         "drawing",
         "explain",
         "journal",

@@ -1,0 +1,100 @@
+"""Who got what: messages by clients, a mark and a reason in each cell.
+
+Owns the words of one message, its route and its verdicts, and the table made of them. Must not
+know: the stage, sockets, how a reason is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .explain import ARRIVED, Message, Reason, Verdict, target
+from .journal import SERVER
+from .table import Table
+
+__all__ = ["Deliveries", "cell", "label", "route"]
+
+_MEANING = {
+    Reason.RECEIVED: "✓ got it",
+    Reason.SENT: "✓ sent: the server sent it, more is not known",
+    Reason.NO_HANDLER: "○ arrived, but no handler listens",
+    Reason.RAISED: "⚡ its handler raised",
+    Reason.SENDER: "↗ sent it",
+    Reason.TO_SERVER: "· not addressed: a client's emit goes to the server",
+    Reason.ON_THE_WAY: "… on the way",
+    Reason.FROZEN: "… frozen: waits unread",
+}
+_NOT = "✗ did not get it"
+
+
+class Deliveries:
+    """Messages by clients: who got what, who did not, and why. Shows itself as a table."""
+
+    def __init__(self, messages: Sequence[Message], names: Sequence[str], cut: str = "") -> None:
+        self.messages = tuple(messages)
+        self.names = tuple(names)
+        self._cut = cut
+
+    def who_got(self, event: str) -> set[str]:
+        """Return the names of those whose handler took the last message called `event`.
+
+        Raises `LookupError` if none of the messages shown is called so.
+        """
+        for message in reversed(self.messages):
+            if message.emitted.event == event:
+                return message.got_by
+        raise LookupError(f"no message {event!r} in this table")
+
+    def table(self) -> Table:
+        """Return the table: a row for each message, a column for the server and each client."""
+        rows = []
+        for message in self.messages:
+            emitted = message.emitted
+            cells = [cell(message.verdicts.get(name)) for name in (SERVER, *self.names)]
+            rows.append([str(emitted.message), label(message), route(message), *cells])
+        notes = [self._cut] if self._cut else []
+        return Table(
+            ("no.", "message", "from → to", SERVER, *self.names),
+            rows,
+            notes=[*notes, *self._legend()],
+        )
+
+    def _legend(self) -> list[str]:
+        used = {v.reason for m in self.messages for v in m.verdicts.values()}
+        texts = [text for reason, text in _MEANING.items() if reason in used]
+        if used - set(_MEANING):
+            texts.append(f"{_NOT}, and why")
+        return ["   ".join(texts)] if texts else []
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def cell(verdict: Verdict | None) -> str:
+    """Return the mark of one message for one client, and its acknowledgement."""
+    if verdict is None:
+        return ""
+    acknowledged = "" if verdict.acknowledged is None else ", ack"
+    if acknowledged and verdict.acknowledged:
+        acknowledged += f" {verdict.acknowledged}"
+    return verdict.reason.value + acknowledged
+
+
+def label(message: Message) -> str:
+    """Return the event and the data of a message."""
+    emitted = message.emitted
+    return f"{emitted.event} {emitted.data}".rstrip()
+
+
+def route(message: Message) -> str:
+    """Return who sent a message to whom, and where."""
+    emitted = message.emitted
+    where = "" if emitted.namespace == "/" else f" in {emitted.namespace}"
+    nobody = " (nobody there)" if message.reached_nobody else ""
+    return f"{emitted.sender} → {target(emitted)}{where}{nobody}"
+
+
+assert set(_MEANING) >= set(ARRIVED), "each way of arriving has its sign explained"
