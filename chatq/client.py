@@ -153,12 +153,15 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         handled = listens(self, event, namespace or "/")
         self.recorder.journal.append(Received, message, self.name, handled)
         cause.set(message)  # the library runs each message in a task of its own
-        self.tasks.add(asyncio.current_task(), event)
+        task: Any = asyncio.current_task()
+        self.tasks[task] = event
         try:
             await super()._handle_event(namespace, id, data)
         except Exception as error:
             # Swallowed here, shown at settle: nobody awaits the library's task.
             self.recorder.raised(self.name, event, error)
+        finally:
+            del self.tasks[task]
 
     async def _handle_connect(self, *args: Any) -> None:
         await self._guard("connect", super()._handle_connect(*args), asyncio.current_task())

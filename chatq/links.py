@@ -70,29 +70,22 @@ class Recorder:
         return number
 
 
-class Tasks:
-    """Tasks that nobody awaits, each with the event it handles ("" if none)."""
-
-    def __init__(self) -> None:
-        self._tasks: list[tuple[asyncio.Future[Any], str]] = []
-        self._enough = 8
+class Tasks(dict[Any, str]):
+    """Tasks that nobody awaits and that have not ended, each with its event ("" if none)."""
 
     def add(self, task: Any, event: str = "") -> None:
-        """Keep `task` until it is done, or a little longer."""
-        # Now and then the ones that are done are thrown out: cheaper than a call-back for each.
-        self._tasks.append((task, event))
-        if len(self._tasks) > self._enough:
-            self._tasks = [(task, event) for task, event in self._tasks if not task.done()]
-            self._enough = 8 + 2 * len(self._tasks)
+        """Keep `task` until it is done."""
+        self[task] = event
+        task.add_done_callback(lambda done: self.pop(done, None))
 
-    def running(self) -> list[str]:
+    def events(self) -> list[str]:
         """Return the events whose handlers have not returned."""
-        return [event for task, event in self._tasks if event and not task.done()]
+        return [event for task, event in self.items() if event and not task.done()]
 
     async def cancel(self) -> None:
         """Cancel those that still run, and return when they have ended."""
         this = asyncio.current_task()
-        running = [task for task, _ in self._tasks if not task.done() and task is not this]
+        running = [task for task in self if task is not this and not task.done()]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -307,7 +307,7 @@ class ServerTap:
         task = original(target, *args, **more)
         if target is self.sio._handle_event_internal:
             self._handler_began = True
-            self.tasks.add(task, str(args[3][0]))
+            self.tasks[task] = str(args[3][0])  # its handler takes it out again
         else:
             self.tasks.add(task)
         return task
@@ -316,6 +316,7 @@ class ServerTap:
         _, _, eio_sid, data, namespace, _ = args
         link = self.links.get(eio_sid)
         if link is None:
+            self.tasks.pop(asyncio.current_task(), None)
             await original(*args)
             return
         if not link.watched:
@@ -336,6 +337,7 @@ class ServerTap:
         finally:
             if self.sio.async_handlers:
                 link.arrived_up()
+                self.tasks.pop(asyncio.current_task(), None)
             else:  # no task of its own: the connection's goes on to the next message
                 cause.reset(token)
 

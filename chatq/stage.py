@@ -259,10 +259,10 @@ class Stage:
         return isinstance(standing, Connected)
 
     def _running(self) -> Iterator[tuple[str, str]]:
-        for event in self._tap.tasks.running() if self._tap else ():
+        for event in self._tap.tasks.events() if self._tap else ():
             yield SERVER, event
         for client in self._clients.values():
-            for event in client.tasks.running():
+            for event in client.tasks.events():
                 yield client.name, event
 
     def _show_failures(self) -> None:
