@@ -79,7 +79,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         )
         # In an empty context, what handlers print later belongs to the cell that then runs, not
         # to the cell that connected.
-        await asyncio.create_task(connecting, context=contextvars.Context())
+        dialling = asyncio.create_task(connecting, context=contextvars.Context())
+        self.tasks.add(dialling)
+        await dialling
 
     async def disconnect(self) -> None:
         """Disconnect from the server, as `socketio.AsyncClient.disconnect` does.
@@ -97,15 +99,29 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     async def emit(
         self, event: Any, data: Any = None, namespace: Any = None, callback: Any = None
     ) -> None:
-        """Emit to the server, as `socketio.AsyncClient.emit` does."""
+        """Emit to the server, as `socketio.AsyncClient.emit` does.
+
+        Raises `RuntimeError` while the client is frozen.
+        """
+        if self.tape.frozen:
+            raise RuntimeError(f"{self.name} is frozen and cannot emit {event!r}: thaw it first")
         namespace = namespace or "/"
-        if self.link and namespace in self.namespaces:
-            message = self.recorder.emitted(self.name, event, data, namespace)
-            if self.link.server_open:
-                self.link.to_server[namespace].append(message)
-            if callback is not None:
-                callback = self._noting(message, callback)
-        await super().emit(event, data, namespace, callback)
+        if not self.link or namespace not in self.namespaces:
+            await super().emit(event, data, namespace, callback)  # which raises
+            return
+        message = self.recorder.emitted(self.name, event, data, namespace)
+        waiting = self.link.to_server[namespace]
+        if self.link.server_open:
+            waiting.append(message)
+        if callback is not None:
+            callback = self._noting(message, callback)
+        try:
+            await super().emit(event, data, namespace, callback)
+        except Exception:  # it could not be encoded, so it was not queued
+            if message in waiting:
+                waiting.remove(message)
+            self.recorder.journal.retract()
+            raise
 
     def _noting(self, message: int, callback: Any) -> Any:
         """Return a call-back that notes the acknowledgement of `message`, then calls `callback`."""
@@ -228,6 +244,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         if self.eio.state == "connected":
             await self.disconnect()
         await self.tasks.cancel()  # handlers that never end
+        if self.eio.http is not None and not self.eio.http.closed:  # a connection that was refused
+            await self.eio.http.close()
 
 
 class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]

@@ -64,6 +64,8 @@ class Deliveries:
         texts = [text for reason, text in _MEANING.items() if reason in used]
         if used - set(_MEANING):
             texts.append(f"{_NOT}, and why")
+        if any(v.acknowledged is not None for m in self.messages for v in m.verdicts.values()):
+            texts.append("ack: its acknowledgement came back")
         return ["   ".join(texts)] if texts else []
 
     def __repr__(self) -> str:

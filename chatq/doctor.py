@@ -178,7 +178,10 @@ def _managed() -> bool:
 def _begin() -> list[str]:
     first = CHECKOUT / "notebooks" / "00-start-here.ipynb"
     shown = os.path.relpath(first) if first.is_relative_to(Path.cwd()) else str(first)
-    return [_line([sys.executable, "-m", "jupyter", "lab", *([shown] if first.is_file() else [])])]
+    words = [sys.executable, "-m", "jupyter", "lab"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        words.append("--allow-root")  # in a container; JupyterLab would refuse
+    return [_line([*words, shown] if first.is_file() else words)]
 
 
 def _line(words: list[str]) -> str:

@@ -136,6 +136,8 @@ class Diagram:
         rows: int = 60,
         cut: str = "",
     ) -> None:
+        if rows < 1:
+            raise ValueError(f"a diagram has at least 1 row, not {rows}")
         layout = _layout(facts, messages, names)
         older = len(layout.rows) - rows
         if older > 0:
@@ -156,9 +158,9 @@ class Diagram:
 
 
 _SIGNS = (
-    "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way   ⚡ raised"
-    "   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves   ‖ freezes"
-    "   ▸ thaws"
+    "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
+    "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves"
+    "   ‖ freezes   ▸ thaws"
 )
 
 

@@ -169,10 +169,17 @@ class _Standing:
         return Verdict(Reason.NOT_YET)
 
 
-def explain(journal: Journal, clients: Iterable[str], guests: Iterable[str] = ()) -> list[Message]:
+def explain(
+    journal: Journal,
+    clients: Iterable[str],
+    guests: Iterable[str] = (),
+    *,
+    over: bool = False,
+) -> list[Message]:
     """Return the messages that the journal keeps, oldest first, with a verdict for each client.
 
-    `clients`: the names of all clients; `guests`: those among them whose side cannot be seen.
+    `clients`: the names of all clients; `guests`: those among them whose side cannot be seen;
+    `over`: all connections have ended, so that what has not arrived never will.
     """
     names, unseen = [*clients], {*guests}
     standing = _Standing()
@@ -192,11 +199,14 @@ def explain(journal: Journal, clients: Iterable[str], guests: Iterable[str] = ()
             case Disconnected():
                 _server_ended(messages.values(), fact)
             case Ended():
-                _client_ended(messages.values(), fact.client)
+                _reads_no_more(messages.values(), fact.client)
             case Froze() | Thawed():
                 _froze(messages.values(), fact)
             case Received() | Raised() | Acknowledged() if fact.message in messages:
                 _arrived(messages[fact.message], fact)
+    if over:
+        for name in (SERVER, *names):
+            _reads_no_more(messages.values(), name)
     return [*messages.values()]
 
 
@@ -229,11 +239,11 @@ def _server_ended(messages: Iterable[Message], ended: Disconnected) -> None:
             message.verdicts[SERVER] = Verdict(Reason.LOST)
 
 
-def _client_ended(messages: Iterable[Message], client: str) -> None:
+def _reads_no_more(messages: Iterable[Message], name: str) -> None:
     for message in messages:
-        verdict = message.verdicts.get(client)
+        verdict = message.verdicts.get(name)
         if verdict and verdict.reason in _PENDING:
-            message.verdicts[client] = Verdict(Reason.LOST)
+            message.verdicts[name] = Verdict(Reason.LOST)
 
 
 def _froze(messages: Iterable[Message], fact: Froze | Thawed) -> None:

@@ -241,6 +241,12 @@ class Journal:
             for listener in tuple(self._listeners):
                 listener()
 
+    def retract(self) -> None:
+        """Take back the newest message: emitting it failed, so it never was."""
+        self._facts.pop()
+        self._written -= 1
+        self.messages -= 1
+
     def _tidy(self) -> None:
         # What is known of the time before the oldest fact kept is one fact for each key.
         while self._standing and self._standing[0][0] < self.forgotten:

@@ -11,6 +11,7 @@ queue the packet, and comes out when the other side takes the packet in.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections import defaultdict, deque
 from contextvars import ContextVar
 from typing import Any
@@ -83,12 +84,23 @@ class Tasks(dict[Any, str]):
         return [event for task, event in self.items() if event and not task.done()]
 
     async def cancel(self) -> None:
-        """Cancel those that still run, and return when they have ended."""
+        """Cancel those that still run, and return when they have ended.
+
+        Warns of those that refuse: a handler that swallows its cancellation would go on for ever.
+        """
         this = asyncio.current_task()
-        running = [task for task in self if task is not this and not task.done()]
+        running = {task for task in self if task is not this and not task.done()}
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if not running:
+            return
+        ended, refusing = await asyncio.wait(running, timeout=0.5)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # taken note of: it has nowhere else to go
+        if refusing:
+            names = sorted({self.get(task) or "a background task" for task in refusing})
+            warnings.warn(f"refuses to be cancelled: {', '.join(names)}", stacklevel=2)
 
 
 class Link:

@@ -134,14 +134,21 @@ class ServerTap:
             namespace,
             rooms,
             clients,
-            self._addressed(skip_sid, namespace)[1],
+            self._addressed(skipped, namespace)[1],
             tuple([link.name for link in recipients]),
         )
         for link in recipients:
             if link.client_open:
                 link.to_client[namespace].append(message)
         # The library queues all packets before it first lets go, so `_emitting` holds until then.
-        await original(event, data, namespace, room, skip_sid, callback, **more)
+        try:
+            await original(event, data, namespace, room, skip_sid, callback, **more)
+        except Exception:  # it could not be encoded, so nothing was queued for anybody
+            for link in recipients:
+                if message in link.to_client[namespace]:
+                    link.to_client[namespace].remove(message)
+            self.recorder.journal.retract()
+            raise
 
     def _addressed(self, room: Any, namespace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Tell rooms, by name, from sids, by the client's name."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs
@@ -86,6 +86,7 @@ class Stage:
         self._names: list[str] = []
         self._tap: ServerTap | None = None
         self._runner: web.AppRunner | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     # -- opening and closing --------------------------------------------------------------------
 
@@ -103,6 +104,8 @@ class Stage:
     async def __aenter__(self) -> Self:
         if self._runner is not None:
             return self
+        if self._closing is not None:
+            raise RuntimeError("this stage was closed, and opens only once: make a new one")
         if before := _open_stages.get(self.sio):
             await before.close()
         if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
@@ -136,9 +139,15 @@ class Stage:
 
         The journal stays, and what it explains; the goodbyes of closing are not part of it.
         """
+        if self._closing is None and self._runner is not None:
+            self._closing = asyncio.create_task(self._close())
+        if self._closing is not None:
+            await asyncio.shield(self._closing)  # once begun it is finished, whoever is cancelled
+
+    async def _close(self) -> None:
         runner, tap = self._runner, self._tap
-        if runner is None or tap is None:
-            return
+        assert runner is not None
+        assert tap is not None
         self._runner = self._tap = None
         if _open_stages.get(self.sio) is self:
             del _open_stages[self.sio]
@@ -158,12 +167,16 @@ class Stage:
         self.sio.eio.service_task_event = None
         await tap.tasks.cancel()  # handlers that never end, connections that nobody ended
         await runner.cleanup()
+        await tap.tasks.cancel()  # what a client that was dialling just now has begun
         tap.detach()
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
-        for client in self._clients.values():
-            await client.hang_up()
+        for client in [*self._clients.values()]:
+            goodbye = asyncio.create_task(client.hang_up())
+            await asyncio.wait({goodbye}, timeout=0.3)
+            goodbye.cancel()  # if a `disconnect` handler never ends, the library goes on without it
+            await asyncio.wait({goodbye}, timeout=0.3)
             if orderly:  # one goodbye after the other, unless a handler never ends
                 try:
                     await tap.recorder.activity.quiet(within=0.2)
@@ -177,6 +190,8 @@ class Stage:
 
         `options` are those of `client`.
         """
+        for name in names:
+            _check(name)
         if len(set(names)) < len(names):
             raise ValueError(f"each client needs a name of its own, not {names}")
         return [await self.client(name, **options) for name in names]
@@ -191,11 +206,13 @@ class Stage:
         `socketio.AsyncClient.connect`: `transports` (default `["websocket"]`), `namespaces`,
         `auth`, ... A client of the same name is disconnected first.
 
-        Raises `ValueError` for a name that is not to be had, `RuntimeError` if the stage is not
-        open, and what `connect` raises.
+        Raises `TypeError` or `ValueError` for a name that is not to be had, `RuntimeError` if the
+        stage is not open, what `connect` raises, and what `settle` raises if an earlier client of
+        this name is not done.
         """
         self._opened()
-        if not name or name == SERVER or name in self._guests:
+        _check(name)
+        if name == SERVER or name in self._guests:
             raise ValueError(f"a client cannot be called {name!r}: that name is not free")
         if before := self._clients.pop(name, None):
             await before.hang_up()
@@ -248,8 +265,13 @@ class Stage:
         await wait_for(condition, self.journal.listen, what, within)
 
     def connected(self, client: str | Client, namespace: str = "/") -> bool:
-        """Whether the server counts `client` as connected to `namespace`."""
+        """Whether the server counts `client` as connected to `namespace`.
+
+        False, too, for a name that nobody has had yet: so one can wait for a guest to come.
+        """
         name = self._name(client)
+        if self._runner is None:
+            return False
         standing: Fact | None = None
         for fact in [*self.journal.standing(), *self.journal]:
             match fact:
@@ -273,7 +295,9 @@ class Stage:
                 f"{fact.client}'s handler of {fact.event!r} raised {fact.error}"
                 for fact, _ in failures
             )
-            raise HandlerRaised(told, [error for _, error in failures]) from failures[0][1]
+            raise HandlerRaised(
+                one_line(told, 400), [error for _, error in failures]
+            ) from failures[0][1]
 
     # -- faults ---------------------------------------------------------------------------------
 
@@ -329,7 +353,7 @@ class Stage:
         return client.tape.show(client.name)
 
     def _messages(self) -> list[Message]:
-        return explain(self.journal, self._names, self._guests)
+        return explain(self.journal, self._names, self._guests, over=self._closing is not None)
 
     def _cut(self) -> str:
         if not self.journal.forgotten:
@@ -352,11 +376,21 @@ class Stage:
     def _client(self, client: str | Client) -> Client:
         name = self._name(client)
         if name not in self._clients:
-            raise LookupError(f"no client is called {name!r}; there are {self._known()}")
+            known = [*self._clients] or "none"
+            raise LookupError(f"no client is called {name!r}; there are {known}")
+        if not isinstance(client, str) and client is not self._clients[name]:
+            raise LookupError(f"this {name!r} is not, or no longer, a client of this stage")
         return self._clients[name]
 
-    def _known(self) -> Iterable[str]:
-        return [*self._clients] or "none"
+
+def _check(name: object) -> None:
+    """Raise if `name` cannot be the name of a client."""
+    if not isinstance(name, str):
+        raise TypeError(f"a client cannot be called {name!r}: a name is a string")
+    if not 0 < len(name) <= 40 or not name.isprintable():
+        raise ValueError(
+            f"a client cannot be called {name!r}: a name has 1 to 40 printable characters"
+        )
 
 
 async def _in_empty_context(work: Coroutine[Any, Any, _T]) -> _T:

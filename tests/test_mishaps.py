@@ -1,0 +1,124 @@
+"""What goes wrong on the way, and must not confuse what comes after it."""
+
+import asyncio
+
+import pytest
+import socketio
+
+from chatq import Reason, Stage
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+async def test_an_emit_that_cannot_be_encoded_never_was(sio, stage, side):
+    [ada] = await stage.clients("ada")
+    sio.on("news", lambda sid, data: None)
+    ada.on("news", lambda data: None)
+    sender, receiver = (sio, "ada") if side == "server" else (ada, "server")
+    with pytest.raises(TypeError):
+        await sender.emit("news", {1, 2})
+    await sender.emit("news", "real")
+    await stage.settle()
+    [message] = stage.deliveries().messages
+    assert message.emitted.data == "'real'"
+    assert stage.reason(receiver, "news") is Reason.RECEIVED
+
+
+async def test_a_close_that_is_cancelled_is_finished_all_the_same(sio):
+    before = asyncio.all_tasks()
+    stage = await Stage.open(sio)
+    await stage.clients("ada", "bob")
+    begun = asyncio.Event()
+    sio.on("disconnect", lambda sid, reason: begun.set())
+    closing = asyncio.create_task(stage.close())
+    await begun.wait()
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await stage.close()
+    assert asyncio.all_tasks() == before
+    with pytest.raises(RuntimeError, match="opens only once"):
+        await stage.__aenter__()
+
+
+async def test_a_handler_that_refuses_to_end_is_named_and_does_not_hold_up_closing(sio):
+    stage = await Stage.open(sio)
+    [ada] = await stage.clients("ada")
+    began, at_last = asyncio.Event(), asyncio.Event()
+
+    @sio.event
+    async def tick(sid):
+        began.set()
+        while not at_last.is_set():
+            try:
+                await at_last.wait()
+            except asyncio.CancelledError:
+                continue
+
+    await ada.emit("tick")
+    await began.wait()
+    with pytest.warns(UserWarning, match="refuses to be cancelled: tick"):
+        async with asyncio.timeout(5):
+            await stage.close()
+    at_last.set()
+
+
+@pytest.mark.parametrize("name", [5, None, ["ada", "bob"]])
+async def test_a_name_that_is_no_string_is_refused_and_not_remembered(stage, name):
+    with pytest.raises(TypeError, match="a name is a string"):
+        await stage.clients(name)
+    assert repr(stage) == "<Stage: open, clients: none>"
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "x" * 41])
+async def test_a_name_that_cannot_be_shown_is_refused_and_not_remembered(stage, name):
+    with pytest.raises(ValueError, match="a name has 1 to 40 printable characters"):
+        await stage.client(name)
+    assert repr(stage) == "<Stage: open, clients: none>"
+
+
+async def test_a_name_may_be_of_any_script(sio, stage):
+    clients = await stage.clients("Zoë", "李", "Ada Lovelace")
+    for client in clients:
+        client.on("news", lambda data: None)
+    await sio.emit("news", 1)
+    await stage.settle()
+    assert stage.deliveries().who_got("news") == {"Zoë", "李", "Ada Lovelace"}
+
+
+async def test_only_a_stages_own_client_can_be_frozen(stage):
+    old = await stage.client("ada")
+    await stage.client("ada")
+    with pytest.raises(LookupError, match="not, or no longer, a client of this stage"):
+        await stage.freeze(old)
+
+
+async def test_a_tuple_as_skip_sid_skips_nobody_as_in_the_library(sio, stage):
+    [ada] = await stage.clients("ada")
+    ada.on("news", lambda data: None)
+    await sio.emit("news", 1, skip_sid=(ada.get_sid(),))
+    await stage.settle()
+    assert stage.reason("ada", "news") is Reason.RECEIVED
+    assert "server → everyone " in repr(stage.deliveries())
+
+
+async def test_a_frozen_client_can_neither_emit_nor_say_goodbye(stage):
+    ada = await stage.client("ada")
+    await stage.freeze("ada")
+    with pytest.raises(RuntimeError, match="frozen"):
+        await ada.emit("news")
+    with pytest.raises(RuntimeError, match="frozen"):
+        await ada.disconnect()
+
+
+async def test_after_closing_nothing_is_on_its_way_and_nobody_is_connected():
+    stage = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
+    await stage.client("ada")
+    await stage.freeze("ada")
+    await stage.sio.emit("news", 1)
+    await stage.close()
+    assert stage.reason("ada", "news") is Reason.LOST
+    assert not stage.connected("ada")
+
+
+async def test_a_diagram_without_rows_is_refused(stage):
+    with pytest.raises(ValueError, match="at least 1 row, not 0"):
+        stage.diagram(rows=0)
