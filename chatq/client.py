@@ -103,7 +103,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 
         Raises `RuntimeError` while the client is frozen.
         """
-        if self.tape.frozen:
+        if self.tape.frozen and cause.get() is None:  # a handler that had begun may end
             raise RuntimeError(f"{self.name} is frozen and cannot emit {event!r}: thaw it first")
         namespace = namespace or "/"
         if not self.link or namespace not in self.namespaces:
