@@ -120,7 +120,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         except Exception:  # it could not be encoded, so it was not queued
             if message in waiting:
                 waiting.remove(message)
-            self.recorder.journal.retract()
+            self.recorder.journal.retract(message)
             raise
 
     def _noting(self, message: int, callback: Any) -> Any:

@@ -37,7 +37,7 @@ from .journal import (
     Thawed,
 )
 
-__all__ = ["Message", "Reason", "Verdict", "explain", "find", "sentence", "target"]
+__all__ = ["Message", "Reason", "Verdict", "explain", "find", "sentence", "target", "verdict_of"]
 
 
 class Reason(Enum):
@@ -293,8 +293,8 @@ def target(emitted: Emitted) -> str:
     return whom
 
 
-def sentence(message: Message, client: str) -> str:
-    """Say in one sentence why `client` did, or did not, get `message`.
+def verdict_of(message: Message, client: str) -> Verdict:
+    """Return what became of `message` for `client`.
 
     Raises `LookupError` if there is no client of that name.
     """
@@ -302,6 +302,15 @@ def sentence(message: Message, client: str) -> str:
     if verdict is None:
         known = [name for name in message.verdicts if name != SERVER]
         raise LookupError(f"no client is called {client!r}; there are {known}")
+    return verdict
+
+
+def sentence(message: Message, client: str) -> str:
+    """Say in one sentence why `client` did, or did not, get `message`.
+
+    Raises `LookupError` if there is no client of that name.
+    """
+    verdict = verdict_of(message, client)
     emitted, reason, detail = message.emitted, verdict.reason, verdict.detail
     event = repr(emitted.event)
     not_got = f"{client} did not get {event}"

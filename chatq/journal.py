@@ -241,11 +241,12 @@ class Journal:
             for listener in tuple(self._listeners):
                 listener()
 
-    def retract(self) -> None:
-        """Take back the newest message: emitting it failed, so it never was."""
-        self._facts.pop()
-        self._written -= 1
-        self.messages -= 1
+    def retract(self, message: int) -> None:
+        """Take back the emit of `message`, if it is the newest fact: it failed, so it never was."""
+        if self._facts[-1][:2] == (Emitted.__name__, message):
+            self._facts.pop()
+            self._written -= 1
+            self.messages -= 1
 
     def _tidy(self) -> None:
         # What is known of the time before the oldest fact kept is one fact for each key.

@@ -147,7 +147,7 @@ class ServerTap:
             for link in recipients:
                 if message in link.to_client[namespace]:
                     link.to_client[namespace].remove(message)
-            self.recorder.journal.retract()
+            self.recorder.journal.retract(message)
             raise
 
     def _addressed(self, room: Any, namespace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -22,7 +22,7 @@ from aiohttp import web
 from .client import NAME_HEADER, Client
 from .deliveries import Deliveries
 from .drawing import Diagram
-from .explain import Message, Reason, explain, find, sentence
+from .explain import Message, Reason, explain, find, sentence, verdict_of
 from .journal import SERVER, Connected, Disconnected, Fact, Journal, Refused
 from .links import Link, Recorder
 from .server_tap import ServerTap
@@ -320,7 +320,7 @@ class Stage:
 
         `events`: only messages with these names; `last`: only the newest so many.
         """
-        messages = [m for m in self._messages() if not events or m.emitted.event in events]
+        messages = self._messages(*events)
         if last is not None:
             messages = messages[-last:] if last > 0 else []
         return Deliveries(messages, self._names, self._cut())
@@ -330,8 +330,7 @@ class Stage:
 
         `events`: only messages with these names; `rows`: the newest so many rows.
         """
-        messages = [m for m in self._messages() if not events or m.emitted.event in events]
-        return Diagram([*self.journal], messages, self._names, rows, self._cut())
+        return Diagram([*self.journal], self._messages(*events), self._names, rows, self._cut())
 
     def why(self, client: str | Client, message: str | int) -> str:
         """Say in one sentence why `client` did, or did not, get `message`.
@@ -343,17 +342,17 @@ class Stage:
 
     def reason(self, client: str | Client, message: str | int) -> Reason:
         """Return the one `Reason` behind `why`, for programs. Raises the same `LookupError`."""
-        found = find(self._messages(), message)
-        sentence(found, self._name(client))
-        return found.verdicts[self._name(client)].reason
+        return verdict_of(find(self._messages(), message), self._name(client)).reason
 
     def wire(self, client: str | Client) -> Table:
         """Return the frames that went over the wire of `client`, each with what it means."""
         client = self._client(client)
         return client.tape.show(client.name)
 
-    def _messages(self) -> list[Message]:
-        return explain(self.journal, self._names, self._guests, over=self._closing is not None)
+    def _messages(self, *events: str) -> list[Message]:
+        over = self._closing is not None
+        messages = explain(self.journal, self._names, self._guests, over=over)
+        return [m for m in messages if not events or m.emitted.event in events]
 
     def _cut(self) -> str:
         if not self.journal.forgotten:

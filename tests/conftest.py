@@ -1,5 +1,7 @@
 """What nearly every test needs: a server of the library's own, and an open stage for it."""
 
+import re
+
 import pytest
 import socketio
 
@@ -15,3 +17,12 @@ def sio():
 async def stage(sio):
     async with Stage(sio) as stage:
         yield stage
+
+
+@pytest.fixture
+def complaints():
+    """What a script said on stderr, without asyncio's remarks (`-X dev`) that a step took long.
+
+    Those tell of the machine's load, not of the script; all else counts.
+    """
+    return lambda text: re.sub(r"(?m)^Executing <.*> took \d+\.\d+ seconds\n", "", text)
