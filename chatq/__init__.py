@@ -8,18 +8,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .explain import Reason
     from .journal import Journal
+    from .policy import Rules
+    from .queues import Queues
     from .settle import NotSettled
     from .stage import HandlerRaised, Stage
+    from .store import QueueFull, StoreError
 
-__all__ = ["HandlerRaised", "Journal", "NotSettled", "Reason", "Stage"]
+__all__ = [
+    "HandlerRaised",
+    "Journal",
+    "NotSettled",
+    "QueueFull",
+    "Queues",
+    "Reason",
+    "Rules",
+    "Stage",
+    "StoreError",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
     "HandlerRaised": "stage",
     "Journal": "journal",
     "NotSettled": "settle",
+    "QueueFull": "store",
+    "Queues": "queues",
     "Reason": "explain",
+    "Rules": "policy",
     "Stage": "stage",
+    "StoreError": "store",
 }
 
 

@@ -14,7 +14,7 @@ import chatq
 
 #: Which modules of chatq each module imports. An arrow that is not here has to be argued for.
 IMPORTS: dict[str, set[str]] = {
-    "__init__": {"explain", "journal", "settle", "stage"},
+    "__init__": {"explain", "journal", "policy", "queues", "settle", "stage", "store"},
     "__main__": {"doctor"},
     "client": {"journal", "links", "server_tap", "settle", "wire"},
     "doctor": set(),
@@ -22,9 +22,17 @@ IMPORTS: dict[str, set[str]] = {
     "drawing": {"deliveries", "explain", "journal", "table"},
     "explain": {"journal"},
     "journal": set(),
+    "leases": set(),
     "links": {"journal", "settle"},
+    "memory_store": {"leases", "store"},
+    "message": {"store"},
+    "policy": set(),
+    "pump": {"message", "policy", "store"},
+    "queues": {"memory_store", "message", "policy", "pump", "sqlite_store", "store"},
     "server_tap": {"journal", "links"},
     "settle": set(),
+    "sqlite_rows": {"leases", "store"},
+    "sqlite_store": {"sqlite_rows", "store"},
     "stage": {
         "client",
         "deliveries",
@@ -36,6 +44,7 @@ IMPORTS: dict[str, set[str]] = {
         "settle",
         "table",
     },
+    "store": set(),
     "table": set(),
     "wire": {"table"},
 }

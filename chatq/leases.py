@@ -1,0 +1,87 @@
+"""Who holds which message until when.
+
+Owns receipts and deadlines of the messages that are out. In memory only, on purpose: whoever
+restarts the store holds nothing, so everything that was out may be claimed again. Must not know:
+how messages are kept, what becomes of one whose lease has ended.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+__all__ = ["Lease", "Leases"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Lease(Generic[_T]):
+    """One message that is out: `item` is the store's own handle of it."""
+
+    receipt: str
+    queue: str
+    until: float
+    item: _T
+
+
+class Leases(Generic[_T]):
+    """The leases of one store, by receipt and, in the order in which they end, by queue."""
+
+    def __init__(self) -> None:
+        self._by_receipt: dict[str, Lease[_T]] = {}
+        self._by_queue: dict[str, dict[str, Lease[_T]]] = {}
+
+    def grant(self, queue: str, items: list[_T], until: float) -> list[Lease[_T]]:
+        """Lease `items` until then; each gets a receipt that nobody can guess."""
+        chance = os.urandom(16 * len(items)).hex()
+        leases = [
+            Lease(chance[32 * i : 32 * i + 32], queue, until, item) for i, item in enumerate(items)
+        ]
+        mine = self._by_queue.setdefault(queue, {})
+        for lease in leases:
+            self._by_receipt[lease.receipt] = mine[lease.receipt] = lease
+        return leases
+
+    def restore(self, lease: Lease[_T]) -> None:
+        """Undo a `take`."""
+        self._by_receipt[lease.receipt] = lease
+        self._by_queue.setdefault(lease.queue, {})[lease.receipt] = lease
+
+    def take(self, receipt: object) -> Lease[_T] | None:
+        """End the lease with this receipt and return it; None if there is none (any more)."""
+        lease = self._by_receipt.pop(receipt, None) if isinstance(receipt, str) else None
+        if lease is not None:
+            mine = self._by_queue[lease.queue]
+            del mine[lease.receipt]
+            if not mine:
+                del self._by_queue[lease.queue]
+        return lease
+
+    def expired(self, queue: str, now: float) -> list[Lease[_T]]:
+        """End and return the leases of `queue` that are over."""
+        # All leases of a queue are equally long, so the oldest end first.
+        over = []
+        for lease in self._by_queue.get(queue, {}).values():
+            if lease.until > now:
+                break
+            over.append(lease)
+        for lease in over:
+            self.take(lease.receipt)
+        return over
+
+    def count(self, queue: str, now: float) -> int:
+        """Return how many messages of `queue` are out at this time."""
+        return sum(lease.until > now for lease in self._by_queue.get(queue, {}).values())
+
+    def next_end(self, queue: str) -> float | None:
+        """Return when the next lease of `queue` ends; None if nothing of it is out."""
+        for lease in self._by_queue.get(queue, {}).values():
+            return lease.until
+        return None
+
+    def of(self, queue: str) -> Iterator[Lease[_T]]:
+        """The leases of `queue`, those that have ended unnoticed included."""
+        yield from self._by_queue.get(queue, {}).values()

@@ -1,0 +1,148 @@
+"""What a message may be, and its body as it is kept: JSON, with bytes beside it.
+
+Owns the limits of names, keys and data, and the encoding. Must not know: who keeps a message, who
+sends it.
+
+A body of text is JSON as it is. If there are bytes anywhere in the data, the body is bytes: a line of JSON
+that holds the sizes of the attachments and the data with a place-holder for each, then the
+attachments themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from .store import Body, NewMessage
+
+__all__ = ["DELIVERIES", "check_queue", "decode", "encode", "new_message"]
+
+#: The event that carries a frame: a list of [event, data, delivery].
+DELIVERIES = "deliveries"
+_RESERVED = {"connect", "disconnect", "connect_error", DELIVERIES}
+_LONGEST_NAME = 100  # characters
+_LONGEST_KEY = 500
+
+_PLACE = "_chatq_bytes"
+
+
+def new_message(
+    event: str,
+    data: Any,
+    to: str | Sequence[str],
+    key: str | None,
+    ttl: float | None,
+    longest: int,
+    now: float,
+) -> NewMessage:
+    """Return the message with these parts, after looking at all of them.
+
+    `longest`: how many bytes its data may have; `now`: the time its `ttl` counts from. Raises
+    `TypeError` or `ValueError`, saying which part cannot be.
+    """
+    _check_event(event)
+    if isinstance(data, tuple):
+        raise TypeError("a message has one value: give a list or a dict instead of a tuple")
+    queues = (to,) if isinstance(to, str) else tuple(to) if isinstance(to, (list, tuple)) else ()
+    for name in queues:
+        check_queue(name)
+    if not queues or len(set(queues)) < len(queues):
+        raise ValueError(f"a message goes to one queue or several different ones, not {to!r:.120}")
+    if key is not None:
+        _check_key(key)
+    expires = None
+    if ttl is not None:
+        if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl < 1e10:
+            raise ValueError(f"ttl is a number of seconds above 0, not {ttl!r:.120}")
+        expires = now + ttl
+    return NewMessage(event, encode(data, longest), queues, key, expires)
+
+
+def check_queue(name: object) -> None:
+    """Raise if `name` cannot be the name of a queue."""
+    if not isinstance(name, str):
+        raise TypeError(f"a queue's name is text, not {type(name).__name__}")
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise ValueError(
+            f"a queue's name has 1 to {_LONGEST_NAME} printable characters, not {name!r:.120}"
+        )
+
+
+def _check_event(event: object) -> None:
+    if not isinstance(event, str):
+        raise TypeError(f"an event's name is text, not {type(event).__name__}")
+    if not 0 < len(event) <= _LONGEST_NAME or not event.isprintable():
+        raise ValueError(
+            f"an event's name has 1 to {_LONGEST_NAME} printable characters, not {event!r:.120}"
+        )
+    if event in _RESERVED:
+        raise ValueError(f"the event {event!r} is the protocol's own: take another name")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise TypeError(f"a key is text, not {type(key).__name__}")
+    if not 0 < len(key) <= _LONGEST_KEY or not key.isprintable():
+        raise ValueError(f"a key has 1 to {_LONGEST_KEY} printable characters, not {key!r:.120}")
+
+
+def encode(data: Any, longest: int) -> Body:
+    """Return the body for `data`.
+
+    `longest`: its limit in bytes. Raises `TypeError` for what JSON cannot say, `ValueError` if it
+    would be too large or nested too deeply.
+    """
+    attachments: list[bytes] = []
+
+    def place(value: Any) -> dict[str, int]:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            attachments.append(bytes(value))
+            return {_PLACE: len(attachments) - 1}
+        raise TypeError(
+            f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
+        )
+
+    try:
+        text = _encode(data) if type(data) is str else _dumps(data, place)
+    except RecursionError:
+        raise ValueError("a message's data is nested too deeply, or contains itself") from None
+    except ValueError as error:
+        raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
+    body: Body = text
+    if attachments:
+        head = f'{{"sizes":{json.dumps([len(a) for a in attachments])},"data":{text}}}\n'
+        body = b"".join([head.encode("ascii"), *attachments])
+    if len(body) > longest:
+        raise ValueError(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
+    return body
+
+
+def decode(body: Body) -> Any:
+    """Return the data of a body."""
+    if isinstance(body, str):
+        return json.loads(body)
+    head, _, rest = body.partition(b"\n")
+    read = json.loads(head)
+    attachments = []
+    for size in read["sizes"]:
+        attachments.append(rest[:size])
+        rest = rest[size:]
+    return _put_back(read["data"], attachments)
+
+
+def _put_back(value: Any, attachments: list[bytes]) -> Any:
+    if isinstance(value, list):
+        return [_put_back(item, attachments) for item in value]
+    if isinstance(value, dict):
+        if value.keys() == {_PLACE}:
+            return attachments[value[_PLACE]]
+        return {key: _put_back(item, attachments) for key, item in value.items()}
+    return value
+
+
+def _dumps(data: Any, place: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False, default=place)
+
+
+_encode = json.JSONEncoder().encode

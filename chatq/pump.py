@@ -1,0 +1,265 @@
+"""One consumer's pump: it keeps at most a window of messages on their way to one client.
+
+Owns what is out to this consumer, and when it gets more. Must not know: how messages are kept, what
+the answers mean for a message.
+
+Serial on purpose: one task claims and sends, so live messages and those that waited cannot cross.
+A lease that ends is not an answer: whoever let one end gets one message at a time until it answers
+again, so that a frozen client does not use up the attempts of a whole queue. The lease does not end
+with the connection: a client that is gone may still be at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .message import DELIVERIES, decode
+from .policy import Rules
+from .store import Attempt, Claimed, StoreError
+
+__all__ = ["Out", "Pump", "Source"]
+
+_log = logging.getLogger("chatq")
+
+#: A polling client is given as many packets in one answer as it can take.
+_POLLING = 16
+#: How long a claim for a few messages waits for more of the window to come free, in seconds.
+_GATHER = 0.002
+
+
+@dataclass(slots=True)
+class Out:
+    """A message that is out: when its lease ends, the count of its attempts, and the number of the
+    packet acknowledgement that python-socketio waits for (None: for none)."""
+
+    until: float
+    counted: int
+    acknowledgement: int | None = None
+
+
+class Source(Protocol):
+    """Where a pump gets messages from, and whom it tells what happens to them."""
+
+    rules: Rules
+    clock: Callable[[], float]
+
+    async def claim(self, queue: str, limit: int, *, in_order: bool) -> Claimed:
+        """Lease messages."""
+
+    async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
+        """Return those that may still be delivered."""
+
+    async def unsent(self, attempts: list[Attempt]) -> None:
+        """Take back what was claimed and never sent."""
+
+    def hold(self, receipt: str, pump: Pump) -> None:
+        """The message with this receipt is out to this pump's client."""
+
+    def forget(self, receipt: str) -> None:
+        """The lease with this receipt has ended."""
+
+    def answered(self, receipt: str) -> None:
+        """The client has dealt with the message with this receipt."""
+
+    def gone(self, pump: Pump) -> None:
+        """This pump's client has left."""
+
+
+class Pump:
+    """Moves messages of `queue` to the client `sid`, from `start` to `stop`.
+
+    `frame`: how many messages may travel in one event; 0: each as an event of its own.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sio: Any,
+        namespace: str,
+        sid: str,
+        queue: str,
+        window: int,
+        frame: int,
+    ) -> None:
+        self.sid, self.queue = sid, queue
+        self.window, self.frame = window, frame
+        self.stopped = False
+        self._source, self._sio, self._namespace = source, sio, namespace
+        #: Unanswered messages by receipt.
+        self.out: dict[str, Out] = {}
+        self._doubtful = False
+        self._wake = asyncio.Event()
+        self._gathering: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run())
+        self.wake()
+
+    async def stop(self) -> None:
+        """Claim nothing more; return when what is being claimed is sent or given back."""
+        self.end()
+        if self._task is not None:
+            await self._task
+
+    def end(self) -> None:
+        """Claim nothing more."""
+        self.stopped = True
+        self._wake.set()
+        for timer in (self._gathering, self._timer):
+            if timer is not None:
+                timer.cancel()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the client is still there, as far as the server knows."""
+        return bool(self._sio.manager.is_connected(self.sid, self._namespace))
+
+    def settled(self, receipt: str) -> None:
+        """This message was answered."""
+        out = self.out.pop(receipt, None)
+        if out is not None:
+            if out.acknowledgement is not None:  # answered by an event: none will come
+                self._callbacks().pop(out.acknowledgement, None)
+            self._doubtful = False
+            self._wake.set()
+
+    def _callbacks(self) -> dict[int, Any]:
+        found: dict[int, Any] = self._sio.manager.callbacks.get(self.sid, {})
+        return found
+
+    async def _run(self) -> None:
+        while not self.stopped:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                while not self.stopped and await self._round():
+                    pass
+            except StoreError as error:
+                _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
+            except Exception:
+                _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
+
+    async def _round(self) -> bool:
+        """Claim and send once; tell whether there may be more to do at once."""
+        if not self.connected:
+            self._source.gone(self)
+            return False
+        room = self._room()
+        if room <= 0 or self._gather(room):
+            return False
+        claimed = await self._source.claim(self.queue, room, in_order=self.window == 1)
+        self._wake_at(claimed.due)
+        send = self._send_frames if self.frame else self._send
+        await send(await self._source.deliverable(claimed.attempts))
+        return len(claimed.attempts) == room
+
+    def _room(self) -> int:
+        now = self._source.clock()
+        ended = []
+        for receipt, out in self.out.items():
+            if out.until > now:
+                break
+            ended.append(receipt)
+        for receipt in ended:
+            self.settled(receipt)
+            self._source.forget(receipt)
+        self._doubtful = self._doubtful or bool(ended)
+        window = self.window
+        if not self.frame and self._sio.transport(self.sid, self._namespace) == "polling":
+            window = min(window, _POLLING)
+        return (1 if self._doubtful else window) - len(self.out)
+
+    def _gather(self, room: int) -> bool:
+        """Whether to wait a moment for more room: a claim costs a sync of the disk."""
+        if self._gathering is not None and self._gathering.when() <= self._now():
+            self._gathering = None
+            return False
+        if room * 4 >= self.window or not self.out:
+            return False
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_GATHER, self.wake)
+        return True
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _wake_at(self, due: float | None) -> None:
+        """Look again when time alone may have brought something."""
+        if self._timer is not None and (due is None or self._timer_due != due):
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._timer is None:
+            self._timer_due = due
+            wait = max(0.0, due - self._source.clock()) + 0.001
+            self._timer = asyncio.get_running_loop().call_later(wait, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.wake()
+
+    async def _send(self, attempts: list[Attempt]) -> None:
+        for n, attempt in enumerate(attempts):
+            if self.stopped or not self.connected:
+                await self._source.unsent(attempts[n:])
+                return
+            receipt = attempt.receipt
+            out = self._hold(attempt)
+            await self._sio.emit(
+                attempt.event,
+                (decode(attempt.body), _delivery(attempt)),
+                to=self.sid,
+                namespace=self._namespace,
+                callback=lambda *answer, receipt=receipt: self._answered(receipt, *answer),
+            )
+            # python-socketio tells nobody the number that it gave: it is the newest.
+            out.acknowledgement = next(reversed(self._callbacks()), None)
+
+    async def _send_frames(self, attempts: list[Attempt]) -> None:
+        for start in range(0, len(attempts), self.frame):
+            if self.stopped or not self.connected:
+                await self._source.unsent(attempts[start:])
+                return
+            frame = attempts[start : start + self.frame]
+            for attempt in frame:
+                self._hold(attempt)
+            await self._sio.emit(
+                DELIVERIES,
+                [[a.event, decode(a.body), _delivery(a)] for a in frame],
+                to=self.sid,
+                namespace=self._namespace,
+            )
+
+    def _hold(self, attempt: Attempt) -> Out:
+        until = self._source.clock() + self._source.rules.lease
+        out = self.out[attempt.receipt] = Out(until, attempt.number - attempt.spent)
+        self._source.hold(attempt.receipt, self)
+        return out
+
+    def _answered(self, receipt: str, *answer: Any) -> None:
+        """A packet acknowledgement came. Only one that carries the receipt means anything."""
+        if receipt in self.out:
+            self.out[receipt].acknowledgement = None
+            if len(answer) == 1 and answer[0] == receipt:
+                self._source.answered(receipt)
+
+
+def _delivery(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "queue": attempt.queue,
+        "attempt": attempt.number,
+        "redelivered": attempt.number > 1,
+        "receipt": attempt.receipt,
+    }

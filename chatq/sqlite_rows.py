@@ -1,0 +1,507 @@
+"""What one SQLite transaction does to the messages: the layout of the file, and the verbs on it.
+
+Owns tables, statements, and what memory knows beside them: leases, and where the next claim of each
+queue begins; never the backlog. Must not know: threads, event loops, when a transaction begins,
+ends or is synced.
+
+The body of a message is kept once. Each of its queues has a narrow row, clustered by queue, so that
+a claim reads neighbours whatever the backlog is, and a fan-out writes few pages. Each step that
+changes memory says how it is undone: if the transaction fails, memory goes back to before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from .leases import Lease, Leases
+from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
+
+__all__ = ["SCHEMA", "Rows"]
+
+SCHEMA = """
+CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL);
+CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE body (
+    id INTEGER PRIMARY KEY, event TEXT NOT NULL, data NOT NULL, born REAL NOT NULL,
+    copies INTEGER NOT NULL
+);
+CREATE TABLE pending (
+    queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    spent INTEGER NOT NULL, expires REAL, due REAL, PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+CREATE TABLE retry (
+    queue INTEGER NOT NULL, due REAL NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (queue, due, seq)
+) WITHOUT ROWID;
+CREATE TABLE dead (
+    queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    expires REAL, reason TEXT NOT NULL, died REAL NOT NULL, PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+CREATE TABLE key (
+    queue INTEGER NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE INDEX key_until ON key (until);
+"""
+#: Numbers are set aside in the file by so many: a number never comes twice, whatever was deleted.
+_BLOCK = 100_000
+_FORGET_KEYS = 200  # at most so many with each put, so that no put waits for all of them
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What memory knows of one queue. `back`: numbers of messages given back, to go out again."""
+
+    id: int
+    name: str
+    count: int
+    dead: int
+    next: int = 0
+    back: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Out:
+    """A message that is out: its number, its body, whether other queues have that body too."""
+
+    seq: int
+    body: int
+    shared: bool
+    attempts: int
+
+
+_Row = tuple[int, int, int, int, float | None, str, Any, int]  # as `_COLUMNS`
+_COLUMNS = "p.seq, p.body, p.attempts, p.spent, p.expires, b.event, b.data, b.copies"
+_FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
+
+
+class Rows:
+    """The verbs of `Store`, inside a transaction that somebody else begins and ends.
+
+    After it, call `committed` or `rolled_back`.
+    """
+
+    def __init__(
+        self, db: sqlite3.Connection, length: int, key_memory: float, clock: Callable[[], float]
+    ) -> None:
+        self._db, self._length, self._key_memory, self._clock = db, length, key_memory, clock
+        self._queues: dict[str, _Queue] = {}
+        self._leases: Leases[_Out] = Leases()
+        self._undo: list[Callable[[], object]] = []
+        self._new_bodies: list[tuple[Any, ...]] = []
+        self._new_rows: list[tuple[Any, ...]] = []
+        #: Names of queues that may have something to claim now.
+        self.touched: set[str] = set()
+        self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
+        self._last = self._next
+
+    def committed(self) -> None:
+        """What was done is in the file."""
+        self._undo.clear()
+
+    def rolled_back(self) -> None:
+        """Nothing of what was done is in the file: memory goes back to before it."""
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        self._new_bodies.clear()
+        self._new_rows.clear()
+
+    def give_numbers_back(self) -> None:
+        """Before the file is closed: the numbers set aside that no message has got."""
+        self._db.execute("UPDATE meta SET next = ?", (self._next,))
+
+    def _queue(self, name: str, *, make: bool = False) -> _Queue | None:
+        found = self._queues.get(name)
+        if found is not None:
+            return found
+        row = self._db.execute("SELECT id FROM queue WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            if not make:
+                return None
+            row = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
+            found = _Queue(row.fetchone()[0], name, 0, 0)
+        else:
+            found = _Queue(
+                row[0], name, self._count("pending", row[0]), self._count("dead", row[0])
+            )
+        self._queues[name] = found
+        self._undo.append(lambda: self._queues.pop(name, None))
+        return found
+
+    def _count(self, table: str, queue: int) -> int:
+        query = f"SELECT count(*) FROM {table} WHERE queue = ?"
+        return int(self._db.execute(query, (queue,)).fetchone()[0])
+
+    def _numbers(self, n: int) -> int:
+        """Return the first of `n` numbers that no message has had."""
+        first: int = self._next
+        if first + n > self._last:
+            self._last = first + n + _BLOCK
+            self._db.execute("UPDATE meta SET next = ?", (self._last,))
+            self._undo.append(lambda: setattr(self, "_last", self._next))
+        self._next = first + n
+        return first
+
+    def put(self, messages: Sequence[NewMessage]) -> list[list[str]]:
+        if len(messages) == 1 and len(messages[0].queues) == 1 and messages[0].key is None:
+            return [[self._put_one(messages[0], messages[0].queues[0])]]
+        plan, room = self._plan(messages)
+        for queue, more in room.values():
+            if queue.count + more > self._length:
+                raise full(queue.name, self._length)
+        return [
+            self._put_many(message, known) for message, known in zip(messages, plan, strict=True)
+        ]
+
+    def _put_one(self, message: NewMessage, name: str) -> str:
+        """The usual case, told quickly."""
+        queue = self._queues.get(name) or self._queue(name, make=True)
+        assert queue is not None
+        if queue.count >= self._length:
+            raise full(queue.name, self._length)
+        seq = self._next
+        if seq < self._last:
+            self._next = seq + 1
+        else:
+            seq = self._numbers(1)
+        self._new_bodies.append((seq, message.event, message.body, self._clock(), 1))
+        self._new_rows.append((queue.id, seq, seq, message.expires))
+        self._grow(queue, 1)
+        return f"{self._name}-{seq}"
+
+    def _plan(
+        self, messages: Sequence[NewMessage]
+    ) -> tuple[list[dict[str, int]], dict[str, tuple[_Queue, int]]]:
+        """Look before anything is written: which messages are known by their key, and how many
+        more each queue would hold."""
+        plan: list[dict[str, int]] = []
+        room: dict[str, tuple[_Queue, int]] = {}
+        coming: set[tuple[str, str]] = set()
+        now = self._clock()
+        for message in messages:
+            known: dict[str, int] = {}
+            for name in message.queues:
+                queue = self._queue(name, make=True)
+                assert queue is not None
+                if message.key is not None:
+                    query = "SELECT seq FROM key WHERE queue = ? AND key = ? AND until > ?"
+                    row = self._db.execute(query, (queue.id, message.key, now)).fetchone()
+                    if row is not None:
+                        known[name] = row[0]
+                    if row is not None or (name, message.key) in coming:
+                        continue
+                    coming.add((name, message.key))
+                room[name] = (queue, room.get(name, (queue, 0))[1] + 1)
+            plan.append(known)
+        return plan, room
+
+    def _put_many(self, message: NewMessage, known: dict[str, int]) -> list[str]:
+        """Put one message into all its queues that do not know it: one body, a row for each."""
+        now, numbers = self._clock(), dict(known)
+        missing: list[_Queue] = []
+        for name in message.queues:
+            if name in numbers:
+                continue
+            queue = self._queues[name]
+            if message.key is not None:
+                query = "SELECT seq FROM key WHERE queue = ? AND key = ? AND until > ?"
+                row = self._db.execute(query, (queue.id, message.key, now)).fetchone()
+                if row is not None:  # put a moment ago, by the same call
+                    numbers[name] = row[0]
+                    continue
+            missing.append(queue)
+        if missing:
+            first = self._numbers(len(missing))
+            body = (first, message.event, message.body, now, len(missing))
+            self._new_bodies.append(body)
+            for seq, queue in enumerate(missing, first):
+                numbers[queue.name] = seq
+                self._new_rows.append((queue.id, seq, first, message.expires))
+                self._grow(queue, 1)
+                if message.key is not None:
+                    self._remember(queue, message.key, seq, now)
+        return [f"{self._name}-{numbers[name]}" for name in message.queues]
+
+    def _remember(self, queue: _Queue, key: str, seq: int, now: float) -> None:
+        self._db.execute(
+            "DELETE FROM key WHERE (queue, key) IN "
+            "(SELECT queue, key FROM key WHERE until <= ? LIMIT ?)",
+            (now, _FORGET_KEYS),
+        )
+        self._db.execute(
+            "INSERT OR REPLACE INTO key VALUES (?, ?, ?, ?)",
+            (queue.id, key, seq, now + self._key_memory),
+        )
+
+    def _grow(self, queue: _Queue, n: int) -> None:
+        queue.count += n
+        self.touched.add(queue.name)
+        self._undo.append(lambda: setattr(queue, "count", queue.count - n))
+
+    def write(self) -> None:
+        """Write what `put` has gathered; to be called before any other verb, and at the end."""
+        if self._new_rows:
+            self._db.executemany("INSERT INTO body VALUES (?, ?, ?, ?, ?)", self._new_bodies)
+            self._db.executemany(
+                "INSERT INTO pending VALUES (?, ?, ?, 0, 0, ?, NULL)", self._new_rows
+            )
+            self._new_bodies.clear()
+            self._new_rows.clear()
+
+    def claim(self, name: str, limit: int, lease: float, in_order: bool) -> Claimed:
+        queue = self._queue(name)
+        if queue is None:
+            return Claimed([])
+        now = self._clock()
+        for ended in self._leases.expired(name, now):
+            self._undo.append(partial(self._leases.restore, ended))
+            self._push_back(queue, ended.item.seq)
+        rows, due = self._oldest(queue, now) if in_order else self._next_ones(queue, limit, now)
+        granted = self._lease(queue, rows, now + lease) if rows else []
+        ends = [time for time in (due, self._leases.next_end(name)) if time is not None]
+        return Claimed(granted, min(ends, default=None))
+
+    def _oldest(self, queue: _Queue, now: float) -> tuple[list[_Row], float | None]:
+        """The oldest message of all, unless it is out or its time has not come."""
+        query = f"SELECT {_COLUMNS}, p.due {_FROM} ORDER BY p.seq LIMIT 1"
+        row = self._db.execute(query, (queue.id,)).fetchone()
+        if row is None or any(out.item.seq == row[0] for out in self._leases.of(queue.name)):
+            return [], None
+        *columns, due = row
+        if due is not None and due > now:
+            return [], due
+        if due is not None:
+            self._due_no_more(queue, [(due, columns[0])])
+        elif columns[0] in queue.back:
+            self._pop_back(queue, columns[0])
+        elif columns[0] >= queue.next:
+            self._begin_at(queue, columns[0] + 1)
+        return [tuple(columns)], None
+
+    def _next_ones(self, queue: _Queue, limit: int, now: float) -> tuple[list[_Row], float | None]:
+        """Those given back, then those whose time has come, then the rest; and when more come."""
+        rows: list[_Row] = []
+        one = f"SELECT {_COLUMNS} {_FROM} AND p.seq = ?"
+        while queue.back and len(rows) < limit:
+            seq = self._pop_back(queue)
+            rows += self._db.execute(one, (queue.id, seq)).fetchall()
+        query = "SELECT due, seq FROM retry WHERE queue = ? ORDER BY due, seq LIMIT ?"
+        waiting = self._db.execute(query, (queue.id, limit - len(rows) + 1)).fetchall()
+        come = [entry for entry in waiting if entry[0] <= now][: limit - len(rows)]
+        if come:
+            self._due_no_more(queue, come)
+            for _, seq in come:
+                rows += self._db.execute(one, (queue.id, seq)).fetchall()
+        if len(rows) < limit:
+            query = f"SELECT {_COLUMNS} {_FROM} AND p.seq >= ? AND p.due IS NULL"
+            query += " ORDER BY p.seq LIMIT ?"
+            fresh = self._db.execute(query, (queue.id, queue.next, limit - len(rows))).fetchall()
+            rows += fresh
+            # If that was all, the next claim begins at what has not been put yet.
+            self._begin_at(queue, fresh[-1][0] + 1 if len(rows) == limit else self._next)
+        later = waiting[len(come) :]
+        return rows, later[0][0] if later else None
+
+    def _lease(self, queue: _Queue, rows: list[_Row], until: float) -> list[Attempt]:
+        self._db.executemany(
+            "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq = ?",
+            [(queue.id, row[0]) for row in rows],
+        )
+        outs = [_Out(row[0], row[1], row[7] > 1, row[2] + 1) for row in rows]
+        leases = self._leases.grant(queue.name, outs, until)
+        self._undo.append(lambda: [self._leases.take(lease.receipt) for lease in leases])
+        return [
+            Attempt(
+                f"{self._name}-{seq}",
+                queue.name,
+                event,
+                data,
+                attempts + 1,
+                spent,
+                expires,
+                lease.receipt,
+            )
+            for (seq, _, attempts, spent, expires, event, data, _), lease in zip(
+                rows, leases, strict=True
+            )
+        ]
+
+    def ack(self, receipts: list[str]) -> list[bool]:
+        answers: list[bool] = []
+        pending: list[tuple[int, int]] = []
+        bodies: list[tuple[int]] = []
+        shared: list[tuple[int]] = []
+        for receipt in receipts:
+            lease = self._take(receipt)
+            answers.append(lease is not None)
+            if lease is not None:
+                queue = self._queues[lease.queue]
+                pending.append((queue.id, lease.item.seq))
+                (shared if lease.item.shared else bodies).append((lease.item.body,))
+                self._shrink(queue)
+        if pending:
+            self._delete(pending)
+            self._forget(bodies, shared)
+        return answers
+
+    def release(self, receipt: str, delay: float, counted: bool) -> bool:
+        lease = self._take(receipt)
+        if lease is None:
+            return False
+        queue, seq = self._queues[lease.queue], lease.item.seq
+        if not counted:
+            self._db.execute(
+                "UPDATE pending SET attempts = attempts - 1 WHERE queue = ? AND seq = ?",
+                (queue.id, seq),
+            )
+        if delay > 0:
+            self._delay(queue, [(self._clock() + delay, seq)])
+        else:
+            self._push_back(queue, seq)
+        self.touched.add(queue.name)
+        return True
+
+    def bury(self, receipt: str, reason: str) -> bool:
+        lease = self._take(receipt)
+        if lease is None:
+            return False
+        queue, seq = self._queues[lease.queue], lease.item.seq
+        self._db.execute(
+            "INSERT INTO dead SELECT queue, seq, body, attempts, expires, ?, ? FROM pending "
+            "WHERE queue = ? AND seq = ?",
+            (reason, self._clock(), queue.id, seq),
+        )
+        self._delete([(queue.id, seq)])
+        self._shrink(queue)
+        self._dead_count(queue, 1)
+        return True
+
+    def dead(self, name: str, limit: int) -> list[Dead]:
+        queue = self._queue(name)
+        if queue is None:
+            return []
+        rows = self._db.execute(
+            "SELECT d.seq, b.event, b.data, d.attempts, d.reason, d.died FROM dead d "
+            "JOIN body b ON b.id = d.body WHERE d.queue = ? ORDER BY d.seq LIMIT ?",
+            (queue.id, limit),
+        )
+        return [Dead(f"{self._name}-{seq}", *rest) for seq, *rest in rows]
+
+    def redrive(self, name: str, ids: list[str] | None) -> int:
+        queue = self._queue(name)
+        if queue is None:
+            return 0
+        if ids is None:
+            rows = self._db.execute("SELECT seq FROM dead WHERE queue = ?", (queue.id,)).fetchall()
+            wanted = [seq for (seq,) in rows]
+        else:
+            wanted = [*dict.fromkeys(seq for id in ids if (seq := self._seq(id)) is not None)]
+        now, moved = self._clock(), []
+        for seq in wanted:
+            done = self._db.execute(
+                "INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "
+                "FROM dead WHERE queue = ? AND seq = ?",
+                (now, queue.id, seq),
+            )
+            if done.rowcount:
+                self._db.execute("DELETE FROM dead WHERE queue = ? AND seq = ?", (queue.id, seq))
+                moved.append((now, seq))
+        self._delay(queue, moved)
+        self._dead_count(queue, -len(moved))
+        self._grow(queue, len(moved))
+        return len(moved)
+
+    def stats(self, name: str) -> Stats | None:
+        queue = self._queue(name)
+        if queue is None:
+            return None
+        now = self._clock()
+        leased = self._leases.count(name, now)
+        delayed = self._db.execute(
+            "SELECT count(*) FROM retry WHERE queue = ? AND due > ?", (queue.id, now)
+        ).fetchone()[0]
+        born = self._db.execute(
+            "SELECT b.born FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ? "
+            "ORDER BY p.seq LIMIT 1",
+            (queue.id,),
+        ).fetchone()
+        return Stats(
+            ready=queue.count - leased - delayed,
+            leased=leased,
+            delayed=delayed,
+            dead=queue.dead,
+            oldest=None if born is None else now - born[0],
+        )
+
+    # -- small steps, each with its undoing -------------------------------------------------------
+
+    def _take(self, receipt: str) -> Lease[_Out] | None:
+        lease = self._leases.take(receipt)
+        if lease is not None:
+            self._undo.append(lambda: self._leases.restore(lease))
+        return lease
+
+    def _push_back(self, queue: _Queue, seq: int) -> None:
+        heapq.heappush(queue.back, seq)
+        self._undo.append(lambda: self._without(queue, seq))
+
+    def _pop_back(self, queue: _Queue, seq: int | None = None) -> int:
+        if seq is None:
+            seq = heapq.heappop(queue.back)
+        else:
+            self._without(queue, seq)
+        self._undo.append(lambda: heapq.heappush(queue.back, seq))
+        return seq
+
+    def _without(self, queue: _Queue, seq: int) -> None:
+        queue.back.remove(seq)
+        heapq.heapify(queue.back)
+
+    def _begin_at(self, queue: _Queue, seq: int) -> None:
+        before, queue.next = queue.next, seq
+        self._undo.append(lambda: setattr(queue, "next", before))
+
+    def _shrink(self, queue: _Queue) -> None:
+        queue.count -= 1
+        self._undo.append(lambda: setattr(queue, "count", queue.count + 1))
+
+    def _dead_count(self, queue: _Queue, n: int) -> None:
+        queue.dead += n
+        self._undo.append(lambda: setattr(queue, "dead", queue.dead - n))
+
+    def _delay(self, queue: _Queue, entries: list[tuple[float, int]]) -> None:
+        rows = [(queue.id, due, seq) for due, seq in entries]
+        self._db.executemany("INSERT INTO retry VALUES (?, ?, ?)", rows)
+        self._db.executemany(
+            "UPDATE pending SET due = ? WHERE queue = ? AND seq = ?",
+            [(due, id, seq) for id, due, seq in rows],
+        )
+
+    def _due_no_more(self, queue: _Queue, entries: list[tuple[float, int]]) -> None:
+        self._db.executemany(
+            "DELETE FROM retry WHERE queue = ? AND due = ? AND seq = ?",
+            [(queue.id, due, seq) for due, seq in entries],
+        )
+
+    def _delete(self, rows: list[tuple[int, int]]) -> None:
+        self._db.executemany("DELETE FROM pending WHERE queue = ? AND seq = ?", rows)
+
+    def _forget(self, bodies: list[tuple[int]], shared: list[tuple[int]]) -> None:
+        if bodies:
+            self._db.executemany("DELETE FROM body WHERE id = ?", bodies)
+        if shared:
+            self._db.executemany("UPDATE body SET copies = copies - 1 WHERE id = ?", shared)
+            self._db.executemany("DELETE FROM body WHERE id = ? AND copies < 1", shared)
+
+    def _seq(self, id: object) -> int | None:
+        """Return the number in an id of this store; None for anything else."""
+        if not isinstance(id, str):
+            return None
+        name, _, number = id.partition("-")
+        mine = name == self._name and number.isascii() and number.isdigit() and len(number) < 19
+        return int(number) if mine else None

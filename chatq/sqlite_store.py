@@ -1,0 +1,329 @@
+"""A store in one SQLite file: the embedded default.
+
+Owns the file, and the one thread that works on it. Must not know: sockets, tables, when a message
+is dead.
+
+How it is fast and safe at once
+- One thread owns the connection. Whatever was asked since it last looked is done in one
+  transaction (group commit), so that a hundred producers share one sync of the disk.
+- A transaction that stores, claims, buries or redrives is synced before anybody hears of it. One
+  that only acknowledges or gives back is not: a machine that loses power then delivers again, which
+  is allowed, and a process that is killed loses nothing, since the file already has it.
+- If a transaction fails, everybody in it hears so, and memory goes back to before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue as thread_queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from .sqlite_rows import SCHEMA, Rows
+from .store import Claimed, Dead, NewMessage, QueueFull, Stats, StoreError
+
+__all__ = ["SqliteStore"]
+
+_APPLICATION = 0x63686171  # "chaq", in the header of the file
+_VERSION = 1
+
+
+class SqliteStore:
+    """Keeps messages in the SQLite file `path`; see `open`."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        length: int = 1_000_000,
+        key_memory: float = 24 * 3600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = Path(path)
+        self._length, self._key_memory, self._clock = length, key_memory, clock
+        self._listeners: list[Callable[[str], None]] = []
+        self._loop = asyncio.get_running_loop()
+        # Of the event loop:
+        self._asked: list[_Request] = []
+        self._closing: asyncio.Future[None] | None = None
+        # Of the thread, from when it runs:
+        self._inbox: thread_queue.SimpleQueue[list[_Request] | None] = thread_queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run, name=f"chatq {self.path.name}", daemon=True
+        )
+        self._broken = ""
+        self._full = True
+        self._db: sqlite3.Connection
+        self._rows: Rows
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        length: int = 1_000_000,
+        key_memory: float = 24 * 3600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Return the store in the file `path`, which is made if it is not there.
+
+        `length`: how many messages a queue takes; `key_memory`: for how many seconds keys are
+        remembered; `clock`: gives the time in seconds since the epoch.
+
+        Raises `StoreError` if the file is somebody else's, of a newer version, damaged, or in use
+        by another process; it is left as it was.
+        """
+        store = cls(path, length=length, key_memory=key_memory, clock=clock)
+        await asyncio.to_thread(store._connect)
+        store._thread.start()
+        return store
+
+    # -- asked by the event loop ----------------------------------------------------------------
+
+    def put(self, messages: Sequence[NewMessage]) -> asyncio.Future[list[list[str]]]:
+        """See `Store.put`."""
+        return self._ask(Rows.put, messages)
+
+    def claim(
+        self, queue: str, limit: int, lease: float, *, in_order: bool
+    ) -> asyncio.Future[Claimed]:
+        """See `Store.claim`."""
+        return self._ask(Rows.claim, queue, limit, lease, in_order)
+
+    def ack(self, receipts: Iterable[str]) -> asyncio.Future[list[bool]]:
+        """See `Store.ack`."""
+        return self._ask(Rows.ack, [*receipts])
+
+    def release(
+        self, receipt: str, delay: float = 0.0, *, counted: bool = True
+    ) -> asyncio.Future[bool]:
+        """See `Store.release`."""
+        return self._ask(Rows.release, receipt, delay, counted)
+
+    def bury(self, receipt: str, reason: str) -> asyncio.Future[bool]:
+        """See `Store.bury`."""
+        return self._ask(Rows.bury, receipt, reason)
+
+    def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
+        """See `Store.dead`."""
+        return self._ask(Rows.dead, queue, limit)
+
+    def redrive(self, queue: str, ids: Iterable[str] | None = None) -> asyncio.Future[int]:
+        """See `Store.redrive`."""
+        return self._ask(Rows.redrive, queue, None if ids is None else [*ids])
+
+    def stats(self, queue: str) -> asyncio.Future[Stats | None]:
+        """See `Store.stats`."""
+        return self._ask(Rows.stats, queue)
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """See `Store.listen`."""
+        self._listeners.append(listener)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._closing is None:
+            self._closing = self._loop.create_future()
+            self._hand_over()
+            self._inbox.put(None)
+        await asyncio.shield(self._closing)
+        await asyncio.to_thread(self._thread.join)
+
+    def _ask(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        if self._closing is not None:
+            raise StoreError(f"the store {self.path} is closed")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if not self._asked:
+            self._loop.call_soon(self._hand_over)
+        self._asked.append((work, args, future))
+        return future
+
+    def _hand_over(self) -> None:
+        if self._asked:
+            self._inbox.put(self._asked)
+            self._asked = []
+
+    def _answer(self, answers: list[_Answer], touched: set[str]) -> None:
+        for future, result, error in answers:
+            if future.done():
+                continue  # whoever asked was cancelled; it is done all the same
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        for queue in touched:
+            for listener in self._listeners:
+                listener(queue)
+
+    # -- the thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            requests = self._inbox.get()
+            gathered: list[_Request] = []
+            while requests is not None:
+                gathered += requests
+                try:
+                    requests = self._inbox.get_nowait()
+                except thread_queue.Empty:
+                    break
+            closing = requests is None
+            if gathered:
+                answers = self._transact(gathered)
+                touched, self._rows.touched = self._rows.touched, set()
+                self._post(self._answer, answers, touched)
+        self._disconnect()
+        self._post(self._closed)
+
+    def _post(self, call: Callable[..., None], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            pass  # the event loop is gone, and everybody who asked with it
+
+    def _closed(self) -> None:
+        if self._closing is not None and not self._closing.done():
+            self._closing.set_result(None)
+
+    def _transact(self, requests: list[_Request]) -> list[_Answer]:
+        """Do all that was asked in one transaction; return who gets which answer."""
+        try:
+            if self._broken:
+                raise StoreError(self._broken)
+            return self._try(requests)
+        except Exception as error:
+            self._roll_back()
+            if len(requests) > 1 and not self._is_fatal(error):
+                # One of them cannot be done: the others shall not suffer for it.
+                return [answer for request in requests for answer in self._transact([request])]
+            told = StoreError(self._explained(error))
+            return [(future, None, told) for _, _, future in requests]
+
+    def _try(self, requests: list[_Request]) -> list[_Answer]:
+        answers: list[_Answer] = []
+        rows = self._rows
+        self._sync(not all(verb in _UNSYNCED for verb, _, _ in requests))
+        self._db.execute("BEGIN IMMEDIATE")
+        for verb, args, future in requests:
+            if verb is not Rows.put:
+                rows.write()
+            try:
+                answers.append((future, verb(rows, *args), None))
+            except QueueFull as error:  # raised before anything was changed
+                answers.append((future, None, error))
+        rows.write()
+        self._db.execute("COMMIT")
+        rows.committed()
+        return answers
+
+    def _sync(self, full: bool) -> None:
+        if full != self._full:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._full = full
+
+    def _roll_back(self) -> None:
+        self._rows.rolled_back()
+        if self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except sqlite3.Error:
+                pass  # SQLite has rolled back by itself
+
+    def _is_fatal(self, error: Exception) -> bool:
+        """Whether nothing more can be promised: what a failed sync left on a disk nobody knows."""
+        room = getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
+        if isinstance(error, sqlite3.DatabaseError) and not room:
+            self._broken = self._broken or (
+                f"the store {self.path} failed and does nothing more ({error}): mend the disk, "
+                "then open it again; what was answered before is on it"
+            )
+        return bool(self._broken)
+
+    def _explained(self, error: Exception) -> str:
+        if self._is_fatal(error):
+            return self._broken
+        return f"nothing was changed in {self.path}: {error}"
+
+    # -- opening and closing the file -------------------------------------------------------------
+
+    def _connect(self) -> None:
+        try:
+            self._db = sqlite3.connect(
+                self.path, timeout=0, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot open {self.path}: {error}") from None
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise StoreError(self._refusal(error)) from None
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _refusal(self, error: sqlite3.Error) -> str:
+        if "locked" in str(error):
+            return (
+                f"{self.path} is in use by another process: one at a time may own it; stop the "
+                "other, or give this one a file of its own"
+            )
+        if isinstance(error, sqlite3.OperationalError):
+            return f"cannot open {self.path}: {error}"
+        return (
+            f"{self.path} is damaged or not an SQLite file ({error}); it was left as it is: "
+            "restore a copy, or give another file"
+        )
+
+    def _prepare(self) -> None:
+        db = self._db
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if not empty and application != _APPLICATION:
+            raise StoreError(f"{self.path} is a database of another program; it was left as it is")
+        if version > _VERSION:
+            raise StoreError(
+                f"{self.path} was written by a newer chatq (version {version} of the file, this "
+                f"one reads {_VERSION}); it was left as it is: install that chatq"
+            )
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -8000")  # KiB
+        db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: 16 MB
+        db.execute("BEGIN EXCLUSIVE")
+        if empty:
+            for statement in SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute("INSERT INTO meta VALUES (?, 1)", (os.urandom(4).hex(),))
+            db.execute(f"PRAGMA application_id = {_APPLICATION}")
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute("COMMIT")
+        self._rows = Rows(db, self._length, self._key_memory, self._clock)
+
+    def _disconnect(self) -> None:
+        try:
+            if not self._broken:
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._rows.give_numbers_back()
+        except sqlite3.Error:
+            pass  # numbers are skipped then, nothing else
+        self._db.close()
+
+
+#: What needs no sync of its own: losing it in a power failure only means to deliver again.
+_UNSYNCED = {
+    Rows.ack,
+    Rows.release,
+    Rows.stats,
+    Rows.dead,
+}
+_Request = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any]"]
+_Answer = tuple["asyncio.Future[Any]", Any, "Exception | None"]
