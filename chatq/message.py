@@ -3,8 +3,8 @@
 Owns the limits of names, keys and data, and the encoding. Must not know: who keeps a message, who
 sends it.
 
-A body of text is JSON as it is. If there are bytes anywhere in the data, the body is bytes: a line of JSON
-that holds the sizes of the attachments and the data with a place-holder for each, then the
+A body of text is JSON as it is. If there are bytes anywhere in the data, the body is bytes: a line
+of JSON that holds the sizes of the attachments and the data with a place-holder for each, then the
 attachments themselves.
 """
 

@@ -148,6 +148,7 @@ class Rows:
         return first
 
     def put(self, messages: Sequence[NewMessage]) -> list[list[str]]:
+        """See `Store.put`."""
         if len(messages) == 1 and len(messages[0].queues) == 1 and messages[0].key is None:
             return [[self._put_one(messages[0], messages[0].queues[0])]]
         plan, room = self._plan(messages)
@@ -254,6 +255,7 @@ class Rows:
             self._new_rows.clear()
 
     def claim(self, name: str, limit: int, lease: float, in_order: bool) -> Claimed:
+        """See `Store.claim`."""
         queue = self._queue(name)
         if queue is None:
             return Claimed([])
@@ -332,6 +334,7 @@ class Rows:
         ]
 
     def ack(self, receipts: list[str]) -> list[bool]:
+        """See `Store.ack`."""
         answers: list[bool] = []
         pending: list[tuple[int, int]] = []
         bodies: list[tuple[int]] = []
@@ -350,6 +353,7 @@ class Rows:
         return answers
 
     def release(self, receipt: str, delay: float, counted: bool) -> bool:
+        """See `Store.release`."""
         lease = self._take(receipt)
         if lease is None:
             return False
@@ -367,6 +371,7 @@ class Rows:
         return True
 
     def bury(self, receipt: str, reason: str) -> bool:
+        """See `Store.bury`."""
         lease = self._take(receipt)
         if lease is None:
             return False
@@ -382,6 +387,7 @@ class Rows:
         return True
 
     def dead(self, name: str, limit: int) -> list[Dead]:
+        """See `Store.dead`."""
         queue = self._queue(name)
         if queue is None:
             return []
@@ -393,6 +399,7 @@ class Rows:
         return [Dead(f"{self._name}-{seq}", *rest) for seq, *rest in rows]
 
     def redrive(self, name: str, ids: list[str] | None) -> int:
+        """See `Store.redrive`."""
         queue = self._queue(name)
         if queue is None:
             return 0
@@ -417,6 +424,7 @@ class Rows:
         return len(moved)
 
     def stats(self, name: str) -> Stats | None:
+        """See `Store.stats`."""
         queue = self._queue(name)
         if queue is None:
             return None
