@@ -115,7 +115,6 @@ class Rows:
 
     def committed(self) -> None:
         """What was done is in the file."""
-        self.touched.update(queue.name for queue, n in self._grown.items() if n > 0)
         self._grown.clear()
         self._undo.clear()
 
@@ -260,6 +259,8 @@ class Rows:
 
     def _grow(self, queue: _Queue, n: int) -> None:
         queue.count += n
+        if n > 0:
+            self.touched.add(queue.name)
         self._grown[queue] = self._grown.get(queue, 0) + n
 
     def write(self) -> None:
