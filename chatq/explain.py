@@ -103,7 +103,7 @@ class _Standing:
 
     namespaces: dict[tuple[str, str], Fact] = field(default_factory=dict)
     polite: dict[tuple[str, str], bool] = field(default_factory=dict)
-    rooms: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+    rooms: dict[tuple[str, str, str | int], bool] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     hung_up: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
@@ -148,7 +148,7 @@ class _Standing:
             inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
             if client not in emitted.clients and True not in inside:
                 if False in inside:
-                    return Verdict(Reason.LEFT_ROOM, emitted.rooms[inside.index(False)])
+                    return Verdict(Reason.LEFT_ROOM, repr(emitted.rooms[inside.index(False)]))
                 return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
         return Verdict(Reason.SKIPPED)
 
@@ -333,7 +333,7 @@ def sentence(message: Message, client: str) -> str:
         Reason.OTHER_NAMESPACE: f"{not_got}: it is connected, but not to {emitted.namespace}",
         Reason.NOT_ADDRESSED: f"{not_got}: it was sent to {target(emitted)} alone",
         Reason.NOT_IN_ROOM: f"{not_got}: it was not in room {rooms}",
-        Reason.LEFT_ROOM: f"{not_got}: it had left room {detail!r} before",
+        Reason.LEFT_ROOM: f"{not_got}: it had left room {detail} before",
         Reason.SKIPPED: f"{not_got}: it {skipped}",
         Reason.LOST: f"{not_got}: the connection ended before it arrived",
     }[reason]

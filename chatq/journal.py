@@ -73,11 +73,11 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The server put `client` into `room`."""
+    """The server put `client` into `room`; the rooms 17 and "17" are two."""
 
     client: str
     namespace: str
-    room: str
+    room: str | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Left:
 
     client: str
     namespace: str
-    room: str
+    room: str | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Emitted:
     event: str
     data: str
     namespace: str
-    rooms: tuple[str, ...] = ()
+    rooms: tuple[str | int, ...] = ()
     clients: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()

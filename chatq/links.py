@@ -46,7 +46,7 @@ class Recorder:
         event: object,
         data: object,
         namespace: str,
-        rooms: tuple[str, ...] = (),
+        rooms: tuple[str | int, ...] = (),
         clients: tuple[str, ...] = (),
         skipped: tuple[str, ...] = (),
         recipients: tuple[str, ...] = (SERVER,),

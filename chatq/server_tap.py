@@ -150,7 +150,9 @@ class ServerTap:
             self.recorder.journal.retract(message)
             raise
 
-    def _addressed(self, room: Any, namespace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _addressed(
+        self, room: Any, namespace: str
+    ) -> tuple[tuple[str | int, ...], tuple[str, ...]]:
         """Tell rooms, by name, from sids, by the client's name."""
         if room is None:
             return (), ()
@@ -158,7 +160,7 @@ class ServerTap:
         addresses = room if isinstance(room, (list, tuple)) else (room,)
         valid = self.sio.manager.rooms.get(namespace, {}).get(None, ())
         return (
-            tuple([str(a) for a in addresses if a not in names]),
+            tuple([_room(a) for a in addresses if a not in names]),
             tuple(
                 [
                     names[a] if a in valid else f"a sid of {names[a]} not valid here"
@@ -263,7 +265,7 @@ class ServerTap:
                 self._by_sid[sid] = link
                 self.names[sid] = link.name
         elif new and room != sid and sid in self.names:
-            self.recorder.journal.append(Joined, self.names[sid], namespace, str(room))
+            self.recorder.journal.append(Joined, self.names[sid], namespace, _room(room))
 
     def _on_leave_room(self, original: Any, sid: str, namespace: str, room: Any) -> None:
         inside = self._inside(sid, namespace, room)
@@ -271,7 +273,7 @@ class ServerTap:
         if room is None:
             self._by_sid.pop(sid, None)
         elif inside and room != sid and sid in self.names:
-            self.recorder.journal.append(Left, self.names[sid], namespace, str(room))
+            self.recorder.journal.append(Left, self.names[sid], namespace, _room(room))
 
     def _inside(self, sid: str, namespace: str, room: Any) -> bool:
         return sid in self.sio.manager.rooms.get(namespace, {}).get(room, ())
@@ -347,6 +349,11 @@ class ServerTap:
                 self.tasks.pop(asyncio.current_task(), None)
             else:  # no task of its own: the connection's goes on to the next message
                 cause.reset(token)
+
+
+def _room(name: Any) -> str | int:
+    # Plain values only. A number stays one: to the library, the rooms 17 and "17" are two.
+    return name if isinstance(name, (str, int)) else str(name)
 
 
 def listens(side: Any, event: str, namespace: str) -> bool:

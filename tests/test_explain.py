@@ -561,6 +561,20 @@ async def test_rooms_of_one_name_in_two_namespaces_are_two_rooms(sio, stage):
     assert stage.reason("ada", "there") is Reason.LEFT_ROOM
 
 
+async def test_a_number_and_its_digits_are_two_rooms(sio, stage):
+    ada, bob = await stage.clients("ada", "bob")
+    await sio.enter_room(ada.get_sid(), 17)
+    await sio.enter_room(bob.get_sid(), "17")
+    await sio.emit("news", 1, to="17")
+    await stage.settle()
+    assert stage.why("ada", "news") == "ada did not get 'news': it was not in room '17'."
+    await sio.leave_room(bob.get_sid(), "17")
+    await sio.enter_room(bob.get_sid(), 17)
+    await sio.leave_room(bob.get_sid(), 17)
+    await sio.emit("news", 2, to=17)
+    assert stage.why("bob", "news") == "bob did not get 'news': it had left room 17 before."
+
+
 @pytest.mark.parametrize("which", ["of another namespace", "of an earlier connection"])
 async def test_a_sid_that_does_not_count_here_addresses_nobody_and_skips_nobody(sio, stage, which):
     sio.on("connect", lambda sid, environ: None, namespace="/a")
