@@ -66,6 +66,8 @@ class Reason(Enum):
 #: Reasons with which the message reached the client's side of the connection.
 ARRIVED = (Reason.RECEIVED, Reason.NO_HANDLER, Reason.RAISED)
 
+_LEFT = "had left room {!r} before"
+_AND_CAME_BACK = "was in room {!r} on an earlier connection, and has not joined again"
 _GOODBYES = ("client disconnect", "server disconnect")
 
 
@@ -103,7 +105,8 @@ class _Standing:
 
     namespaces: dict[tuple[str, str], Fact] = field(default_factory=dict)
     polite: dict[tuple[str, str], bool] = field(default_factory=dict)
-    rooms: dict[tuple[str, str, str | int], bool] = field(default_factory=dict)
+    #: How it left the room; empty while it is in.
+    rooms: dict[tuple[str, str, str | int], str] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     hung_up: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
@@ -115,9 +118,10 @@ class _Standing:
             case HungUp():
                 self.hung_up.add(fact.client)
             case Joined():
-                self.rooms[fact.client, fact.namespace, fact.room] = True
+                self.rooms[fact.client, fact.namespace, fact.room] = ""
             case Left():
-                self.rooms[fact.client, fact.namespace, fact.room] = False
+                how = _AND_CAME_BACK if fact.gone else _LEFT
+                self.rooms[fact.client, fact.namespace, fact.room] = how.format(fact.room)
             case Froze():
                 self.frozen.add(fact.client)
             case Thawed():
@@ -146,9 +150,9 @@ class _Standing:
             return self._outside(client, fact)
         if emitted.rooms or emitted.clients:
             inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
-            if client not in emitted.clients and True not in inside:
-                if False in inside:
-                    return Verdict(Reason.LEFT_ROOM, repr(emitted.rooms[inside.index(False)]))
+            if client not in emitted.clients and "" not in inside:
+                if left := [how for how in inside if how]:
+                    return Verdict(Reason.LEFT_ROOM, left[0])
                 return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
         return Verdict(Reason.SKIPPED)
 
@@ -333,7 +337,7 @@ def sentence(message: Message, client: str) -> str:
         Reason.OTHER_NAMESPACE: f"{not_got}: it is connected, but not to {emitted.namespace}",
         Reason.NOT_ADDRESSED: f"{not_got}: it was sent to {target(emitted)} alone",
         Reason.NOT_IN_ROOM: f"{not_got}: it was not in room {rooms}",
-        Reason.LEFT_ROOM: f"{not_got}: it had left room {detail} before",
+        Reason.LEFT_ROOM: f"{not_got}: it {detail}",
         Reason.SKIPPED: f"{not_got}: it {skipped}",
         Reason.LOST: f"{not_got}: the connection ended before it arrived",
     }[reason]

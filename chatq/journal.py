@@ -82,11 +82,12 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The server took `client` out of `room` (also when the client disconnected)."""
+    """The server took `client` out of `room`; `gone`: because its connection had ended."""
 
     client: str
     namespace: str
     room: str | int
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

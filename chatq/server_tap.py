@@ -273,7 +273,8 @@ class ServerTap:
         if room is None:
             self._by_sid.pop(sid, None)
         elif inside and room != sid and sid in self.names:
-            self.recorder.journal.append(Left, self.names[sid], namespace, _room(room))
+            gone = not self.sio.manager.is_connected(sid, namespace)
+            self.recorder.journal.append(Left, self.names[sid], namespace, _room(room), gone)
 
     def _inside(self, sid: str, namespace: str, room: Any) -> bool:
         return sid in self.sio.manager.rooms.get(namespace, {}).get(room, ())

@@ -575,6 +575,22 @@ async def test_a_number_and_its_digits_are_two_rooms(sio, stage):
     assert stage.why("bob", "news") == "bob did not get 'news': it had left room 17 before."
 
 
+async def test_a_client_that_came_back_is_told_that_its_rooms_did_not(sio, stage):
+    ada, bob = await stage.clients("ada", "bob")
+    for client in (ada, bob):
+        await sio.enter_room(client.get_sid(), "red")
+    await sio.leave_room(bob.get_sid(), "red")
+    for client in (ada, bob):
+        await client.disconnect()
+        await client.connect()
+    await stage.settle()
+    await sio.emit("news", 1, to="red")
+    assert stage.reason("ada", "news") is stage.reason("bob", "news") is Reason.LEFT_ROOM
+    again = "was in room 'red' on an earlier connection, and has not joined again"
+    assert again in stage.why("ada", "news")
+    assert "it had left room 'red' before" in stage.why("bob", "news")
+
+
 @pytest.mark.parametrize("which", ["of another namespace", "of an earlier connection"])
 async def test_a_sid_that_does_not_count_here_addresses_nobody_and_skips_nobody(sio, stage, which):
     sio.on("connect", lambda sid, environ: None, namespace="/a")

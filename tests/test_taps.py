@@ -213,7 +213,7 @@ async def test_rooms_are_facts_once_and_under_the_name_of_the_client(sio, stage)
         Left("ada", "/", "drivers"),
         Joined("ada", "/", 17),
         Left("bob", "/", "drivers"),
-        Left("ada", "/", 17),
+        Left("ada", "/", 17, gone=True),
     ]
 
 
