@@ -310,6 +310,16 @@ const claims = {
   },
 };
 
+function within(milliseconds, work) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(reject, milliseconds, new Error(`not done within ${milliseconds} ms`));
+  });
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
+
 const outcomes = {};
-for (const [claim, play] of Object.entries(claims)) outcomes[claim] = await scene(play);
+for (const [claim, play] of Object.entries(claims)) {
+  outcomes[claim] = await within(10_000, scene(play)).catch((error) => `raised ${error}`);
+}
 console.log(JSON.stringify(outcomes));
