@@ -322,4 +322,5 @@ const outcomes = {};
 for (const [claim, play] of Object.entries(claims)) {
   outcomes[claim] = await within(10_000, scene(play)).catch((error) => `raised ${error}`);
 }
-console.log(JSON.stringify(outcomes));
+// A scene that never ended would keep the process alive.
+process.stdout.write(JSON.stringify(outcomes), () => process.exit());
