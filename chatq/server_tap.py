@@ -35,6 +35,9 @@ from .links import Link, Recorder, Tasks, cause
 
 __all__ = ["ServerTap", "listens"]
 
+#: How many clients that have left are still called by their names, when somebody emits to them.
+_REMEMBERED = 1_000
+
 
 class ServerTap:
     """Watches one `socketio.AsyncServer` until `detach`.
@@ -52,9 +55,10 @@ class ServerTap:
         self.recorder = recorder
         self.greet = greet
         self.links: dict[str, Link] = {}  # by the id of the Engine.IO connection
-        self.names: dict[str, str] = {}  # by sid; kept when the client has left
+        self.names: dict[str, str] = {}  # by sid; kept for a while when the client has left
         self.tasks = Tasks()
         self._closed: deque[str] = deque()
+        self._left: deque[str] = deque()
         self._by_sid: dict[str, Link] = {}
         self._emitting = 0
         self._handler_began = False
@@ -269,7 +273,10 @@ class ServerTap:
         inside = self._inside(sid, namespace, room)
         original(sid, namespace, room)
         if room is None:
-            self._by_sid.pop(sid, None)
+            if self._by_sid.pop(sid, None):
+                self._left.append(sid)
+                if len(self._left) > _REMEMBERED:
+                    del self.names[self._left.popleft()]
         elif inside and room != sid and sid in self.names:
             self.recorder.journal.append(Left, self.names[sid], namespace, str(room))
 
