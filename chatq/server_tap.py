@@ -299,7 +299,9 @@ class ServerTap:
         if packet.packet_type in refusals and packet.data is not None:
             reason = packet.data
             reason = reason.get("message", reason) if isinstance(reason, dict) else reason
-            self.recorder.journal.append(Refused, link.name, packet.namespace or "/", str(reason))
+            # Anybody may ask for any name: what is kept of a long one is its beginning.
+            namespace = (packet.namespace or "/")[:200]
+            self.recorder.journal.append(Refused, link.name, namespace, str(reason)[:200])
 
     # -- messages from clients ------------------------------------------------------------------
 

@@ -6,9 +6,11 @@ the authorised namespace under random interleavings, and tenants: their memory, 
 
 import ast
 import asyncio
+import contextlib
 import gc
 import json
 import random
+import tracemalloc
 from pathlib import Path
 
 import aiohttp
@@ -612,7 +614,9 @@ class Interleaving:
         client = self.clients[name]
         client.mark = self.sent
         self.asked.pop(name).set_result(None)
-        if not client.left and self.random.random() < 0.5:  # else a broadcast may come while the answer is under way
+        if (
+            not client.left and self.random.random() < 0.5
+        ):  # else a broadcast may come while the answer is under way
             await self.enter(client)
 
     async def enter(self, client):
@@ -683,3 +687,247 @@ async def test_the_interleavings_find_the_leak(lesson):
         found, _ = await interleave(lesson, lesson.Staff("/office"), seed)
         leaking += found != []
     assert leaking >= 20
+
+
+# -- tenants -------------------------------------------------------------------------------------
+
+
+class Line:
+    """A bare websocket: says what no client library would say, and keeps what it is sent."""
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.frames = []
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, stage):
+        url = f"{stage.url}/socket.io/?EIO=4&transport=websocket"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+            line = cls(socket)
+            await line.say('40{"key":"nobody"}')
+            await line.hear("40{")
+            yield line
+
+    async def say(self, frame):
+        await self.socket.send_str(frame)
+
+    async def hear(self, beginning):
+        """The frames up to the first that begins so, or up to the end of the line."""
+        heard = []
+        async with asyncio.timeout(10):
+            while not (heard and heard[-1].startswith(beginning)):
+                message = await self.socket.receive()
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    heard.append("closed")
+                    break
+                if message.data == "2":
+                    await self.say("3")
+                else:
+                    heard.append(message.data)
+        self.frames += heard
+        return heard
+
+    async def marked(self):
+        await self.say('421["marker"]')
+        return await self.hear("431")
+
+
+MANY = [f"/tenant-{n}" for n in range(200)]
+
+
+async def come_and_go(line, stage):
+    """All tenants are opened over one line, speak, and leave; then all are gone."""
+    for name in MANY:
+        await line.say(f'40{name},{{"key":"key of {name}"}}')
+    await line.marked()
+    assert names(stage) == sorted(MANY)
+    for name in MANY:
+        await line.say(f'42{name},["say","I am {name}"]')
+    await line.marked()
+    await stage.settle()
+    news = [frame for frame in await line.marked() + line.frames if frame.startswith("42")]
+    assert sorted(news) == sorted(f'42{name},["news","I am {name}"]' for name in MANY)
+    for name in MANY:
+        await line.say(f"41{name},")
+    await line.marked()
+    await stage.settle()
+    line.frames.clear()
+    assert names(stage) == []
+
+
+def sizes(stage):
+    """The size of everything that has one, of the server and of what watches it."""
+    sio, tap = stage.sio, stage._tap
+    owners = [sio, sio.manager, sio.eio, sio.namespace_handlers["*"], tap, stage.journal]
+    owners += [*tap.links.values(), stage._recorder, stage._recorder.activity]
+    return {
+        (number, type(owner).__name__, key): len(value)
+        for number, owner in enumerate(owners)
+        for key, value in vars(owner).items()
+        if isinstance(value, (dict, list, set)) or type(value).__name__ == "deque"
+    }
+
+
+def grown(after, before):
+    return {key: (before[key], n) for key, n in after.items() if n != before[key]}
+
+
+async def test_200_tenants_come_and_go_and_leave_nothing(lesson, monkeypatch):
+    monkeypatch.setattr("chatq.server_tap._REMEMBERED", 50)
+    lesson.TENANTS.update({name: f"key of {name}" for name in MANY})
+    async with Stage(tenants(lesson), keep=50) as stage, Line.open(stage) as line:
+        owned = sizes(stage)
+        await come_and_go(line, stage)
+        # All is as it was, but for what is bounded: the journal, and names of those who left; and
+        # the line's own notes of where it was, which end with it.
+        bounded = {"_facts", "_standing", "_older", "names", "_left", "to_client", "to_server"}
+        changed = grown(sizes(stage), owned)
+        assert {key for _, _, key in changed} <= bounded, changed
+        tracemalloc.start()
+        await come_and_go(line, stage)
+        gc.collect()
+        owned, objects = sizes(stage), len(gc.get_objects())
+        used, _ = tracemalloc.get_traced_memory()
+        for _ in range(3):
+            await come_and_go(line, stage)
+        gc.collect()
+        more, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert grown(sizes(stage), owned) == {}
+        assert len(gc.get_objects()) - objects < 300  # half an object for each tenant: timers
+        assert more - used < 100_000, f"{more - used} bytes after 600 tenants"  # timers, buffers
+
+
+async def test_200_tenants_each_with_a_line_of_its_own(lesson):
+    lesson.TENANTS.update({name: f"key of {name}" for name in MANY})
+    async with Stage(tenants(lesson)) as stage:
+        for name in MANY:
+            ada = await dial(stage, "ada", [name], {"key": f"key of {name}"})
+            assert await told(ada, name) == "in"
+            await ada.emit("say", "hello", namespace=name)
+            await stage.settle()
+            assert ada.heard == [(name, "news", "hello")]
+            assert names(stage) == [name]
+            await ada.disconnect()
+        await stage.settle()
+        manager = stage.sio.manager
+        left = (manager.rooms, manager.callbacks, manager.pending_connect, stage.sio.environ)
+        assert [len(kept) for kept in left] == [0, 0, 0, 0]
+        assert manager.pending_disconnect == {}
+
+
+async def test_a_tenant_that_leaves_while_another_is_refused_is_gone_too(lesson):
+    async with Stage(tenants(lesson)) as stage, Line.open(stage) as line:
+        await line.say(f'40{ROME},{{"key":"key of Rome"}}')
+        await line.say(f'40{OSLO},{{"key":"key of Rome"}}')
+        await line.say(f"41{ROME},")
+        await line.marked()
+        assert names(stage) == []
+
+
+LOOK_ALIKES = [
+    "/tenant-r\N{CYRILLIC SMALL LETTER O}me",
+    "\N{FULLWIDTH SOLIDUS}tenant-rome",
+    "/tenant-rome\N{ZERO WIDTH SPACE}",
+    "/tenant-rome\N{COMBINING ACUTE ACCENT}",
+    "/\N{RIGHT-TO-LEFT OVERRIDE}emor-tnanet",
+    "/tenant\N{NON-BREAKING HYPHEN}rome",
+    "/TENANT-ROME",
+    "/tenant-Rome",
+    "/ tenant-rome",
+    "/tenant-rome ",
+]
+CONTROLS = ["/tenant-rome\0", "/tenant-rome\n", "/tenant-rome\x1e", "/\x1b[2J", "/tenant-rome\x7f"]
+PATHS = [
+    "",
+    "/",
+    "//",
+    "/tenant-",
+    "/tenant-rome/",
+    "//tenant-rome",
+    "/tenant-rome/../tenant-oslo",
+    "/../tenant-rome",
+    "/./tenant-rome",
+    "..",
+    "tenant-rome",
+    "/tenant-rome/inside",
+    "/" * 1000,
+    "/a" * 1000,
+    "/tenant%2drome",
+    "/tenant-rome#",
+    "/tenant-rome,x",
+]
+OBJECTS = ["*", "/*", "/__proto__", "/constructor", "/__class__", "/None", "/null", "/inside"]
+LONG = ["/" + "a" * 100_000, "/tenant-rome" + "x" * 900_000, "/" + "é" * 50_000]
+KEY = '{"key":"key of Rome"}'
+HOSTILE = [f"40{n},{KEY}" for n in (*LOOK_ALIKES, *CONTROLS, *PATHS, *OBJECTS, *LONG, OSLO)] + [
+    f"40{ROME}",  # no auth at all, or one that is not what a gate expects
+    f"40{ROME},",
+    f"40{ROME}?key=key of Rome,",
+    f"40{ROME}?key=key of Rome,{{}}",
+    *[f"40{ROME},{auth}" for auth in ("null", "[]", "0", '"key of Rome"', '["key","key of Rome"]')],
+    *[f'40{ROME},{{"key":{key}}}' for key in ("null", "true", '["key of Rome"]', '{"a":1}', '""')],
+    f"40{ROME},{'[' * 5_000}",
+    f'401-{ROME},{{"key":"a guess"}}',
+    f"4099999999999-{ROME},{KEY}",
+    f"40{ROME},12{KEY}x",
+    f'42{ROME},["say","I never entered"]',  # what only those inside may
+    f"41{ROME},",
+    f"43{ROME},1[]",
+    f'44{ROME},{{"message":"no"}}',
+    f'451-{ROME},["say",{{"_placeholder":true,"num":0}}]',
+    "4",
+    "49",
+    "40",
+    "7",
+    "x",
+]
+
+
+def random_names(count):
+    chance = random.Random(5)
+    letters = "/tenan-rom.*?,{}[]\"'\\%#:;\0\n\x7fé\N{ZERO WIDTH SPACE}\N{PILE OF POO}"
+    for _ in range(count):
+        yield "/" + "".join(chance.choices(letters, k=chance.randint(0, 30)))
+
+
+async def insist(stage, frame):
+    """Say `frame` on a line of its own; return what came back before the next marker."""
+    async with Line.open(stage) as line:
+        await line.say(frame)
+        return await line.marked()
+
+
+async def test_hostile_names_do_not_get_in_and_do_no_harm(lesson, caplog, capsys):
+    frames = HOSTILE + [f"40{name},{KEY}" for name in random_names(200)]
+    async with Stage(tenants(lesson)) as stage:
+        ada = await dial(stage, "ada", ["/", ROME], {"key": "key of Rome"})
+        assert await told(ada, ROME) == "in"
+        for frame in frames:
+            answer = await insist(stage, frame)
+            assert not [f for f in answer if f.startswith(("40/", "42"))], (frame[:80], answer)
+            for refusal in [f for f in answer if f.startswith("44")]:
+                assert "no such tenant, or not its key" in refusal or refusal.startswith('44"'), (
+                    frame[:80],
+                    refusal[-80:],
+                )
+        await stage.settle()
+        assert names(stage) == [ROME]
+        assert [*lesson.TENANTS] == [ROME, OSLO]
+        # Others are served as before; and what is shown of it all is fit to be shown.
+        await ada.emit("say", "still here", namespace=ROME)
+        await stage.settle()
+        assert (ROME, "news", "still here") in await marked(ada)
+        shown = repr(stage.diagram(rows=500)) + repr(stage.deliveries())
+        assert all(text.isprintable() for text in shown.split("\n"))
+        assert max(len(text) for text in shown.split("\n")) < 10_000
+        assert all(len(getattr(fact, "namespace", "")) <= 200 for fact in stage.journal)
+        assert "not let in" not in capsys.readouterr().out  # none of it broke the gate
+
+
+async def test_a_name_refused_in_many_ways_is_refused_with_the_lessons_reason(lesson):
+    async with Stage(tenants(lesson)) as stage:
+        for name in (*LOOK_ALIKES[:1], *LOOK_ALIKES[2:], "/tenant-nowhere", "/__proto__", LONG[0]):
+            [refusal, _] = await insist(stage, f"40{name},{KEY}")
+            assert refusal == f'44{name},{{"message":"no such tenant, or not its key"}}'
