@@ -421,14 +421,14 @@ CLAIMS = {
         raises_something_else,
         HALF_INSIDE,
         OUTSIDE,
-        "| a client is untold, when the gate breaks | and half inside: it gets what all get | and "
-        "outside |",
+        "| a gate that breaks: the client is not told | and is half inside: it gets what all get "
+        "| and is outside |",
     ),
     "who is given up while it waits stays inside": (
         given_up_stays,
         1,
         0,
-        "| a client is given up while it waits | and stays half inside, for ever | and is gone |",
+        "| a client that is given up while it waits | stays half inside, for ever | is gone |",
     ),
     "a refused event is answered with the reason": (
         event_refused,
@@ -461,7 +461,7 @@ CLAIMS = {
         [["pizza"], ["fish"]],
         "",
     ),
-    "one emit reaches all tenants": (one_emit, 0, 2, "in Node, the parent of all tenants can"),
+    "one emit reaches all tenants": (one_emit, 0, 2, "in Node, `io.of(/…/).emit` reaches them all"),
     "an empty tenant is gone": (
         gone_when_empty,
         True,
