@@ -770,7 +770,7 @@ def sizes(stage):
 
 
 def grown(after, before):
-    return {key: (before[key], n) for key, n in after.items() if n != before[key]}
+    return {key: (before.get(key), n) for key, n in after.items() if n != before.get(key)}
 
 
 async def test_200_tenants_come_and_go_and_leave_nothing(lesson, monkeypatch):
