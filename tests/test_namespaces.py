@@ -286,11 +286,14 @@ async def given_up(namespace, door):
     gone = asyncio.Event()
     sio.on("disconnect", lambda sid, reason: gone.set())
     async with Stage(sio) as stage:
-        await dial(stage, "eve", ["/", "/staff"])
+        eve = await dial(stage, "eve", ["/", "/staff"])
         answer = await door.asked()
+        await told(eve, "/")
+        await stage.freeze("eve")  # so that it is the server that gives up, and not the client
         async with asyncio.timeout(10):
             await gone.wait()
         answer.set_result("eve")
+        await stage.thaw("eve")
         await stage.settle()
         return inside(stage)
 
