@@ -73,11 +73,15 @@ _GOODBYES = ("client disconnect", "server disconnect")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One reason, what there is to add to it, and the answer if the client acknowledged."""
+    """One reason, what there is to add to it, and the answer if the client acknowledged.
+
+    `early`: it was for all who were in, but the `connect` handler had not let this client in.
+    """
 
     reason: Reason
     detail: str = ""
     acknowledged: str | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +226,15 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
         gone = standing.namespaces.get((client, emitted.namespace))
         if isinstance(gone, Disconnected):  # for the server: nothing passes any more
             return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
+        # A greeting to it alone is meant; what goes to everybody there is a leak.
+        meant = name == SERVER or name in emitted.clients
+        early = not meant and not isinstance(gone, Connected)
         if name in unseen:
-            return Verdict(Reason.SENT)
+            return Verdict(Reason.SENT, early=early)
         if name in standing.ended:  # the server does not know it yet
             return Verdict(Reason.LOST)
-        return Verdict(Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY)
+        reason = Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY
+        return Verdict(reason, early=early)
     if emitted.sender != SERVER:
         return Verdict(Reason.TO_SERVER)
     return standing.absent(name, emitted)
@@ -257,7 +265,7 @@ def _froze(messages: Iterable[Message], fact: Froze | Thawed) -> None:
     for message in messages:
         verdict = message.verdicts.get(fact.client)
         if verdict and verdict.reason is before:
-            message.verdicts[fact.client] = Verdict(after)
+            message.verdicts[fact.client] = replace(verdict, reason=after)
 
 
 def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
@@ -266,9 +274,10 @@ def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
         return
     match fact:
         case Received(handled=handled):
-            verdict = Verdict(Reason.RECEIVED if handled else Reason.NO_HANDLER)
+            reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
+            verdict = Verdict(reason, early=verdict.early)
         case Raised(error=error):
-            verdict = Verdict(Reason.RAISED, error)
+            verdict = Verdict(Reason.RAISED, error, early=verdict.early)
         case Acknowledged(data=data):
             verdict = replace(verdict, acknowledged=data)
     message.verdicts[fact.client] = verdict
@@ -341,6 +350,8 @@ def sentence(message: Message, client: str) -> str:
         Reason.SKIPPED: f"{not_got}: it {skipped}",
         Reason.LOST: f"{not_got}: the connection ended before it arrived",
     }[reason]
+    if verdict.early:
+        text += f", though {emitted.namespace} had not let it in"
     if verdict.acknowledged is not None:
         text += f" and acknowledged it with {verdict.acknowledged or 'nothing'}"
     if message.reached_nobody:

@@ -76,8 +76,9 @@ class Tasks(dict[Any, str]):
 
     def add(self, task: Any, event: str = "") -> None:
         """Keep `task` until it is done."""
+        if task not in self:  # the task of a whole connection is met at each goodbye of its client
+            task.add_done_callback(lambda done: self.pop(done, None))
         self[task] = event
-        task.add_done_callback(lambda done: self.pop(done, None))
 
     def events(self) -> list[str]:
         """Return the events whose handlers have not returned."""

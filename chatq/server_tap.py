@@ -35,6 +35,9 @@ from .links import Link, Recorder, Tasks, cause
 
 __all__ = ["ServerTap", "listens"]
 
+#: How many clients that have left are still called by their names, when somebody emits to them.
+_REMEMBERED = 1_000
+
 
 class ServerTap:
     """Watches one `socketio.AsyncServer` until `detach`.
@@ -52,9 +55,10 @@ class ServerTap:
         self.recorder = recorder
         self.greet = greet
         self.links: dict[str, Link] = {}  # by the id of the Engine.IO connection
-        self.names: dict[str, str] = {}  # by sid; kept when the client has left
+        self.names: dict[str, str] = {}  # by sid; kept for a while when the client has left
         self.tasks = Tasks()
         self._closed: deque[str] = deque()
+        self._left: deque[str] = deque()
         self._by_sid: dict[str, Link] = {}
         self._emitting = 0
         self._handler_began = False
@@ -271,7 +275,10 @@ class ServerTap:
         inside = self._inside(sid, namespace, room)
         original(sid, namespace, room)
         if room is None:
-            self._by_sid.pop(sid, None)
+            if self._by_sid.pop(sid, None):
+                self._left.append(sid)
+                if len(self._left) > _REMEMBERED:
+                    del self.names[self._left.popleft()]
         elif inside and room != sid and sid in self.names:
             gone = not self.sio.manager.is_connected(sid, namespace)
             self.recorder.journal.append(Left, self.names[sid], namespace, _room(room), gone)
@@ -295,7 +302,9 @@ class ServerTap:
         if packet.packet_type in refusals and packet.data is not None:
             reason = packet.data
             reason = reason.get("message", reason) if isinstance(reason, dict) else reason
-            self.recorder.journal.append(Refused, link.name, packet.namespace or "/", str(reason))
+            # Anybody may ask for any name: what is kept of a long one is its beginning.
+            namespace = (packet.namespace or "/")[:200]
+            self.recorder.journal.append(Refused, link.name, namespace, str(reason)[:200])
 
     # -- messages from clients ------------------------------------------------------------------
 

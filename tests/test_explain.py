@@ -5,6 +5,7 @@ script alone. A real stage plays them, and its answers must be those of the mode
 at every moment of quiet. Then by example: each reason's sentence, the pictures, and hostile input.
 """
 
+import asyncio
 import re
 import unicodedata
 import xml.etree.ElementTree as ElementTree
@@ -897,3 +898,28 @@ def columns(letter):
 def words(text):
     """The first words of a text, of long ones the beginning: they come through as they are."""
     return [word[:9] for word in re.findall(r"[^\W_]{2,}", text)[:3]]
+
+
+async def test_who_got_it_before_it_was_let_in_is_told_apart(sio, stage):
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def gate(sid, environ, auth):
+        await sio.emit("greeting", to=sid, namespace="/staff")
+        asked.set()
+        await answered.wait()
+
+    sio.on("connect", gate, namespace="/staff")
+    eve = await stage.client("eve", connect=False)
+    for event in ("news", "greeting"):
+        eve.on(event, lambda *data: None, namespace="/staff")
+    knocking = asyncio.create_task(eve.connect(namespaces=["/staff"], auth="me"))
+    await asked.wait()
+    await sio.emit("news", 1, namespace="/staff")
+    answered.set()
+    await knocking
+    await sio.emit("news", 2, namespace="/staff")
+    await stage.settle()
+    assert stage.why("eve", 1) == "eve got 'greeting'."  # it was for eve alone, and so meant
+    assert stage.why("eve", 2) == "eve got 'news', though /staff had not let it in."
+    assert stage.why("eve", 3) == "eve got 'news'."
+    assert "✓ before it was let in" in repr(stage.deliveries())
