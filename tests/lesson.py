@@ -64,7 +64,7 @@ async def lesson(name: str, before: str = CLOSES) -> AsyncIterator[dict[str, Any
 
 
 async def serve(name: str, port: int) -> None:
-    """Serve the lesson's application on `port` of this computer, until the process ends."""
+    """Serve the lesson's application on `port` (0: any free one), until the process ends."""
     async with lesson(name, before=r"\bStage\.open\(") as names:
         app = names.get("app")
         if app is None:
@@ -73,8 +73,62 @@ async def serve(name: str, port: int) -> None:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
-        print("serving", flush=True)
+        print(f"serving on {runner.addresses[0][1]}", flush=True)
         await asyncio.Event().wait()
+
+
+class Server:
+    """A lesson's server in a process of its own, that can be killed and started again there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = 0
+        self.lines: list[str] = []  #: what it has printed, in all its lives
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is served; the same after it was started again."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start it, on the port that it had before; returns when it serves."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-u", __file__, self.name, str(self.port)),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(20):
+            while found := await self._process.stdout.readline():
+                if hit := re.match(rb"serving on (\d+)", found):
+                    self.port = int(hit[1])
+                    self._reader = asyncio.create_task(self._read(self._process.stdout))
+                    return
+        raise RuntimeError(f"the server of {self.name} ended before it served: see stderr")
+
+    async def _read(self, stdout: asyncio.StreamReader) -> None:
+        async for line in stdout:
+            self.lines.append(line.decode().rstrip("\n"))
+
+    async def kill(self) -> None:
+        """Let it die at once, without a goodbye."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        if self._reader is not None:
+            await self._reader
+
+
+@contextlib.asynccontextmanager
+async def served(name: str) -> AsyncIterator[Server]:
+    """Give the `Server` of a lesson, started; it is killed in the end."""
+    server = Server(name)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.kill()
 
 
 if __name__ == "__main__":

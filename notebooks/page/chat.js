@@ -14,6 +14,7 @@
 
 const PATIENCE = 5000; // milliseconds to wait for an answer
 const LONGEST_LOG = 500; // entries
+const LOST = "No connection. Calling again …";
 const HINTS = {
   waiting: "waiting",
   "on its way": "on its way …",
@@ -27,6 +28,16 @@ const [status, log, list, form, text, dial] =
 const name = new URLSearchParams(location.search).get("name");
 const outbox = []; // all that is not known to be sent, in the order in which it was typed
 let connection = "Calling …";
+let following = true;
+let scrolled = 0;
+
+log.addEventListener("scroll", () => {
+  const up = log.scrollTop < scrolled;
+  scrolled = log.scrollTop;
+  if (up) following = false;
+  if (log.scrollHeight - log.scrollTop - log.clientHeight < 40) following = true;
+});
+for (const box of [log, list]) new ResizeObserver(follow).observe(box);
 
 if (name) document.title = `${name} · Chat`;
 if (globalThis.io) {
@@ -81,12 +92,11 @@ function chat() {
     next();
   });
   socket.on("disconnect", () => {
-    moved(socket.active ? "Connection lost. Calling again …" : "The server hung up.", !socket.active);
+    moved(socket.active ? LOST : "The server hung up.", !socket.active);
     outbox.filter(({ state }) => state === "on its way").forEach((m) => ended(m, "not confirmed"));
   });
   socket.on("connect_error", (error) => {
-    const words = `The server refused the call: ${error.message}.`;
-    moved(socket.active ? "No connection. Calling again …" : words, !socket.active);
+    moved(socket.active ? LOST : `The server refused the call: ${error.message}`, !socket.active);
   });
   dial.addEventListener("click", () => {
     moved("Calling …");
@@ -169,7 +179,6 @@ function tell() {
 }
 
 function entry(kind, who, said) {
-  const atTheEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   const item = document.createElement("li");
   item.className = kind;
   for (const [tag, words] of [["b", who], ["p", typeof said === "string" ? said : JSON.stringify(said)]]) {
@@ -177,6 +186,11 @@ function entry(kind, who, said) {
   }
   list.append(item);
   if (list.children.length > LONGEST_LOG) list.querySelector(".heard, [data-state=sent]")?.remove();
-  if (atTheEnd || kind === "mine") log.scrollTop = log.scrollHeight;
+  following ||= kind === "mine";
   return item;
+}
+
+// The end of the log stays in sight, unless somebody has scrolled up to read.
+function follow() {
+  if (following) log.scrollTop = log.scrollHeight;
 }

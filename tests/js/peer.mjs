@@ -6,6 +6,7 @@
 // pending. Binary data is {"$bytes": base64}, both ways.
 
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
@@ -41,7 +42,6 @@ const forSockets = {
         resolve({ connected: false, reason: error.message, data: error.data ?? null }));
     });
     socket.on("connect", () => note("(connect)", []));
-    socket.connect();
     return before(within, outcome, () => `${who} to be let into ${namespace}, or refused`);
   },
 
@@ -184,7 +184,7 @@ function unpack(value) {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, unpack(inner)]));
 }
 
-const commands = { ...forSockets, ...forPages };
+const commands = { ...forSockets, ...forPages, scratch: async () => tmpdir() };
 
 async function obey(line) {
   const { id, do: what, with: options } = JSON.parse(line);
