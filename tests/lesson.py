@@ -12,6 +12,7 @@ import contextlib
 import inspect
 import json
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -110,6 +111,11 @@ class Server:
     async def _read(self, stdout: asyncio.StreamReader) -> None:
         async for line in stdout:
             self.lines.append(line.decode().rstrip("\n"))
+
+    def stop(self) -> None:
+        """Suspend it: what is sent to it waits, unread."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     async def kill(self) -> None:
         """Let it die at once, without a goodbye."""

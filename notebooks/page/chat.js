@@ -130,15 +130,17 @@ function compose(said, again) {
     button.setAttribute("aria-label", `${label}: ${said}`);
     button.addEventListener("click", () => {
       act();
-      text.focus(); // the button is gone
+      text.focus();
     });
   }
   return message;
 }
 
 function change(message, state) {
+  const within = message.shown.contains(document.activeElement);
   message.state = message.shown.dataset.state = state;
   message.hint.textContent = HINTS[state];
+  if (within) text.focus(); // its buttons may be gone
   if (state === "sent") outbox.splice(outbox.indexOf(message), 1);
   save();
 }

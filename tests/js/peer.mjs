@@ -101,20 +101,39 @@ const forPages = {
   async browse({ executable, args = [] }) {
     const { chromium } = await import("playwright-core");
     // What a browser does by itself would leave this machine.
-    const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update", "--disable-sync", "--disable-background-networking"];
+    const quiet = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update", "--disable-sync", "--disable-background-networking"];
     browser = await chromium.launch({ executablePath: executable, args: [...quiet, ...args], timeout: 20000 });
   },
 
-  async open({ page, url, width = 1300, height = 800, scheme = "light", ignoreHTTPSErrors = false }) {
-    const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, ignoreHTTPSErrors });
+  /** Open a page of its own. `clock`: time in it passes only by `pass`; `init`: a script to run first. */
+  async open({ page, url, width = 1300, height = 800, scheme = "light", clock = false, init }) {
+    const context = await browser.newContext({
+      viewport: { width, height },
+      colorScheme: scheme,
+      ignoreHTTPSErrors: true, // the test's own certificate
+    });
     context.setDefaultTimeout(WITHIN);
-    const opened = await context.newPage();
-    opened.complaints = [];
-    opened.on("pageerror", (error) => opened.complaints.push(String(error)));
-    opened.on("console", (message) => message.type() === "error" && opened.complaints.push(message.text()));
-    pages.set(page, opened);
+    const opened = adopt(page, await context.newPage());
+    if (clock) await opened.clock.install();
+    if (init) await opened.addInitScript(init);
     await opened.goto(url);
   },
+
+  /** Open the same page again in a tab that has a copy of its session, as "Duplicate tab" does. */
+  async duplicate({ page, as }) {
+    const coming = pages.get(page).context().waitForEvent("page");
+    await pages.get(page).evaluate("void open(location.href)");
+    adopt(as, await coming);
+  },
+
+  /** Return the address of the first websocket that the page opened, or opens now. */
+  async websocket({ page, within = WITHIN }) {
+    const opened = pages.get(page);
+    const first = opened.websockets[0] ?? opened.waitForEvent("websocket", { timeout: within });
+    return (await first).url();
+  },
+
+  pass: ({ page, time }) => pages.get(page).clock.runFor(time),
 
   fill: ({ page, selector, text }) => at(page, selector).fill(text),
   press: ({ page, key }) => pages.get(page).keyboard.press(key),
@@ -126,7 +145,6 @@ const forPages = {
   evaluate: ({ page, script }) => pages.get(page).evaluate(script),
   complaints: async ({ page }) => pages.get(page).complaints,
   leave: ({ page }) => pages.get(page).context().close(),
-  offline: ({ page, value }) => pages.get(page).context().setOffline(value),
   scheme: ({ page, value }) => pages.get(page).emulateMedia({ colorScheme: value }),
   resize: ({ page, width, height }) => pages.get(page).setViewportSize({ width, height }),
   screenshot: ({ page, path }) => pages.get(page).screenshot({ path }),
@@ -154,6 +172,16 @@ const forPages = {
     return violations.map(({ impact, id, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.target).join(", ")}`);
   },
 };
+
+function adopt(name, page) {
+  page.complaints = [];
+  page.websockets = [];
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
+  page.on("websocket", (websocket) => page.websockets.push(websocket));
+  pages.set(name, page);
+  return page;
+}
 
 function at(page, selector) {
   if (!pages.has(page)) throw new Error(`no page is called ${page}; there are ${[...pages.keys()]}`);
