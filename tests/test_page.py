@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -244,7 +245,8 @@ async def test_a_page_that_cannot_load_the_client_says_so(names, browser):
 @contextlib.asynccontextmanager
 async def jupyter(folder):
     """A jupyter server of its own, with the proxy; gives its address and its token."""
-    pytest.importorskip("jupyter_server_proxy")
+    if importlib.util.find_spec("jupyter_server_proxy") is None:
+        node.missing("jupyter-server-proxy", "pip install -r requirements.txt")
     token = "a-token-for-this-test"
     places = {f"JUPYTER_{what}_DIR": str(folder) for what in ("CONFIG", "DATA", "RUNTIME")}
     options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
