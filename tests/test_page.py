@@ -354,6 +354,28 @@ async def test_a_message_that_is_not_answered_is_not_confirmed_until_it_is(names
     assert said == ["'hm'", "'and'"]
 
 
+async def test_a_late_answer_to_a_message_that_was_removed_forgets_no_other(names, browser):
+    answers = {text: asyncio.Event() for text in ("first", "second", "third")}
+
+    async def slow(sid, text):
+        await answers[text].wait()
+
+    names["sio"].on(CHAT, slow)
+    page = await opened(browser, names["stage"].url, clock=True)
+    await page.say("first", "second")
+    await page.sees("on its way")
+    await page.do("pass", time=6000)
+    await page.sees("not confirmed")
+    await page.do("click", selector="text=Remove >> visible=true")
+    await page.say("third")
+    answers["first"].set()  # its answer is on the line before that to the second
+    answers["second"].set()
+    assert await page.sees("sent") == ["second"]
+    assert await page.sees("on its way") == ["third"]
+    answers["third"].set()
+    assert await page.sees("sent", 2) == ["second", "third"]
+
+
 async def test_the_clients_own_buffer_stays_empty(names, browser):
     """When a computer wakes up, its client knows only when it is asked that the line is dead."""
     stage = names["stage"]

@@ -44,7 +44,7 @@ if (globalThis.io) {
   chat();
 } else {
   document.querySelector("#no-client").hidden = false;
-  form.hidden = true;
+  form.hidden = log.hidden = true;
   status.textContent = "Not connected";
 }
 
@@ -118,12 +118,12 @@ function compose(said, again) {
   const shown = entry("mine", "You", said);
   const state = shown.appendChild(document.createElement("span"));
   const message = { text: said, state: "", shown, hint: state };
-  const forget = () => {
-    outbox.splice(outbox.indexOf(message), 1);
+  const remove = () => {
+    forget(message);
     shown.remove();
     save();
   };
-  for (const [label, act] of [["Send again", () => again(message)], ["Remove", forget]]) {
+  for (const [label, act] of [["Send again", () => again(message)], ["Remove", remove]]) {
     const button = shown.appendChild(document.createElement("button"));
     button.type = "button";
     button.textContent = label;
@@ -141,8 +141,13 @@ function change(message, state) {
   message.state = message.shown.dataset.state = state;
   message.hint.textContent = HINTS[state];
   if (within) text.focus(); // its buttons may be gone
-  if (state === "sent") outbox.splice(outbox.indexOf(message), 1);
+  if (state === "sent") forget(message);
   save();
+}
+
+function forget(message) {
+  const at = outbox.indexOf(message); // -1 for the late answer to one that is forgotten already
+  if (at >= 0) outbox.splice(at, 1);
 }
 
 /** Keep what is not known to be sent over a reload of this tab. */
@@ -183,8 +188,9 @@ function tell() {
 function entry(kind, who, said) {
   const item = document.createElement("li");
   item.className = kind;
-  for (const [tag, words] of [["b", who], ["p", typeof said === "string" ? said : JSON.stringify(said)]]) {
-    item.appendChild(document.createElement(tag)).textContent = words;
+  const words = typeof said === "string" ? said : JSON.stringify(said);
+  for (const [tag, content] of [["b", who], ["p", words]]) {
+    item.appendChild(document.createElement(tag)).textContent = content;
   }
   list.append(item);
   if (list.children.length > LONGEST_LOG) list.querySelector(".heard, [data-state=sent]")?.remove();
