@@ -383,10 +383,16 @@ async def test_the_clients_own_buffer_stays_empty(names, browser):
     await page.do("websocket")
     await page.say("before")
     await page.sees("sent")
+    note = "(all) => all.forEach((one) => seen.push(one.target.dataset.state))"
+    what = "document.querySelector('#log'), {subtree: true, attributeFilter: ['data-state']}"
+    watch = f"window.seen = []; new MutationObserver({note}).observe({what})"
+    await page.do("evaluate", script=watch)
     await page.do("clock", ahead=3_600_000)
     await page.say("after an hour's sleep")
-    await page.status("Connected as eve")
     await page.sees("sent", 2)
+    # It was never in doubt, and nobody was asked to send again what would be sent anyway.
+    assert "not confirmed" not in await page.do("evaluate", script="seen")
+    assert "waiting" in await page.do("evaluate", script="seen")
     await stage.settle()
     said = [m.emitted for m in stage.deliveries(CHAT).messages if m.cause_sender is None]
     mine = [one.data for one in said if one.sender.startswith(("eve", "guest"))]

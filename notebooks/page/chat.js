@@ -23,8 +23,14 @@ const HINTS = {
 };
 const KEPT = `chat: not sent from ${location.pathname}`; // several pages may share one origin
 
-const [status, log, list, form, text, dial] =
-  ["#status", "#log", "#log ol", "form", "#text", "#dial"].map((at) => document.querySelector(at));
+const [status, log, list, form, text, dial] = [
+  "#status",
+  "#log",
+  "#log ol",
+  "form",
+  "#text",
+  "#dial",
+].map((at) => document.querySelector(at));
 const name = new URLSearchParams(location.search).get("name");
 const outbox = []; // all that is not known to be sent, in the order in which it was typed
 let connection = "Calling …";
@@ -123,7 +129,10 @@ function compose(said, again) {
     shown.remove();
     save();
   };
-  for (const [label, act] of [["Send again", () => again(message)], ["Remove", remove]]) {
+  for (const [label, act] of [
+    ["Send again", () => again(message)],
+    ["Remove", remove],
+  ]) {
     const button = shown.appendChild(document.createElement("button"));
     button.type = "button";
     button.textContent = label;
@@ -153,7 +162,10 @@ function forget(message) {
 /** Keep what is not known to be sent over a reload of this tab. */
 function save() {
   try {
-    sessionStorage.setItem(KEPT, JSON.stringify(outbox.map(({ text, state }) => ({ text, state }))));
+    sessionStorage.setItem(
+      KEPT,
+      JSON.stringify(outbox.map(({ text, state }) => ({ text, state }))),
+    );
   } catch {
     // A browser may forbid it. Then all still holds, but for the reload.
   }
@@ -189,7 +201,10 @@ function entry(kind, who, said) {
   const item = document.createElement("li");
   item.className = kind;
   const words = typeof said === "string" ? said : JSON.stringify(said);
-  for (const [tag, content] of [["b", who], ["p", words]]) {
+  for (const [tag, content] of [
+    ["b", who],
+    ["p", words],
+  ]) {
     item.appendChild(document.createElement(tag)).textContent = content;
   }
   list.append(item);

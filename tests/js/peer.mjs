@@ -22,8 +22,10 @@ let browser;
 const forSockets = {
   /** Open a socket; return whether the server let it in, and if not, what it said. */
   async connect({ who, url, namespace = "/", on, answers = {}, within = WITHIN, ...options }) {
-    // `on`: the name of a socket whose connection this one shares, as two namespaces of one page do.
-    const socket = on ? of(on).socket.io.socket(namespace, options) : io(url + namespace, { forceNew: true, ...options });
+    // `on`: the socket whose connection this one shares, as two namespaces of one page do.
+    const socket = on
+      ? of(on).socket.io.socket(namespace, options)
+      : io(url + namespace, { forceNew: true, ...options });
     const peer = { socket, arrived: [], changed: new Set() };
     sockets.set(who, peer);
     const note = (event, args) => {
@@ -39,7 +41,8 @@ const forSockets = {
     const outcome = new Promise((resolve) => {
       socket.once("connect", () => resolve({ connected: true, sid: socket.id }));
       socket.once("connect_error", (error) =>
-        resolve({ connected: false, reason: error.message, data: error.data ?? null }));
+        resolve({ connected: false, reason: error.message, data: error.data ?? null }),
+      );
     });
     socket.on("connect", () => note("(connect)", []));
     return before(within, outcome, () => `${who} to be let into ${namespace}, or refused`);
@@ -51,7 +54,9 @@ const forSockets = {
 
   /** Emit, and return what the server acknowledges with. */
   async ask({ who, event, args = [], within = WITHIN }) {
-    const answer = new Promise((resolve) => of(who).socket.emit(event, ...unpack(args), (...back) => resolve(pack(back))));
+    const answer = new Promise((resolve) =>
+      of(who).socket.emit(event, ...unpack(args), (...back) => resolve(pack(back))),
+    );
     return before(within, answer, () => `the server to acknowledge ${event} of ${who}`);
   },
 
@@ -70,8 +75,11 @@ const forSockets = {
       wake();
     });
     const names = () => peer.arrived.map((one) => one.event).join(", ") || "nothing";
-    await before(within, enough, () => `${count} of ${event} at ${who}; arrived: ${names()}`)
-      .finally(() => peer.changed.delete(wake));
+    await before(
+      within,
+      enough,
+      () => `${count} of ${event} at ${who}; arrived: ${names()}`,
+    ).finally(() => peer.changed.delete(wake));
     return found().map((one) => one.args);
   },
 
@@ -81,7 +89,11 @@ const forSockets = {
       if (!name || engine.transport.name === name) resolve();
       else engine.once("upgrade", resolve);
     });
-    await before(within, upgraded, () => `${who} to change to ${name}; it uses ${engine.transport.name}`);
+    await before(
+      within,
+      upgraded,
+      () => `${who} to change to ${name}; it uses ${engine.transport.name}`,
+    );
     return engine.transport.name;
   },
 
@@ -91,7 +103,8 @@ const forSockets = {
 };
 
 function of(who) {
-  if (!sockets.has(who)) throw new Error(`no socket is called ${who}; there are ${[...sockets.keys()]}`);
+  if (!sockets.has(who))
+    throw new Error(`no socket is called ${who}; there are ${[...sockets.keys()]}`);
   return sockets.get(who);
 }
 
@@ -101,11 +114,23 @@ const forPages = {
   async browse({ executable, args = [] }) {
     const { chromium } = await import("playwright-core");
     // What a browser does by itself would leave this machine.
-    const quiet = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update", "--disable-sync", "--disable-background-networking"];
-    browser = await chromium.launch({ executablePath: executable, args: [...quiet, ...args], timeout: 20000 });
+    const quiet = [
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-component-update",
+      "--disable-sync",
+      "--disable-background-networking",
+    ];
+    browser = await chromium.launch({
+      executablePath: executable,
+      args: [...quiet, ...args],
+      timeout: 20000,
+    });
   },
 
-  /** Open a page of its own. `clock`: time in it passes only by `pass`; `init`: a script to run first. */
+  /** Open a page. `clock`: its time passes only by `pass`; `init`: a script to run first. */
   async open({ page, url, width = 1300, height = 800, scheme = "light", clock = false, init }) {
     const context = await browser.newContext({
       viewport: { width, height },
@@ -160,7 +185,10 @@ const forPages = {
       await found.nth(enough - 1).waitFor({ state: "visible", timeout: within });
       return await look();
     } catch {
-      throw new Error(`waited ${within} ms for ${enough} of ${selector} with ${JSON.stringify(text)}; there: ${JSON.stringify(await look())}`);
+      throw new Error(
+        `waited ${within} ms for ${enough} of ${selector} with ${JSON.stringify(text)}; ` +
+          `there: ${JSON.stringify(await look())}`,
+      );
     }
   },
 
@@ -169,7 +197,9 @@ const forPages = {
     const opened = pages.get(page);
     await opened.addScriptTag({ path: axe });
     const { violations } = await opened.evaluate("axe.run()");
-    return violations.map(({ impact, id, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.target).join(", ")}`);
+    return violations.map(
+      ({ impact, id, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.target).join(", ")}`,
+    );
   },
 };
 
@@ -177,14 +207,18 @@ function adopt(name, page) {
   page.complaints = [];
   page.websockets = [];
   page.on("pageerror", (error) => page.complaints.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
+  page.on(
+    "console",
+    (message) => message.type() === "error" && page.complaints.push(message.text()),
+  );
   page.on("websocket", (websocket) => page.websockets.push(websocket));
   pages.set(name, page);
   return page;
 }
 
 function at(page, selector) {
-  if (!pages.has(page)) throw new Error(`no page is called ${page}; there are ${[...pages.keys()]}`);
+  if (!pages.has(page))
+    throw new Error(`no page is called ${page}; there are ${[...pages.keys()]}`);
   return pages.get(page).locator(selector);
 }
 
@@ -193,7 +227,10 @@ function at(page, selector) {
 async function before(within, promise, what) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${within} ms in vain for ${what()}`)), within);
+    timer = setTimeout(
+      () => reject(new Error(`waited ${within} ms in vain for ${what()}`)),
+      within,
+    );
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
