@@ -119,6 +119,7 @@ async def test_a_page_without_a_name_is_guest_1(names, browser):
 
 async def test_a_page_that_is_reloaded_keeps_its_name(names, browser):
     page = await opened(browser, names["stage"].url)
+    await page.do("websocket")  # while it polls, a server does not see that a page has gone
     await page.do("reload")
     await page.status("Connected as eve")
     assert names["stage"].connected("eve")

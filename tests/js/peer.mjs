@@ -151,11 +151,11 @@ const forPages = {
     adopt(as, await coming);
   },
 
-  /** Return the address of the first websocket that the page opened, or opens now. */
+  /** Return the address of the page's websocket, as soon as it speaks over it and nothing else. */
   async websocket({ page, within = WITHIN }) {
     const opened = pages.get(page);
-    const first = opened.websockets[0] ?? opened.waitForEvent("websocket", { timeout: within });
-    return (await first).url();
+    const what = () => `${page} to change to a websocket; ${opened.websockets.length} opened`;
+    return before(within, opened.changed, what);
   },
 
   pass: ({ page, time }) => pages.get(page).clock.runFor(time),
@@ -206,12 +206,18 @@ const forPages = {
 function adopt(name, page) {
   page.complaints = [];
   page.websockets = [];
+  page.changed = new Promise((resolve) => {
+    page.on("websocket", (websocket) => {
+      page.websockets.push(websocket.url());
+      // Engine.IO's "upgrade": from here on the server sees at once when the page is gone.
+      websocket.on("framesent", ({ payload }) => payload === "5" && resolve(websocket.url()));
+    });
+  });
   page.on("pageerror", (error) => page.complaints.push(String(error)));
   page.on(
     "console",
     (message) => message.type() === "error" && page.complaints.push(message.text()),
   );
-  page.on("websocket", (websocket) => page.websockets.push(websocket));
   pages.set(name, page);
   return page;
 }
