@@ -287,7 +287,14 @@ class Journal:
         return f"<Journal: {len(self)} facts{cut}>"
 
 
-_short = reprlib.Repr()
+class _Short(reprlib.Repr):
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return f"<{len(value)} bytes>"
+
+    repr_bytearray = repr_bytes
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 60
 _short.maxdict = _short.maxlist = _short.maxtuple = _short.maxset = 6
 _short.maxlevel = 3
@@ -298,11 +305,5 @@ def preview(args: tuple[Any, ...]) -> str:
     """Return the arguments of a message in one short line: a picture of them, not a copy."""
     if len(args) == 1 and type(args[0]) is str and len(args[0]) <= 56:  # what most messages are
         return repr(args[0])
-    text = ", ".join([_preview(arg) for arg in args[:10]])
+    text = ", ".join([_short.repr(arg) for arg in args[:10]])
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def _preview(value: object) -> str:
-    if isinstance(value, (bytes, bytearray)):
-        return f"<{len(value)} bytes>"
-    return _short.repr(value)

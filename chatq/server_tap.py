@@ -196,7 +196,14 @@ class ServerTap:
     async def _on_engine_connect(self, eio_sid: str, environ: Any) -> Any:
         self.links[eio_sid] = self.greet(environ)
         self.tasks.add(asyncio.current_task())  # over a websocket, it serves the whole connection
+        connection = self.sio.eio.sockets[eio_sid]
+        change = functools.partial(self._on_change_of_transport, connection._upgrade_websocket)
+        connection._upgrade_websocket = change
         return await self._engine["connect"](eio_sid, environ)
+
+    async def _on_change_of_transport(self, original: Any, environ: Any) -> Any:
+        self.tasks.add(asyncio.current_task())  # from here on, it serves the connection
+        return await original(environ)
 
     async def _on_engine_disconnect(self, eio_sid: str, *reason: Any) -> Any:
         by_client = reason[:1] == (self.sio.eio.reason.CLIENT_DISCONNECT,)
