@@ -83,8 +83,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _style(cell: str) -> str:
-    # A mark and its word stay on one line; the table scrolls where there is no room for it.
-    return f"{_CELL};white-space:nowrap" if width(cell) <= _SHORT else _CELL
+    # A mark and its word stay on one line, and prose keeps room to be read; the table scrolls
+    # where there is no room for it.
+    short = width(cell) <= _SHORT
+    return _CELL + (";white-space:nowrap" if short else ";min-width:11em;overflow-wrap:anywhere")
 
 
 def _markup(cell: str) -> str:
