@@ -119,6 +119,8 @@ class Link:
         self.acks: dict[tuple[str, int], int] = {}
         self.server_open = True
         self.client_open = False
+        #: It was in a namespace, and has left the last one.
+        self.departed = False
         self.frozen = False
         self._leaving = False
         self._down = self._down_read = self._up = self._up_read = 0

@@ -275,6 +275,7 @@ class ServerTap:
             if link := self.links.get(eio_sid):
                 self._by_sid[sid] = link
                 self.names[sid] = link.name
+                link.departed = False
         elif new and room != sid and sid in self.names:
             self.recorder.journal.append(Joined, self.names[sid], namespace, _room(room))
 
@@ -282,7 +283,8 @@ class ServerTap:
         inside = self._inside(sid, namespace, room)
         original(sid, namespace, room)
         if room is None:
-            if self._by_sid.pop(sid, None):
+            if link := self._by_sid.pop(sid, None):
+                link.departed = link not in self._by_sid.values()
                 self._left.append(sid)
                 if len(self._left) > _REMEMBERED:
                     del self.names[self._left.popleft()]

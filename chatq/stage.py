@@ -237,7 +237,8 @@ class Stage:
             return client.link
         given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40]
         before = self._guests.get(given)
-        if before is None or before.server_open:  # else it is back, as after a reload of its page
+        # A guest that has gone may be back, as after a reload of its page.
+        if before is None or (before.server_open and not before.departed):
             number = len(self._guests) + 1
             while not given or given == SERVER or given in self._names:
                 given, number = f"guest {number}", number + 1

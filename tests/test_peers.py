@@ -208,7 +208,7 @@ async def test_rooms(sio, stage, node):
         Left("eve", "/", "kitchen"),
         Joined("zed", "/", "hall"),
         Disconnected("zed", "/", "client disconnect"),
-        Left("zed", "/", "hall"),
+        Left("zed", "/", "hall", gone=True),
     ]
 
 
