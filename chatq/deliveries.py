@@ -82,7 +82,8 @@ def cell(verdict: Verdict | None) -> str:
     acknowledged = "" if verdict.acknowledged is None else ", ack"
     if acknowledged and verdict.acknowledged:
         acknowledged += f" {verdict.acknowledged}"
-    return verdict.reason.value + acknowledged
+    early = " before it was let in" if verdict.early else ""
+    return verdict.reason.value + early + acknowledged
 
 
 def label(message: Message) -> str:

@@ -61,7 +61,6 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
     shown: list[_Row] = []
     alive: list[set[int]] = []
     inside: dict[int, set[str]] = {}
-    gone: set[tuple[str, str]] = set()  # leaving a room by disconnecting is no row of its own
 
     def row(text: str, column: int, sign: str) -> None:
         shown.append(_Row(one_line(text), {column: sign}))
@@ -73,19 +72,16 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
                 shown.append(_message_row(by_number[fact.message], columns))
             case Connected(client=client, namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).add(namespace)
-                gone.discard((client, namespace))
                 row(f"{client} connects{_to(namespace)}", column, "┬")
             case Refused(client=client, namespace=namespace, reason=reason) if column >= 0:
                 row(f"{client} is refused{_to(namespace)}: {reason}", column, "✗")
             case Disconnected(client=client, namespace=namespace, reason=reason) if column >= 0:
                 inside.setdefault(column, set()).discard(namespace)
-                gone.add((client, namespace))
                 row(f"{client} is gone{_from(namespace)}: {reason}", column, "┴")
             case Joined(client=client, namespace=namespace, room=room) if column >= 0:
                 row(f"{client} joins room {room!r}{_in(namespace)}", column, "+")
-            case Left(client=client, namespace=namespace, room=room) if column >= 0:
-                if (client, namespace) not in gone:
-                    row(f"{client} leaves room {room!r}{_in(namespace)}", column, "−")
+            case Left(client, namespace, room, gone=False) if column >= 0:  # gone is a row already
+                row(f"{client} leaves room {room!r}{_in(namespace)}", column, "−")
             case HungUp(client=client) if column >= 0:
                 row(f"{client} hangs up", column, "↓")
             case Froze(client=client) if column >= 0:

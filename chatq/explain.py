@@ -66,16 +66,22 @@ class Reason(Enum):
 #: Reasons with which the message reached the client's side of the connection.
 ARRIVED = (Reason.RECEIVED, Reason.NO_HANDLER, Reason.RAISED)
 
+_LEFT = "had left room {!r} before"
+_AND_CAME_BACK = "was in room {!r} on an earlier connection, and has not joined again"
 _GOODBYES = ("client disconnect", "server disconnect")
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One reason, what there is to add to it, and the answer if the client acknowledged."""
+    """One reason, what there is to add to it, and the answer if the client acknowledged.
+
+    `early`: it was for all who were in, but the `connect` handler had not let this client in.
+    """
 
     reason: Reason
     detail: str = ""
     acknowledged: str | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,8 @@ class _Standing:
 
     namespaces: dict[tuple[str, str], Fact] = field(default_factory=dict)
     polite: dict[tuple[str, str], bool] = field(default_factory=dict)
-    rooms: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+    #: How it left the room; empty while it is in.
+    rooms: dict[tuple[str, str, str | int], str] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     hung_up: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
@@ -115,9 +122,10 @@ class _Standing:
             case HungUp():
                 self.hung_up.add(fact.client)
             case Joined():
-                self.rooms[fact.client, fact.namespace, fact.room] = True
+                self.rooms[fact.client, fact.namespace, fact.room] = ""
             case Left():
-                self.rooms[fact.client, fact.namespace, fact.room] = False
+                how = _AND_CAME_BACK if fact.gone else _LEFT
+                self.rooms[fact.client, fact.namespace, fact.room] = how.format(fact.room)
             case Froze():
                 self.frozen.add(fact.client)
             case Thawed():
@@ -146,9 +154,9 @@ class _Standing:
             return self._outside(client, fact)
         if emitted.rooms or emitted.clients:
             inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
-            if client not in emitted.clients and True not in inside:
-                if False in inside:
-                    return Verdict(Reason.LEFT_ROOM, emitted.rooms[inside.index(False)])
+            if client not in emitted.clients and "" not in inside:
+                if left := [how for how in inside if how]:
+                    return Verdict(Reason.LEFT_ROOM, left[0])
                 return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
         return Verdict(Reason.SKIPPED)
 
@@ -218,11 +226,15 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
         gone = standing.namespaces.get((client, emitted.namespace))
         if isinstance(gone, Disconnected):  # for the server: nothing passes any more
             return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
+        # A greeting to it alone is meant; what goes to everybody there is a leak.
+        meant = name == SERVER or name in emitted.clients
+        early = not meant and not isinstance(gone, Connected)
         if name in unseen:
-            return Verdict(Reason.SENT)
+            return Verdict(Reason.SENT, early=early)
         if name in standing.ended:  # the server does not know it yet
             return Verdict(Reason.LOST)
-        return Verdict(Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY)
+        reason = Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY
+        return Verdict(reason, early=early)
     if emitted.sender != SERVER:
         return Verdict(Reason.TO_SERVER)
     return standing.absent(name, emitted)
@@ -253,7 +265,7 @@ def _froze(messages: Iterable[Message], fact: Froze | Thawed) -> None:
     for message in messages:
         verdict = message.verdicts.get(fact.client)
         if verdict and verdict.reason is before:
-            message.verdicts[fact.client] = Verdict(after)
+            message.verdicts[fact.client] = replace(verdict, reason=after)
 
 
 def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
@@ -262,9 +274,10 @@ def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
         return
     match fact:
         case Received(handled=handled):
-            verdict = Verdict(Reason.RECEIVED if handled else Reason.NO_HANDLER)
+            reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
+            verdict = Verdict(reason, early=verdict.early)
         case Raised(error=error):
-            verdict = Verdict(Reason.RAISED, error)
+            verdict = Verdict(Reason.RAISED, error, early=verdict.early)
         case Acknowledged(data=data):
             verdict = replace(verdict, acknowledged=data)
     message.verdicts[fact.client] = verdict
@@ -333,10 +346,12 @@ def sentence(message: Message, client: str) -> str:
         Reason.OTHER_NAMESPACE: f"{not_got}: it is connected, but not to {emitted.namespace}",
         Reason.NOT_ADDRESSED: f"{not_got}: it was sent to {target(emitted)} alone",
         Reason.NOT_IN_ROOM: f"{not_got}: it was not in room {rooms}",
-        Reason.LEFT_ROOM: f"{not_got}: it had left room {detail!r} before",
+        Reason.LEFT_ROOM: f"{not_got}: it {detail}",
         Reason.SKIPPED: f"{not_got}: it {skipped}",
         Reason.LOST: f"{not_got}: the connection ended before it arrived",
     }[reason]
+    if verdict.early:
+        text += f", though {emitted.namespace} had not let it in"
     if verdict.acknowledged is not None:
         text += f" and acknowledged it with {verdict.acknowledged or 'nothing'}"
     if message.reached_nobody:

@@ -73,20 +73,21 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The server put `client` into `room`."""
+    """The server put `client` into `room`; the rooms 17 and "17" are two."""
 
     client: str
     namespace: str
-    room: str
+    room: str | int
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The server took `client` out of `room` (also when the client disconnected)."""
+    """The server took `client` out of `room`; `gone`: because its connection had ended."""
 
     client: str
     namespace: str
-    room: str
+    room: str | int
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class Emitted:
     event: str
     data: str
     namespace: str
-    rooms: tuple[str, ...] = ()
+    rooms: tuple[str | int, ...] = ()
     clients: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
@@ -286,7 +287,14 @@ class Journal:
         return f"<Journal: {len(self)} facts{cut}>"
 
 
-_short = reprlib.Repr()
+class _Short(reprlib.Repr):
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return f"<{len(value)} bytes>"
+
+    repr_bytearray = repr_bytes
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 60
 _short.maxdict = _short.maxlist = _short.maxtuple = _short.maxset = 6
 _short.maxlevel = 3
@@ -297,11 +305,5 @@ def preview(args: tuple[Any, ...]) -> str:
     """Return the arguments of a message in one short line: a picture of them, not a copy."""
     if len(args) == 1 and type(args[0]) is str and len(args[0]) <= 56:  # what most messages are
         return repr(args[0])
-    text = ", ".join([_preview(arg) for arg in args[:10]])
+    text = ", ".join([_short.repr(arg) for arg in args[:10]])
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-def _preview(value: object) -> str:
-    if isinstance(value, (bytes, bytearray)):
-        return f"<{len(value)} bytes>"
-    return _short.repr(value)

@@ -82,7 +82,7 @@ class Stage:
         self._recorder = Recorder(self.journal)
         self._recorder.activity.running = self._running
         self._clients: dict[str, Client] = {}
-        self._guests: list[str] = []
+        self._guests: dict[str, Link] = {}  # the newest connection of each
         self._names: list[str] = []
         self._tap: ServerTap | None = None
         self._runner: web.AppRunner | None = None
@@ -236,12 +236,15 @@ class Stage:
             client.link = Link(name, self._recorder.activity, watched=True)
             return client.link
         given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40]
-        number = len(self._guests) + 1
-        while not given or given == SERVER or given in self._names:
-            given, number = f"guest {number}", number + 1
-        self._guests.append(given)
-        self._names.append(given)
-        return Link(given, self._recorder.activity, watched=False)
+        before = self._guests.get(given)
+        # A guest that has gone may be back, as after a reload of its page.
+        if before is None or (before.server_open and not before.departed):
+            number = len(self._guests) + 1
+            while not given or given == SERVER or given in self._names:
+                given, number = f"guest {number}", number + 1
+            self._names.append(given)
+        link = self._guests[given] = Link(given, self._recorder.activity, watched=False)
+        return link
 
     # -- waiting --------------------------------------------------------------------------------
 

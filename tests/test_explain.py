@@ -5,6 +5,7 @@ script alone. A real stage plays them, and its answers must be those of the mode
 at every moment of quiet. Then by example: each reason's sentence, the pictures, and hostile input.
 """
 
+import asyncio
 import re
 import unicodedata
 import xml.etree.ElementTree as ElementTree
@@ -561,6 +562,36 @@ async def test_rooms_of_one_name_in_two_namespaces_are_two_rooms(sio, stage):
     assert stage.reason("ada", "there") is Reason.LEFT_ROOM
 
 
+async def test_a_number_and_its_digits_are_two_rooms(sio, stage):
+    ada, bob = await stage.clients("ada", "bob")
+    await sio.enter_room(ada.get_sid(), 17)
+    await sio.enter_room(bob.get_sid(), "17")
+    await sio.emit("news", 1, to="17")
+    await stage.settle()
+    assert stage.why("ada", "news") == "ada did not get 'news': it was not in room '17'."
+    await sio.leave_room(bob.get_sid(), "17")
+    await sio.enter_room(bob.get_sid(), 17)
+    await sio.leave_room(bob.get_sid(), 17)
+    await sio.emit("news", 2, to=17)
+    assert stage.why("bob", "news") == "bob did not get 'news': it had left room 17 before."
+
+
+async def test_a_client_that_came_back_is_told_that_its_rooms_did_not(sio, stage):
+    ada, bob = await stage.clients("ada", "bob")
+    for client in (ada, bob):
+        await sio.enter_room(client.get_sid(), "red")
+    await sio.leave_room(bob.get_sid(), "red")
+    for client in (ada, bob):
+        await client.disconnect()
+        await client.connect()
+    await stage.settle()
+    await sio.emit("news", 1, to="red")
+    assert stage.reason("ada", "news") is stage.reason("bob", "news") is Reason.LEFT_ROOM
+    again = "was in room 'red' on an earlier connection, and has not joined again"
+    assert again in stage.why("ada", "news")
+    assert "it had left room 'red' before" in stage.why("bob", "news")
+
+
 @pytest.mark.parametrize("which", ["of another namespace", "of an earlier connection"])
 async def test_a_sid_that_does_not_count_here_addresses_nobody_and_skips_nobody(sio, stage, which):
     sio.on("connect", lambda sid, environ: None, namespace="/a")
@@ -867,3 +898,28 @@ def columns(letter):
 def words(text):
     """The first words of a text, of long ones the beginning: they come through as they are."""
     return [word[:9] for word in re.findall(r"[^\W_]{2,}", text)[:3]]
+
+
+async def test_who_got_it_before_it_was_let_in_is_told_apart(sio, stage):
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def gate(sid, environ, auth):
+        await sio.emit("greeting", to=sid, namespace="/staff")
+        asked.set()
+        await answered.wait()
+
+    sio.on("connect", gate, namespace="/staff")
+    eve = await stage.client("eve", connect=False)
+    for event in ("news", "greeting"):
+        eve.on(event, lambda *data: None, namespace="/staff")
+    knocking = asyncio.create_task(eve.connect(namespaces=["/staff"], auth="me"))
+    await asked.wait()
+    await sio.emit("news", 1, namespace="/staff")
+    answered.set()
+    await knocking
+    await sio.emit("news", 2, namespace="/staff")
+    await stage.settle()
+    assert stage.why("eve", 1) == "eve got 'greeting'."  # it was for eve alone, and so meant
+    assert stage.why("eve", 2) == "eve got 'news', though /staff had not let it in."
+    assert stage.why("eve", 3) == "eve got 'news'."
+    assert "✓ before it was let in" in repr(stage.deliveries())

@@ -209,6 +209,7 @@ def test_previews_read_like_the_arguments():
     assert preview(("hello",)) == "'hello'"
     assert preview(("order", {"id": 17}, [1, 2])) == "'order', {'id': 17}, [1, 2]"
     assert preview((b"abc", bytearray(2))) == "<3 bytes>, <2 bytes>"
+    assert preview(({"picture": b"abc"},)) == "{'picture': <3 bytes>}"
     assert preview(("y" * 100,)).startswith("'yyyy")
     assert "..." in preview(("y" * 100,))
 
