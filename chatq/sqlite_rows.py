@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any
+from typing import Any, overload
 
 from .leases import Lease, Leases
 from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
@@ -82,6 +83,15 @@ _COLUMNS = (
 )
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
 _SIZES = (128, 32, 8, 1)  # so that few different statements insert any number of rows
+
+
+@overload
+def _whole(time: float) -> float: ...
+@overload
+def _whole(time: None) -> None: ...
+def _whole(time: float | None) -> float | None:
+    """Return this time in whole milliseconds: SQLite's JSON carries no more than 15 digits."""
+    return None if time is None else math.floor(time * 1000) / 1000
 
 
 @cache
@@ -189,7 +199,7 @@ class Rows:
         else:
             seq = self._numbers(1)
         self._new_bodies.append((seq, message.event, message.body, self._clock(), 1))
-        self._new_rows.append((queue.id, seq, seq, message.expires))
+        self._new_rows.append((queue.id, seq, seq, _whole(message.expires)))
         self._grow(queue, 1)
         return f"{self._name}-{seq}"
 
@@ -240,7 +250,7 @@ class Rows:
             self._new_bodies.append(body)
             for seq, queue in enumerate(missing, first):
                 numbers[queue.name] = seq
-                self._new_rows.append((queue.id, seq, first, message.expires))
+                self._new_rows.append((queue.id, seq, first, _whole(message.expires)))
                 self._grow(queue, 1)
                 if message.key is not None:
                     self._remember(queue, message.key, seq, now)
@@ -420,7 +430,7 @@ class Rows:
                 (queue.id, seq),
             )
         if delay > 0:
-            self._delay(queue, [(self._clock() + delay, seq)])
+            self._delay(queue, [(_whole(self._clock() + delay), seq)])
         else:
             self._push_back(queue, seq)
         self.touched.add(queue.name)
@@ -464,7 +474,7 @@ class Rows:
             wanted = [seq for (seq,) in rows]
         else:
             wanted = [*dict.fromkeys(seq for id in ids if (seq := self._seq(id)) is not None)]
-        now, moved = self._clock(), []
+        now, moved = _whole(self._clock()), []
         for seq in wanted:
             done = self._db.execute(
                 "INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "
