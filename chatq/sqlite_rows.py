@@ -56,7 +56,11 @@ _FORGET_KEYS = 200  # at most so many with each put, so that no put waits for al
 
 @dataclass(slots=True, eq=False)
 class _Queue:
-    """What memory knows of one queue. `back`: numbers of messages given back, to go out again."""
+    """What memory knows of one queue. `back`: numbers of messages given back, to go out again.
+
+    `next`: where those begin that were not claimed since the file was opened; `ahead`: the numbers
+    from there on that are out or given back all the same, because a delay of theirs had ended.
+    """
 
     id: int
     name: str
@@ -64,6 +68,7 @@ class _Queue:
     dead: int
     next: int = 0
     back: list[int] = field(default_factory=list)
+    ahead: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -353,9 +358,11 @@ class Rows:
             rows = [found[seq] for seq in again]
         if len(rows) < limit:
             fresh = self._read(
-                "AND p.seq >= ? AND p.due IS NULL ORDER BY p.seq LIMIT ?",
+                "AND p.seq >= ? AND p.due IS NULL"
+                " AND p.seq NOT IN (SELECT value FROM json_each(?)) ORDER BY p.seq LIMIT ?",
                 queue.id,
                 queue.next,
+                json.dumps([*queue.ahead]),
                 limit - len(rows),
             )
             rows += fresh
@@ -409,6 +416,7 @@ class Rows:
             return False
         queue, out = self._queues[lease.queue], lease.item
         self._settled.setdefault(queue, []).append(out.seq)
+        self._not_ahead(queue, out.seq)
         if out.shared:
             body = (out.body,)
             self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", body)
@@ -430,6 +438,7 @@ class Rows:
                 (queue.id, seq),
             )
         if delay > 0:
+            self._not_ahead(queue, seq)
             self._delay(queue, [(_whole(self._clock() + delay), seq)])
         else:
             self._push_back(queue, seq)
@@ -448,6 +457,7 @@ class Rows:
             (reason, self._clock(), queue.id, seq),
         )
         self._delete(queue, [seq])
+        self._not_ahead(queue, seq)
         self._grow(queue, -1)
         self._dead_count(queue, 1)
         return True
@@ -557,6 +567,16 @@ class Rows:
             "DELETE FROM retry WHERE queue = ? AND due = ? AND seq = ?",
             [(queue.id, due, seq) for due, seq in entries],
         )
+        ahead = {seq for _, seq in entries if seq >= queue.next}
+        if ahead:
+            queue.ahead |= ahead
+            self._undo.append(lambda: queue.ahead.difference_update(ahead))
+
+    def _not_ahead(self, queue: _Queue, seq: int) -> None:
+        """This message is not out any more, and not given back for now."""
+        if seq in queue.ahead:
+            queue.ahead.remove(seq)
+            self._undo.append(lambda: queue.ahead.add(seq))
 
     def _delete(self, queue: _Queue, numbers: list[int]) -> None:
         self._each("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)
