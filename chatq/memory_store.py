@@ -135,13 +135,14 @@ class MemoryStore:
         self._tell(lease.queue)
         return True
 
-    async def bury(self, receipt: str, reason: str) -> bool:
+    async def bury(self, receipt: str, reason: str, *, counted: bool = True) -> bool:
         """See `Store.bury`."""
         removed = self._remove(receipt)
         if removed is None:
             return False
         queue, item = removed
         item.reason, item.died = reason, self._clock()
+        item.attempts -= not counted
         self._dead[queue][item.id] = item
         return True
 

@@ -289,7 +289,7 @@ class Queues:
     async def redrive(self, queue: str, ids: Iterable[str] | None = None) -> int:
         """Try dead messages of `queue` again: all, or those with these ids. Returns how many.
 
-        They keep their ids, and come as `redelivered`.
+        They keep their ids, and come as `redelivered` if they were ever sent.
         """
         self._open()
         return await self.store.redrive(queue, ids)
@@ -337,7 +337,7 @@ class Queues:
             if why is None:
                 good.append(attempt)
             else:
-                await self.store.bury(attempt.receipt, why)
+                await self.store.bury(attempt.receipt, why, counted=False)
         return good
 
     def hold(self, receipt: str, pump: Pump) -> None:

@@ -445,16 +445,16 @@ class Rows:
         self.touched.add(queue.name)
         return True
 
-    def bury(self, receipt: str, reason: str) -> bool:
+    def bury(self, receipt: str, reason: str, counted: bool) -> bool:
         """See `Store.bury`."""
         lease = self._take(receipt)
         if lease is None:
             return False
         queue, seq = self._queues[lease.queue], lease.item.seq
         self._db.execute(
-            "INSERT INTO dead SELECT queue, seq, body, attempts, expires, ?, ? FROM pending "
+            "INSERT INTO dead SELECT queue, seq, body, attempts - ?, expires, ?, ? FROM pending "
             "WHERE queue = ? AND seq = ?",
-            (reason, self._clock(), queue.id, seq),
+            (not counted, reason, self._clock(), queue.id, seq),
         )
         self._delete(queue, [seq])
         self._not_ahead(queue, seq)

@@ -105,9 +105,9 @@ class SqliteStore:
         """See `Store.release`."""
         return self._ask(Rows.release, receipt, delay, counted)
 
-    def bury(self, receipt: str, reason: str) -> asyncio.Future[bool]:
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> asyncio.Future[bool]:
         """See `Store.bury`."""
-        return self._ask(Rows.bury, receipt, reason)
+        return self._ask(Rows.bury, receipt, reason, counted)
 
     def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
         """See `Store.dead`."""

@@ -136,8 +136,8 @@ class Store(Protocol):
         """
         ...
 
-    def bury(self, receipt: str, reason: str) -> Awaitable[bool]:
-        """Put a message among the dead of its queue."""
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> Awaitable[bool]:
+        """Put a message among the dead of its queue; `counted` as for `release`."""
         ...
 
     def dead(self, queue: str, limit: int = 100) -> Awaitable[list[Dead]]:
