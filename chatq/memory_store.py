@@ -28,6 +28,7 @@ class _Item:
     id: str
     message: NewMessage
     born: float
+    expires: float | None
     attempts: int = 0
     spent: int = 0
     back: float | None = None
@@ -70,7 +71,7 @@ class MemoryStore:
                 seen = (keys.get(key) or self._keys.get(key)) if message.key else None
                 if seen is None:
                     order = next(self._order)
-                    item = _Item(order, f"{self._name}-{order}", message, now)
+                    item = _Item(order, f"{self._name}-{order}", message, now, message.expires)
                     new.append((queue, item))
                     seen = (item.id, now + self._key_memory)
                     if message.key:
@@ -111,7 +112,7 @@ class MemoryStore:
                 i.message.body,
                 i.attempts,
                 i.spent,
-                i.message.expires,
+                i.expires,
                 lease.receipt,
             )
             for i, lease in zip(chosen, granted, strict=True)
@@ -159,7 +160,7 @@ class MemoryStore:
         wanted = [*self._dead[queue]] if ids is None else [i for i in ids if i in self._dead[queue]]
         for id in dict.fromkeys(wanted):
             item = self._dead[queue].pop(id)
-            item.spent = item.attempts
+            item.spent, item.expires = item.attempts, None
             self._give_back(item, self._clock(), delayed=True)
             self._items[queue][id] = item
         if wanted:

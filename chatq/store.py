@@ -147,7 +147,8 @@ class Store(Protocol):
     def redrive(self, queue: str, ids: Iterable[str] | None = None) -> Awaitable[int]:
         """Give dead messages (all, or those with these ids) back to their queue; return how many.
 
-        They keep their ids and the count of their attempts, but the attempts do not weigh any more.
+        They keep their ids and the count of their attempts, but the attempts do not weigh any more,
+        and they do not expire again.
         """
         ...
 
