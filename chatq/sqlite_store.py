@@ -238,7 +238,7 @@ class SqliteStore:
     def _is_fatal(self, error: Exception) -> bool:
         """Whether nothing more can be promised: what a failed sync left on a disk nobody knows."""
         room = getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
-        if isinstance(error, sqlite3.DatabaseError) and not room:
+        if isinstance(error, sqlite3.DatabaseError) and not room and not isinstance(error, _ASKED):
             self._broken = self._broken or (
                 f"the store {self.path} failed and does nothing more ({error}): mend the disk, "
                 "then open it again; what was answered before is on it"
@@ -325,5 +325,7 @@ _UNSYNCED = {
     Rows.stats,
     Rows.dead,
 }
+#: What says that the question was wrong, not that the file is.
+_ASKED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
 _Request = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any]"]
 _Answer = tuple["asyncio.Future[Any]", Any, "Exception | None"]
