@@ -177,15 +177,16 @@ class SqliteStore:
             if gathered:
                 answers = self._transact(gathered)
                 touched, self._rows.touched = self._rows.touched, set()
-                self._post(self._answer, answers, touched)
+                closing = not self._post(self._answer, answers, touched) or closing
         self._disconnect()
         self._post(self._closed)
 
-    def _post(self, call: Callable[..., None], *args: Any) -> None:
+    def _post(self, call: Callable[..., None], *args: Any) -> bool:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            pass  # the event loop is gone, and everybody who asked with it
+            return False  # the event loop is gone, and everybody who asked with it
+        return True
 
     def _closed(self) -> None:
         if self._closing is not None and not self._closing.done():
