@@ -21,6 +21,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -255,19 +256,21 @@ class SqliteStore:
 
     def _connect(self) -> None:
         try:
+            if self.path.exists():
+                # Whoever may write also tidies up when it closes, in a file that is not ours too.
+                looking = f"{self.path.absolute().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(looking, uri=True, timeout=0)) as db:
+                    self._is_empty(db)
             self._db = sqlite3.connect(
                 self.path, timeout=0, isolation_level=None, check_same_thread=False
             )
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.Error as error:
-            raise StoreError(f"cannot open {self.path}: {error}") from None
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._db.close()
             raise StoreError(self._refusal(error)) from None
-        except BaseException:
-            self._db.close()
-            raise
 
     def _refusal(self, error: sqlite3.Error) -> str:
         if "locked" in str(error):
@@ -282,19 +285,26 @@ class SqliteStore:
             "restore a copy, or give another file"
         )
 
-    def _prepare(self) -> None:
-        db = self._db
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    def _is_empty(self, db: sqlite3.Connection) -> bool:
+        """Whether nothing is in the file yet. Raises `StoreError` if it is not ours to open."""
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if not empty and application != _APPLICATION:
+        if application != _APPLICATION and (application or not empty):
             raise StoreError(f"{self.path} is a database of another program; it was left as it is")
         if version > _VERSION:
             raise StoreError(
                 f"{self.path} was written by a newer chatq (version {version} of the file, this "
                 f"one reads {_VERSION}); it was left as it is: install that chatq"
             )
+        if not empty:
+            db.execute("SELECT name, next FROM meta").fetchone()
+        return empty
+
+    def _prepare(self) -> None:
+        db = self._db
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        empty = self._is_empty(db)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -8000")  # KiB
