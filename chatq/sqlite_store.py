@@ -80,7 +80,12 @@ class SqliteStore:
         by another process; it is left as it was.
         """
         store = cls(path, length=length, key_memory=key_memory, clock=clock)
-        await asyncio.to_thread(store._connect)
+        connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:  # nobody wants it any more, but the thread goes on
+            connecting.add_done_callback(store._unwanted)
+            raise
         store._thread.start()
         return store
 
@@ -271,6 +276,10 @@ class SqliteStore:
                 raise
         except sqlite3.Error as error:
             raise StoreError(self._refusal(error)) from None
+
+    def _unwanted(self, connected: asyncio.Future[None]) -> None:
+        if connected.exception() is None:
+            self._db.close()
 
     def _refusal(self, error: sqlite3.Error) -> str:
         if "locked" in str(error):
