@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from .message import DELIVERIES, decode
@@ -33,12 +34,12 @@ _GATHER = 0.005
 
 @dataclass(slots=True)
 class Out:
-    """A message that is out: when its lease ends, the count of its attempts, and the number of the
-    packet acknowledgement that python-socketio waits for (None: for none)."""
+    """A message that is out: when its lease ends, the count of its attempts, and what
+    python-socketio is to call when its packet is acknowledged (None: nothing any more)."""
 
     until: float
     counted: int
-    acknowledgement: int | None = None
+    callback: Callable[..., None] | None = None
 
 
 class Source(Protocol):
@@ -130,14 +131,19 @@ class Pump:
         """This message was answered."""
         out = self.out.pop(receipt, None)
         if out is not None:
-            if out.acknowledgement is not None:  # answered by an event: none will come
-                self._callbacks().pop(out.acknowledgement, None)
+            if out.callback is not None:  # answered by an event, or not at all
+                self._not_called_back(out.callback)
             self._doubtful = False
             self._wake.set()
 
-    def _callbacks(self) -> dict[int, Any]:
-        found: dict[int, Any] = self._sio.manager.callbacks.get(self.sid, {})
-        return found
+    def _not_called_back(self, callback: Callable[..., None]) -> None:
+        # python-socketio keeps a callback until its packet is acknowledged, and tells nobody under
+        # which number; the oldest are first, and those are usually meant.
+        callbacks: dict[int, Any] = self._sio.manager.callbacks.get(self.sid, {})
+        for number, known in callbacks.items():
+            if known is callback:
+                del callbacks[number]
+                return
 
     async def _run(self) -> None:
         while not self.stopped:
@@ -214,17 +220,15 @@ class Pump:
             if self.stopped or not self.connected:
                 await self._source.unsent(attempts[n:])
                 return
-            receipt = attempt.receipt
-            out = self._hold(attempt)
+            callback = partial(self._answered, attempt.receipt)
+            self._hold(attempt).callback = callback
             await self._sio.emit(
                 attempt.event,
                 (decode(attempt.body), _delivery(attempt)),
                 to=self.sid,
                 namespace=self._namespace,
-                callback=lambda *answer, receipt=receipt: self._answered(receipt, *answer),
+                callback=callback,
             )
-            # python-socketio tells nobody the number that it gave: it is the newest.
-            out.acknowledgement = next(reversed(self._callbacks()), None)
 
     async def _send_frames(self, attempts: list[Attempt]) -> None:
         for start in range(0, len(attempts), self.frame):
@@ -250,7 +254,7 @@ class Pump:
     def _answered(self, receipt: str, *answer: Any) -> None:
         """A packet acknowledgement came. Only one that carries the receipt means anything."""
         if receipt in self.out:
-            self.out[receipt].acknowledgement = None
+            self.out[receipt].callback = None
             if len(answer) == 1 and answer[0] == receipt:
                 self._source.answered(receipt)
 
