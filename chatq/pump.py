@@ -163,7 +163,11 @@ class Pump:
             self._source.gone(self)
             return False
         room = self._room()
-        if room <= 0 or self._gather(room):
+        if room <= 0:
+            if self.out:  # nobody else may say when the first of these leases has ended
+                self._wake_at(next(iter(self.out.values())).until)
+            return False
+        if self._gather(room):
             return False
         claimed = await self._source.claim(self.queue, room, in_order=self.window == 1)
         self._wake_at(claimed.due)
