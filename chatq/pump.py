@@ -30,6 +30,9 @@ _log = logging.getLogger("chatq")
 _POLLING = 16
 #: How long a claim for a few messages waits for more of the window to come free, in seconds.
 _GATHER = 0.005
+#: How long to wait after a failure of the store, in seconds; doubled after each, up to the longest.
+_AGAIN = 0.25
+_LONGEST_AGAIN = 30.0
 
 
 @dataclass(slots=True)
@@ -146,16 +149,21 @@ class Pump:
                 return
 
     async def _run(self) -> None:
+        again = _AGAIN
         while not self.stopped:
             await self._wake.wait()
             self._wake.clear()
             try:
                 while not self.stopped and await self._round():
                     pass
+                again = _AGAIN
+                continue
             except StoreError as error:
                 _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
             except Exception:
                 _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
+            self._wake_at(self._source.clock() + again)
+            again = min(2 * again, _LONGEST_AGAIN)
 
     async def _round(self) -> bool:
         """Claim and send once; tell whether there may be more to do at once."""
