@@ -60,6 +60,9 @@ class Source(Protocol):
     async def unsent(self, attempts: list[Attempt]) -> None:
         """Take back what was claimed and never sent."""
 
+    async def unsendable(self, attempt: Attempt, why: str) -> None:
+        """Take back what could not be sent; that was an attempt."""
+
     def hold(self, receipt: str, pump: Pump) -> None:
         """The message with this receipt is out to this pump's client."""
 
@@ -234,13 +237,16 @@ class Pump:
                 return
             callback = partial(self._answered, attempt.receipt)
             self._hold(attempt).callback = callback
-            await self._sio.emit(
-                attempt.event,
-                (decode(attempt.body), _delivery(attempt)),
-                to=self.sid,
-                namespace=self._namespace,
-                callback=callback,
-            )
+            try:
+                await self._sio.emit(
+                    attempt.event,
+                    (decode(attempt.body), _delivery(attempt)),
+                    to=self.sid,
+                    namespace=self._namespace,
+                    callback=callback,
+                )
+            except Exception as error:
+                await self._unsendable(attempt, error)
 
     async def _send_frames(self, attempts: list[Attempt]) -> None:
         for start in range(0, len(attempts), self.frame):
@@ -250,12 +256,26 @@ class Pump:
             frame = attempts[start : start + self.frame]
             for attempt in frame:
                 self._hold(attempt)
-            await self._sio.emit(
-                DELIVERIES,
-                [[a.event, decode(a.body), _delivery(a)] for a in frame],
-                to=self.sid,
-                namespace=self._namespace,
-            )
+            try:
+                await self._emit_frame(frame)
+            except Exception:  # one of them: it shall not take the others with it
+                for attempt in frame:
+                    try:
+                        await self._emit_frame([attempt])
+                    except Exception as error:
+                        await self._unsendable(attempt, error)
+
+    async def _emit_frame(self, frame: list[Attempt]) -> None:
+        await self._sio.emit(
+            DELIVERIES,
+            [[a.event, decode(a.body), _delivery(a)] for a in frame],
+            to=self.sid,
+            namespace=self._namespace,
+        )
+
+    async def _unsendable(self, attempt: Attempt, error: Exception) -> None:
+        _log.error("%s cannot be sent message %s: %r", self.sid, attempt.id, error)
+        await self._source.unsendable(attempt, f"cannot be sent: {type(error).__name__}: {error}")
 
     def _hold(self, attempt: Attempt) -> Out:
         until = self._source.clock() + self._source.rules.lease

@@ -257,11 +257,14 @@ class Queues:
         """
         if not self._may_answer(sid, receipt):
             return False
-        wait = back_off(self._holders[receipt].out[receipt].counted, self.rules, self._random)
+        counted = self._holders[receipt].out[receipt].counted
+        return await self._failed(receipt, counted, reason or "refused by its consumer", delay)
+
+    async def _failed(self, receipt: str, counted: int, reason: str, delay: float | None) -> bool:
+        wait = back_off(counted, self.rules, self._random)
         self._settled(receipt)
         if wait is None:
-            why = reason[:_LONGEST_REASON] or "refused by its consumer"
-            return await self.store.bury(receipt, why)
+            return await self.store.bury(receipt, _tidy(reason))
         return await self.store.release(receipt, wait if delay is None else delay)
 
     # -- looking after --------------------------------------------------------------------------
@@ -354,6 +357,10 @@ class Queues:
         for attempt in attempts:
             await self.store.release(attempt.receipt, counted=False)
 
+    async def unsendable(self, attempt: Attempt, why: str) -> None:
+        """Try a message later that could not be sent; after its last attempt it is dead."""
+        await self._failed(attempt.receipt, attempt.number - attempt.spent, why, None)
+
     def gone(self, pump: Pump) -> None:
         """Let go of a pump whose client has left, or has unsubscribed."""
         pump.end()
@@ -445,6 +452,11 @@ class Queues:
     def _open(self) -> None:
         if self._closing is not None:
             raise RuntimeError("these queues are closed: open them again")
+
+
+def _tidy(reason: str) -> str:
+    """Return this text from anywhere as a store can keep it."""
+    return reason[:_LONGEST_REASON].encode("utf-8", "replace").decode("utf-8")
 
 
 def _malformed(event: str, wanted: str) -> dict[str, Any]:
