@@ -370,6 +370,7 @@ class Queues:
             del mine[pump.sid]
             if not mine:
                 del self._by_queue[pump.queue]
+        self._notify(pump.queue)  # somebody may be waiting for what this one would have done next
 
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
@@ -428,6 +429,8 @@ class Queues:
         pump = self._holders.pop(receipt, None)
         if pump is not None:
             pump.settled(receipt)
+            if pump.stopped:  # it claims no more, but somebody in line may, once this is done
+                asyncio.get_running_loop().call_soon(self._notify, pump.queue)
         self._look_if_quiet()
 
     def _look_if_quiet(self) -> None:
