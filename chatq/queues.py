@@ -81,6 +81,7 @@ class Queues:
         self._namespaces: dict[str, tuple[Any, Callable[..., Any] | None]] = {}
         self._answers: list[str] = []
         self._flushing: asyncio.TimerHandle | None = None
+        self._leaving: dict[Pump, asyncio.TimerHandle] = {}
         self._swept = 64
         self._tasks: set[asyncio.Future[Any]] = set()
         self._quiet: asyncio.Event | None = None  # while closing: set when nothing is out
@@ -314,6 +315,9 @@ class Queues:
         if pumps:
             await asyncio.gather(*(pump.stop() for pump in pumps))
         self._quiet = asyncio.Event()
+        for receipt, pump in [*self._holders.items()]:
+            if not pump.connected:
+                self.forget(receipt)
         if self._holders:
             try:
                 async with asyncio.timeout(within):
@@ -323,6 +327,9 @@ class Queues:
         self._flush()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
         await self.store.close()
 
     # -- what pumps ask for -----------------------------------------------------------------------
@@ -370,7 +377,17 @@ class Queues:
             del mine[pump.sid]
             if not mine:
                 del self._by_queue[pump.queue]
+            if pump.out:  # to be answered until their leases end
+                last = max(out.until for out in pump.out.values()) - self.clock()
+                loop = asyncio.get_running_loop()
+                self._leaving[pump] = loop.call_later(max(0.0, last), self._let_go, pump)
         self._notify(pump.queue)  # somebody may be waiting for what this one would have done next
+
+    def _let_go(self, pump: Pump) -> None:
+        self._leaving.pop(pump, None)
+        for receipt in [*pump.out]:
+            pump.settled(receipt)
+            self.forget(receipt)
 
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
