@@ -205,7 +205,11 @@ class Queues:
             pump = Pump(self, sio, namespace, sid, queue, window, frame)
             self._pumps[sid, queue] = pump
             self._by_queue.setdefault(queue, {})[sid] = pump
-            stats = await self.store.stats(queue)
+            try:
+                stats = await self.store.stats(queue)
+            except BaseException:
+                self.gone(pump)
+                raise
             if not pump.stopped:
                 pump.start()
         else:
