@@ -14,6 +14,8 @@ The contract, which every engine's test checks
 - Order: those given back and due come first, then the rest in the order of `put`. With `in_order`
   nothing overtakes: the oldest message comes first, or nothing while it waits or is leased.
 - Nothing else ever deletes a message.
+- Verbs take effect in the order in which they are called, awaited or not; a closed store does
+  nothing more, and says so.
 """
 
 from __future__ import annotations
