@@ -25,7 +25,7 @@ from .message import check_queue, decode, new_message
 from .policy import Rules, back_off, verdict
 from .pump import Pump
 from .sqlite_store import SqliteStore
-from .store import Attempt, Claimed, Stats, Store
+from .store import Attempt, Claimed, Stats, Store, StoreError
 
 __all__ = ["DeadMessage", "Queues"]
 
@@ -86,6 +86,7 @@ class Queues:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._quiet: asyncio.Event | None = None  # while closing: set when nothing is out
         self._closing: asyncio.Task[None] | None = None
+        self._closed = False
         store.listen(self._notify)
 
     @classmethod
@@ -334,6 +335,7 @@ class Queues:
         for timer in self._leaving.values():
             timer.cancel()
         self._leaving.clear()
+        self._closed = True
         await self.store.close()
 
     # -- what pumps ask for -----------------------------------------------------------------------
@@ -396,6 +398,8 @@ class Queues:
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
         self._settled(receipt)
+        if self._closed:  # too late: it is delivered again
+            return
         self._answers.append(receipt)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(_GATHER, self._flush)
@@ -418,6 +422,20 @@ class Queues:
     # -- answers --------------------------------------------------------------------------------
 
     async def _on_received(self, sid: str, *args: Any) -> dict[str, Any]:
+        return await self._told(self._received, sid, args)
+
+    async def _on_failed(self, sid: str, *args: Any) -> dict[str, Any]:
+        return await self._told(self._refused, sid, args)
+
+    async def _told(self, answer: Any, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
+        try:
+            told: dict[str, Any] = await answer(sid, args)
+        except StoreError as error:
+            code = "store" if self._closing is None else "closed"
+            return {"error": {"code": code, "message": str(error)}}
+        return told
+
+    async def _received(self, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
         data = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
         if isinstance(receipts := data.get("receipts"), list):
             mine = [r for r in receipts if isinstance(r, str) and self._may_answer(sid, r)]
@@ -428,7 +446,7 @@ class Queues:
             return _malformed("received", '{"receipt": …} with the receipt of a delivery')
         return {"ok": await self.received(sid, data["receipt"])}
 
-    async def _on_failed(self, sid: str, *args: Any) -> dict[str, Any]:
+    async def _refused(self, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
         data = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
         receipt, reason, delay = data.get("receipt"), data.get("reason", ""), data.get("delay")
         number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
