@@ -347,13 +347,15 @@ class Queues:
 
     async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
         """Return those that may still be delivered; the others are buried."""
-        now, good = self.clock(), []
+        now, good, bad = self.clock(), [], []
         for attempt in attempts:
             why = verdict(attempt.number - attempt.spent, attempt.expires, self.rules, now)
             if why is None:
                 good.append(attempt)
             else:
-                await self.store.bury(attempt.receipt, why, counted=False)
+                bad.append(self.store.bury(attempt.receipt, why, counted=False))
+        if bad:
+            await asyncio.gather(*bad)
         return good
 
     def hold(self, receipt: str, pump: Pump) -> None:
@@ -367,8 +369,7 @@ class Queues:
 
     async def unsent(self, attempts: list[Attempt]) -> None:
         """Give back what was claimed and never sent."""
-        for attempt in attempts:
-            await self.store.release(attempt.receipt, counted=False)
+        await asyncio.gather(*(self.store.release(a.receipt, counted=False) for a in attempts))
 
     async def unsendable(self, attempt: Attempt, why: str) -> None:
         """Try a message later that could not be sent; after its last attempt it is dead."""
