@@ -17,7 +17,7 @@ from typing import Any
 
 from .store import Body, NewMessage
 
-__all__ = ["DELIVERIES", "check_queue", "decode", "encode", "new_message"]
+__all__ = ["DELIVERIES", "attachments", "check_queue", "decode", "encode", "new_message"]
 
 #: The event that carries a frame: a list of [event, data, delivery].
 DELIVERIES = "deliveries"
@@ -139,6 +139,11 @@ def decode(body: Body) -> Any:
         found.append(rest[:size])
         rest = rest[size:]
     return _put_back(read["data"], read["place"], found)
+
+
+def attachments(body: Body) -> int:
+    """Return how many times there are bytes in the data of a body."""
+    return 0 if isinstance(body, str) else len(json.loads(body.partition(b"\n")[0])["sizes"])
 
 
 def _put_back(value: Any, place: str, found: list[bytes]) -> Any:

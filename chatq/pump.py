@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from .message import DELIVERIES, decode
+from .message import DELIVERIES, attachments, decode
 from .policy import Rules
 from .store import Attempt, Claimed, StoreError
 
@@ -26,8 +26,10 @@ __all__ = ["Out", "Pump", "Source"]
 
 _log = logging.getLogger("chatq")
 
-#: A polling client is given as many packets in one answer as it can take.
-_POLLING = 16
+#: Python's polling client loses everything if it finds more than 16 packets waiting; a few of them
+#: are left to others than us. How long to wait until it has asked for them, in seconds.
+_POLLING = 12
+_POLLING_WAIT = 0.05
 #: How long a claim for a few messages waits for more of the window to come free, in seconds.
 _GATHER = 0.005
 #: How long to wait after a failure of the store, in seconds; doubled after each, up to the longest.
@@ -180,10 +182,11 @@ class Pump:
             return False
         if self._gather(room):
             return False
+        until = self._source.clock() + self._source.rules.lease
         claimed = await self._source.claim(self.queue, room, in_order=self.window == 1)
         self._wake_at(claimed.due)
         send = self._send_frames if self.frame else self._send
-        await send(await self._source.deliverable(claimed.attempts))
+        await send(await self._source.deliverable(claimed.attempts), until)
         return len(claimed.attempts) == room
 
     def _room(self) -> int:
@@ -198,9 +201,30 @@ class Pump:
             self._source.forget(receipt)
         self._doubtful = self._doubtful or bool(ended)
         window = self.window
-        if not self.frame and self._sio.transport(self.sid, self._namespace) == "polling":
+        if not self.frame and self._packets() is not None:
             window = min(window, _POLLING)
         return (1 if self._doubtful else window) - len(self.out)
+
+    def _packets(self) -> int | None:
+        """How many packets wait for the next question of a client that polls; None: it does not."""
+        connection = self._sio.manager.eio_sid_from_sid(self.sid, self._namespace)
+        socket = self._sio.eio.sockets.get(connection)
+        if socket is None or socket.upgraded:
+            return None
+        return int(socket.queue.qsize())
+
+    async def _can_send(self, attempts: list[Attempt], until: float) -> bool:
+        """Wait until a client that polls can take these; False if they are not to be sent now."""
+        packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
+        while not self.stopped and self.connected:
+            waiting = self._packets()
+            if not waiting or waiting + packets <= _POLLING:
+                return self._source.clock() < until
+            self._wake_at(self._source.clock() + _POLLING_WAIT)
+            await self._wake.wait()
+            self._wake.clear()
+            asyncio.get_running_loop().call_soon(self.wake)  # it was for the next round
+        return False
 
     def _gather(self, room: int) -> bool:
         """Whether to wait a moment for more room: a claim costs a sync of the disk."""
@@ -230,9 +254,9 @@ class Pump:
         self._timer = None
         self.wake()
 
-    async def _send(self, attempts: list[Attempt]) -> None:
+    async def _send(self, attempts: list[Attempt], until: float) -> None:
         for n, attempt in enumerate(attempts):
-            if self.stopped or not self.connected:
+            if not await self._can_send([attempt], until):
                 await self._source.unsent(attempts[n:])
                 return
             callback = partial(self._answered, attempt.receipt)
@@ -248,12 +272,12 @@ class Pump:
             except Exception as error:
                 await self._unsendable(attempt, error)
 
-    async def _send_frames(self, attempts: list[Attempt]) -> None:
+    async def _send_frames(self, attempts: list[Attempt], until: float) -> None:
         for start in range(0, len(attempts), self.frame):
-            if self.stopped or not self.connected:
+            frame = attempts[start : start + self.frame]
+            if not await self._can_send(frame, until):
                 await self._source.unsent(attempts[start:])
                 return
-            frame = attempts[start : start + self.frame]
             for attempt in frame:
                 self._hold(attempt)
             try:
