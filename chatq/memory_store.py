@@ -32,8 +32,7 @@ def _at_once(
 ) -> Callable[Concatenate[MemoryStore, _P], asyncio.Future[_T]]:
     """Let `verb` take effect when it is called, and answer when it is awaited."""
 
-    @functools.wraps(verb)
-    def asked(self: MemoryStore, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+    def asked(self: MemoryStore, /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         if self.closed:
             raise StoreError("the store is closed")
         answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
@@ -43,6 +42,7 @@ def _at_once(
             answer.set_exception(error)
         return answer
 
+    functools.update_wrapper(asked, verb)
     return asked
 
 

@@ -261,6 +261,8 @@ class SqliteStore:
 
     def _connect(self) -> None:
         try:
+            beside = Path(f"{self.path}-shm")
+            strange = self.path.exists() and not beside.exists()
             if self.path.exists():
                 # Whoever may write also tidies up when it closes, in a file that is not ours too.
                 looking = f"{self.path.absolute().as_uri()}?mode=ro"
@@ -274,6 +276,8 @@ class SqliteStore:
             except BaseException:
                 self._db.close()
                 raise
+            if strange:  # made by looking; who owns the file alone needs none
+                beside.unlink(missing_ok=True)
         except sqlite3.Error as error:
             raise StoreError(self._refusal(error)) from None
 
