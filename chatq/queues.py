@@ -25,7 +25,7 @@ from .message import check_queue, decode, new_message
 from .policy import Rules, back_off, verdict
 from .pump import Pump
 from .sqlite_store import SqliteStore
-from .store import Attempt, Claimed, Stats, Store
+from .store import Attempt, Claimed, Stats, Store, StoreError
 
 __all__ = ["DeadMessage", "Queues"]
 
@@ -81,10 +81,12 @@ class Queues:
         self._namespaces: dict[str, tuple[Any, Callable[..., Any] | None]] = {}
         self._answers: list[str] = []
         self._flushing: asyncio.TimerHandle | None = None
+        self._leaving: dict[Pump, asyncio.TimerHandle] = {}
         self._swept = 64
         self._tasks: set[asyncio.Future[Any]] = set()
         self._quiet: asyncio.Event | None = None  # while closing: set when nothing is out
         self._closing: asyncio.Task[None] | None = None
+        self._closed = False
         store.listen(self._notify)
 
     @classmethod
@@ -204,7 +206,11 @@ class Queues:
             pump = Pump(self, sio, namespace, sid, queue, window, frame)
             self._pumps[sid, queue] = pump
             self._by_queue.setdefault(queue, {})[sid] = pump
-            stats = await self.store.stats(queue)
+            try:
+                stats = await self.store.stats(queue)
+            except BaseException:
+                self.gone(pump)
+                raise
             if not pump.stopped:
                 pump.start()
         else:
@@ -257,11 +263,14 @@ class Queues:
         """
         if not self._may_answer(sid, receipt):
             return False
-        wait = back_off(self._holders[receipt].out[receipt].counted, self.rules, self._random)
+        counted = self._holders[receipt].out[receipt].counted
+        return await self._failed(receipt, counted, reason or "refused by its consumer", delay)
+
+    async def _failed(self, receipt: str, counted: int, reason: str, delay: float | None) -> bool:
+        wait = back_off(counted, self.rules, self._random)
         self._settled(receipt)
         if wait is None:
-            why = reason[:_LONGEST_REASON] or "refused by its consumer"
-            return await self.store.bury(receipt, why)
+            return await self.store.bury(receipt, _tidy(reason))
         return await self.store.release(receipt, wait if delay is None else delay)
 
     # -- looking after --------------------------------------------------------------------------
@@ -289,7 +298,7 @@ class Queues:
     async def redrive(self, queue: str, ids: Iterable[str] | None = None) -> int:
         """Try dead messages of `queue` again: all, or those with these ids. Returns how many.
 
-        They keep their ids, and come as `redelivered`.
+        They keep their ids, and come as `redelivered` if they were ever sent.
         """
         self._open()
         return await self.store.redrive(queue, ids)
@@ -311,6 +320,9 @@ class Queues:
         if pumps:
             await asyncio.gather(*(pump.stop() for pump in pumps))
         self._quiet = asyncio.Event()
+        for receipt, pump in [*self._holders.items()]:
+            if not pump.connected:
+                self.forget(receipt)
         if self._holders:
             try:
                 async with asyncio.timeout(within):
@@ -320,6 +332,10 @@ class Queues:
         self._flush()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
+        self._closed = True
         await self.store.close()
 
     # -- what pumps ask for -----------------------------------------------------------------------
@@ -331,13 +347,15 @@ class Queues:
 
     async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
         """Return those that may still be delivered; the others are buried."""
-        now, good = self.clock(), []
+        now, good, bad = self.clock(), [], []
         for attempt in attempts:
             why = verdict(attempt.number - attempt.spent, attempt.expires, self.rules, now)
             if why is None:
                 good.append(attempt)
             else:
-                await self.store.bury(attempt.receipt, why)
+                bad.append(self.store.bury(attempt.receipt, why, counted=False))
+        if bad:
+            await asyncio.gather(*bad)
         return good
 
     def hold(self, receipt: str, pump: Pump) -> None:
@@ -351,8 +369,11 @@ class Queues:
 
     async def unsent(self, attempts: list[Attempt]) -> None:
         """Give back what was claimed and never sent."""
-        for attempt in attempts:
-            await self.store.release(attempt.receipt, counted=False)
+        await asyncio.gather(*(self.store.release(a.receipt, counted=False) for a in attempts))
+
+    async def unsendable(self, attempt: Attempt, why: str) -> None:
+        """Try a message later that could not be sent; after its last attempt it is dead."""
+        await self._failed(attempt.receipt, attempt.number - attempt.spent, why, None)
 
     def gone(self, pump: Pump) -> None:
         """Let go of a pump whose client has left, or has unsubscribed."""
@@ -363,10 +384,23 @@ class Queues:
             del mine[pump.sid]
             if not mine:
                 del self._by_queue[pump.queue]
+            if pump.out:  # to be answered until their leases end
+                last = max(out.until for out in pump.out.values()) - self.clock()
+                loop = asyncio.get_running_loop()
+                self._leaving[pump] = loop.call_later(max(0.0, last), self._let_go, pump)
+        self._notify(pump.queue)  # somebody may be waiting for what this one would have done next
+
+    def _let_go(self, pump: Pump) -> None:
+        self._leaving.pop(pump, None)
+        for receipt in [*pump.out]:
+            pump.settled(receipt)
+            self.forget(receipt)
 
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
         self._settled(receipt)
+        if self._closed:  # too late: it is delivered again
+            return
         self._answers.append(receipt)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(_GATHER, self._flush)
@@ -389,6 +423,20 @@ class Queues:
     # -- answers --------------------------------------------------------------------------------
 
     async def _on_received(self, sid: str, *args: Any) -> dict[str, Any]:
+        return await self._told(self._received, sid, args)
+
+    async def _on_failed(self, sid: str, *args: Any) -> dict[str, Any]:
+        return await self._told(self._refused, sid, args)
+
+    async def _told(self, answer: Any, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
+        try:
+            told: dict[str, Any] = await answer(sid, args)
+        except StoreError as error:
+            code = "store" if self._closing is None else "closed"
+            return {"error": {"code": code, "message": str(error)}}
+        return told
+
+    async def _received(self, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
         data = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
         if isinstance(receipts := data.get("receipts"), list):
             mine = [r for r in receipts if isinstance(r, str) and self._may_answer(sid, r)]
@@ -399,7 +447,7 @@ class Queues:
             return _malformed("received", '{"receipt": …} with the receipt of a delivery')
         return {"ok": await self.received(sid, data["receipt"])}
 
-    async def _on_failed(self, sid: str, *args: Any) -> dict[str, Any]:
+    async def _refused(self, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
         data = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
         receipt, reason, delay = data.get("receipt"), data.get("reason", ""), data.get("delay")
         number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
@@ -421,6 +469,8 @@ class Queues:
         pump = self._holders.pop(receipt, None)
         if pump is not None:
             pump.settled(receipt)
+            if pump.stopped:  # it claims no more, but somebody in line may, once this is done
+                asyncio.get_running_loop().call_soon(self._notify, pump.queue)
         self._look_if_quiet()
 
     def _look_if_quiet(self) -> None:
@@ -445,6 +495,11 @@ class Queues:
     def _open(self) -> None:
         if self._closing is not None:
             raise RuntimeError("these queues are closed: open them again")
+
+
+def _tidy(reason: str) -> str:
+    """Return this text from anywhere as a store can keep it."""
+    return reason[:_LONGEST_REASON].encode("utf-8", "replace").decode("utf-8")
 
 
 def _malformed(event: str, wanted: str) -> dict[str, Any]:

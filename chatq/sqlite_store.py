@@ -21,6 +21,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -79,7 +80,12 @@ class SqliteStore:
         by another process; it is left as it was.
         """
         store = cls(path, length=length, key_memory=key_memory, clock=clock)
-        await asyncio.to_thread(store._connect)
+        connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:  # nobody wants it any more, but the thread goes on
+            connecting.add_done_callback(store._unwanted)
+            raise
         store._thread.start()
         return store
 
@@ -105,9 +111,9 @@ class SqliteStore:
         """See `Store.release`."""
         return self._ask(Rows.release, receipt, delay, counted)
 
-    def bury(self, receipt: str, reason: str) -> asyncio.Future[bool]:
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> asyncio.Future[bool]:
         """See `Store.bury`."""
-        return self._ask(Rows.bury, receipt, reason)
+        return self._ask(Rows.bury, receipt, reason, counted)
 
     def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
         """See `Store.dead`."""
@@ -177,15 +183,16 @@ class SqliteStore:
             if gathered:
                 answers = self._transact(gathered)
                 touched, self._rows.touched = self._rows.touched, set()
-                self._post(self._answer, answers, touched)
+                closing = not self._post(self._answer, answers, touched) or closing
         self._disconnect()
         self._post(self._closed)
 
-    def _post(self, call: Callable[..., None], *args: Any) -> None:
+    def _post(self, call: Callable[..., None], *args: Any) -> bool:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            pass  # the event loop is gone, and everybody who asked with it
+            return False  # the event loop is gone, and everybody who asked with it
+        return True
 
     def _closed(self) -> None:
         if self._closing is not None and not self._closing.done():
@@ -238,7 +245,7 @@ class SqliteStore:
     def _is_fatal(self, error: Exception) -> bool:
         """Whether nothing more can be promised: what a failed sync left on a disk nobody knows."""
         room = getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
-        if isinstance(error, sqlite3.DatabaseError) and not room:
+        if isinstance(error, sqlite3.DatabaseError) and not room and not isinstance(error, _ASKED):
             self._broken = self._broken or (
                 f"the store {self.path} failed and does nothing more ({error}): mend the disk, "
                 "then open it again; what was answered before is on it"
@@ -254,19 +261,29 @@ class SqliteStore:
 
     def _connect(self) -> None:
         try:
+            beside = Path(f"{self.path}-shm")
+            strange = self.path.exists() and not beside.exists()
+            if self.path.exists():
+                # Whoever may write also tidies up when it closes, in a file that is not ours too.
+                looking = f"{self.path.absolute().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(looking, uri=True, timeout=0)) as db:
+                    self._is_empty(db)
             self._db = sqlite3.connect(
                 self.path, timeout=0, isolation_level=None, check_same_thread=False
             )
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+            if strange:  # made by looking; who owns the file alone needs none
+                beside.unlink(missing_ok=True)
         except sqlite3.Error as error:
-            raise StoreError(f"cannot open {self.path}: {error}") from None
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._db.close()
             raise StoreError(self._refusal(error)) from None
-        except BaseException:
+
+    def _unwanted(self, connected: asyncio.Future[None]) -> None:
+        if connected.exception() is None:
             self._db.close()
-            raise
 
     def _refusal(self, error: sqlite3.Error) -> str:
         if "locked" in str(error):
@@ -281,19 +298,26 @@ class SqliteStore:
             "restore a copy, or give another file"
         )
 
-    def _prepare(self) -> None:
-        db = self._db
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    def _is_empty(self, db: sqlite3.Connection) -> bool:
+        """Whether nothing is in the file yet. Raises `StoreError` if it is not ours to open."""
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if not empty and application != _APPLICATION:
+        if application != _APPLICATION and (application or not empty):
             raise StoreError(f"{self.path} is a database of another program; it was left as it is")
         if version > _VERSION:
             raise StoreError(
                 f"{self.path} was written by a newer chatq (version {version} of the file, this "
                 f"one reads {_VERSION}); it was left as it is: install that chatq"
             )
+        if not empty:
+            db.execute("SELECT name, next FROM meta").fetchone()
+        return empty
+
+    def _prepare(self) -> None:
+        db = self._db
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        empty = self._is_empty(db)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -8000")  # KiB
@@ -325,5 +349,7 @@ _UNSYNCED = {
     Rows.stats,
     Rows.dead,
 }
+#: What says that the question was wrong, not that the file is.
+_ASKED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
 _Request = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any]"]
 _Answer = tuple["asyncio.Future[Any]", Any, "Exception | None"]
