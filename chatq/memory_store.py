@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .leases import Leases
-from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
+from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
 __all__ = ["MemoryStore"]
 
@@ -145,6 +145,21 @@ class MemoryStore:
         self._dead[queue][item.id] = item
         return True
 
+    async def peek(self, queue: str, limit: int, after: str = "") -> list[Kept]:
+        """See `Store.peek`."""
+        first = self._number(after)
+        items = [i for i in self._items.get(queue, {}).values() if i.order > first]
+        items.sort(key=lambda item: item.order)
+        return [Kept(i.id, i.message.event, i.message.body) for i in items[:limit]]
+
+    async def remove(self, queue: str, ids: Sequence[str]) -> list[bool]:
+        """See `Store.remove`."""
+        items = [self._items.get(queue, {}).pop(id, None) for id in ids]
+        for lease in [*self._leases.of(queue)]:
+            if lease.item in items:
+                self._leases.take(lease.receipt)
+        return [item is not None for item in items]
+
     async def dead(self, queue: str, limit: int = 100) -> list[Dead]:
         """See `Store.dead`."""
         items = sorted(self._dead[queue].values(), key=lambda item: item.order)
@@ -193,6 +208,10 @@ class MemoryStore:
             return None
         lease.item.out = False
         return lease.queue, self._items[lease.queue].pop(lease.item.id)
+
+    def _number(self, id: str) -> int:
+        """Return the place of the message with this id in the order of `put`; 0 for no id."""
+        return int(id.removeprefix(f"{self._name}-")) if id else 0
 
     def _give_back(self, item: _Item, when: float, *, delayed: bool = False) -> None:
         item.out, item.back, item.delayed = False, when, delayed

@@ -11,12 +11,14 @@ attachments themselves.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from .store import Body, NewMessage
 
-__all__ = ["DELIVERIES", "check_queue", "decode", "encode", "new_message"]
+__all__ = ["DELIVERIES", "TooLarge", "check_queue", "decode", "encode", "new_message"]
 
 #: The event that carries a frame: a list of [event, data, delivery].
 DELIVERIES = "deliveries"
@@ -24,7 +26,12 @@ _RESERVED = {"connect", "disconnect", "connect_error", DELIVERIES}
 _LONGEST_NAME = 100  # characters
 _LONGEST_KEY = 500
 
-_PLACE = "_chatq_bytes"
+#: Deeper than any data that means something, and safe for everybody who walks over it.
+_DEEPEST = 100
+
+
+class TooLarge(ValueError):
+    """The data of a message is larger than a message may be."""
 
 
 def new_message(
@@ -94,11 +101,15 @@ def encode(data: Any, longest: int) -> Body:
     would be too large or nested too deeply.
     """
     attachments: list[bytes] = []
+    holder = ""
 
     def place(value: Any) -> dict[str, int]:
+        nonlocal holder
         if isinstance(value, (bytes, bytearray, memoryview)):
+            # Nobody can know it before: no data can look like a place-holder.
+            holder = holder or f"bytes-{os.urandom(8).hex()}"
             attachments.append(bytes(value))
-            return {_PLACE: len(attachments) - 1}
+            return {holder: len(attachments) - 1}
         raise TypeError(
             f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
         )
@@ -109,12 +120,15 @@ def encode(data: Any, longest: int) -> Body:
         raise ValueError("a message's data is nested too deeply, or contains itself") from None
     except ValueError as error:
         raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
+    if text.count("[") + text.count("{") > _DEEPEST and _depth(text) > _DEEPEST:
+        raise ValueError(f"a message's data may be nested {_DEEPEST} levels deep, not deeper")
     body: Body = text
     if attachments:
-        head = f'{{"sizes":{json.dumps([len(a) for a in attachments])},"data":{text}}}\n'
+        sizes = json.dumps([len(a) for a in attachments])
+        head = f'{{"holder":"{holder}","sizes":{sizes},"data":{text}}}\n'
         body = b"".join([head.encode("ascii"), *attachments])
     if len(body) > longest:
-        raise ValueError(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
+        raise TooLarge(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
     return body
 
 
@@ -128,17 +142,27 @@ def decode(body: Body) -> Any:
     for size in read["sizes"]:
         attachments.append(rest[:size])
         rest = rest[size:]
-    return _put_back(read["data"], attachments)
+    return _put_back(read["data"], read["holder"], attachments)
 
 
-def _put_back(value: Any, attachments: list[bytes]) -> Any:
+def _put_back(value: Any, holder: str, attachments: list[bytes]) -> Any:
     if isinstance(value, list):
-        return [_put_back(item, attachments) for item in value]
+        return [_put_back(item, holder, attachments) for item in value]
     if isinstance(value, dict):
-        if value.keys() == {_PLACE}:
-            return attachments[value[_PLACE]]
-        return {key: _put_back(item, attachments) for key, item in value.items()}
+        if holder in value:
+            return attachments[value[holder]]
+        return {key: _put_back(item, holder, attachments) for key, item in value.items()}
     return value
+
+
+def _depth(text: str) -> int:
+    """Return how deep a JSON text is nested."""
+    depth = deepest = 0
+    for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+        if mark[0] != '"':
+            depth += 1 if mark in "[{" else -1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def _dumps(data: Any, place: Any) -> str:

@@ -257,7 +257,8 @@ class Queues:
         wait = back_off(self._holders[receipt].out[receipt].counted, self.rules, self._random)
         self._settled(receipt)
         if wait is None:
-            why = reason[:_LONGEST_REASON] or "refused by its consumer"
+            why = reason[:_LONGEST_REASON].encode("utf-8", "replace").decode()
+            why = why or "refused by its consumer"
             return await self.store.bury(receipt, why)
         return await self.store.release(receipt, wait if delay is None else delay)
 
@@ -431,6 +432,11 @@ class Queues:
                 if not pump.connected:
                     self.gone(pump)
             self._swept = max(64, 2 * len(self._pumps))
+            # Nobody else looks at the leases of a pump that has stopped.
+            now = self.clock()
+            for receipt, pump in [*self._holders.items()]:
+                if pump.stopped and pump.out[receipt].until <= now:
+                    self._settled(receipt)
 
     def _open(self) -> None:
         if self._closing is not None:

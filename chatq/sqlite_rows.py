@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from .leases import Lease, Leases
-from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
+from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
 __all__ = ["SCHEMA", "Rows"]
 
@@ -384,6 +384,46 @@ class Rows:
         self._delete([(queue.id, seq)])
         self._shrink(queue)
         self._dead_count(queue, 1)
+        return True
+
+    def peek(self, name: str, limit: int, after: str) -> list[Kept]:
+        """See `Store.peek`."""
+        queue = self._queue(name)
+        if queue is None:
+            return []
+        rows = self._db.execute(
+            "SELECT p.seq, b.event, b.data FROM pending p JOIN body b ON b.id = p.body "
+            "WHERE p.queue = ? AND p.seq > ? ORDER BY p.seq LIMIT ?",
+            (queue.id, self._seq(after) or 0, limit),
+        )
+        return [Kept(f"{self._name}-{seq}", event, data) for seq, event, data in rows]
+
+    def remove(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.remove`."""
+        queue = self._queue(name)
+        if queue is None:
+            return [False for _ in ids]
+        return [self._remove(queue, self._seq(id)) for id in ids]
+
+    def _remove(self, queue: _Queue, seq: int | None) -> bool:
+        query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
+        query += "WHERE p.queue = ? AND p.seq = ?"
+        row = self._db.execute(query, (queue.id, seq)).fetchone()
+        if row is None or seq is None:
+            return False
+        body, due, copies = row
+        for lease in self._leases.of(queue.name):
+            if lease.item.seq == seq:
+                self._take(lease.receipt)
+                break
+        else:
+            if seq in queue.back:
+                self._pop_back(queue, seq)
+        if due is not None:
+            self._due_no_more(queue, [(due, seq)])
+        self._delete([(queue.id, seq)])
+        self._forget([] if copies > 1 else [(body,)], [(body,)] if copies > 1 else [])
+        self._shrink(queue)
         return True
 
     def dead(self, name: str, limit: int) -> list[Dead]:
