@@ -26,6 +26,8 @@ _RESERVED = {"connect", "disconnect", "connect_error", DELIVERIES}
 _LONGEST_NAME = 100  # characters
 _LONGEST_KEY = 500
 
+_plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 #: Deeper than any data that means something, and safe for everybody who walks over it.
 _DEEPEST = 100
 
@@ -100,36 +102,38 @@ def encode(data: Any, longest: int) -> Body:
     `longest`: its limit in bytes. Raises `TypeError` for what JSON cannot say, `ValueError` if it
     would be too large or nested too deeply.
     """
+    try:
+        body = _encode(data)
+    except RecursionError:
+        raise ValueError("a message's data is nested too deeply, or contains itself") from None
+    except ValueError as error:
+        raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
+    if len(body) > longest:
+        raise TooLarge(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
+    return body
+
+
+def _encode(data: Any) -> Body:
+    try:
+        return _shallow(_plain(data))
+    except TypeError:  # bytes somewhere in it, or something that cannot be said at all
+        pass
     attachments: list[bytes] = []
-    holder = ""
+    # Nobody can know it before: no data can look like a place-holder.
+    holder = f"bytes-{os.urandom(8).hex()}"
 
     def place(value: Any) -> dict[str, int]:
-        nonlocal holder
         if isinstance(value, (bytes, bytearray, memoryview)):
-            # Nobody can know it before: no data can look like a place-holder.
-            holder = holder or f"bytes-{os.urandom(8).hex()}"
             attachments.append(bytes(value))
             return {holder: len(attachments) - 1}
         raise TypeError(
             f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
         )
 
-    try:
-        text = _encode(data) if type(data) is str else _dumps(data, place)
-    except RecursionError:
-        raise ValueError("a message's data is nested too deeply, or contains itself") from None
-    except ValueError as error:
-        raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
-    if text.count("[") + text.count("{") > _DEEPEST and _depth(text) > _DEEPEST:
-        raise ValueError(f"a message's data may be nested {_DEEPEST} levels deep, not deeper")
-    body: Body = text
-    if attachments:
-        sizes = json.dumps([len(a) for a in attachments])
-        head = f'{{"holder":"{holder}","sizes":{sizes},"data":{text}}}\n'
-        body = b"".join([head.encode("ascii"), *attachments])
-    if len(body) > longest:
-        raise TooLarge(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
-    return body
+    text = _shallow(json.dumps(data, separators=(",", ":"), allow_nan=False, default=place))
+    sizes = json.dumps([len(a) for a in attachments])
+    head = f'{{"holder":"{holder}","sizes":{sizes},"data":{text}}}\n'
+    return b"".join([head.encode("ascii"), *attachments])
 
 
 def decode(body: Body) -> Any:
@@ -155,18 +159,13 @@ def _put_back(value: Any, holder: str, attachments: list[bytes]) -> Any:
     return value
 
 
-def _depth(text: str) -> int:
-    """Return how deep a JSON text is nested."""
-    depth = deepest = 0
-    for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
-        if mark[0] != '"':
-            depth += 1 if mark in "[{" else -1
-            deepest = max(deepest, depth)
-    return deepest
-
-
-def _dumps(data: Any, place: Any) -> str:
-    return json.dumps(data, separators=(",", ":"), allow_nan=False, default=place)
-
-
-_encode = json.JSONEncoder().encode
+def _shallow(text: str) -> str:
+    """Return a JSON text; raise if it is nested deeper than it may be."""
+    if text.count("[") + text.count("{") > _DEEPEST:
+        depth = 0
+        for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+            if mark[0] != '"':
+                depth += 1 if mark in "[{" else -1
+                if depth > _DEEPEST:
+                    raise ValueError(f"nested more than {_DEEPEST} levels deep")
+    return text
