@@ -68,7 +68,8 @@ class Guard:
                 what = "wrong" if given else "no"
                 _log.warning("refused a client: %s token", what)
                 raise socketio.exceptions.ConnectionRefusedError(
-                    f"{what} token: connect with auth: {{token: …}}", error("forbidden", what)
+                    f"{what} token: connect with auth: {{token: …}}",
+                    error("forbidden", f"{what} token"),
                 )
 
     def on(self, event: str, handler: Handler) -> None:

@@ -16,11 +16,14 @@ import contextlib
 import ipaddress
 import logging
 import logging.handlers
+import os
 import queue as thread_queue
 import signal
 import socket
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
 
 from aiohttp import web
 
@@ -106,7 +109,8 @@ async def _serve(options: argparse.Namespace) -> int:
     try:
         listener = _listen(options.host, options.port)
     except OSError as problem:
-        why = problem.strerror or str(problem)
+        number = problem.errno or 0
+        why = os.strerror(number) if number > 0 else problem.strerror
         return _cannot(f"cannot listen on {options.host} port {options.port}: {why}", 1)
     with listener:
         try:
@@ -212,30 +216,36 @@ class _Later(logging.handlers.QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(thread_queue.Full):
-            self.queue.put_nowait(record)
+            self.queue.put_nowait(self.format(record))
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        record.msg, record.args = self.format(record), None
-        record.exc_info = record.exc_text = record.stack_info = None
         return record
 
 
 @contextlib.contextmanager
-def _logging():  # type: ignore[no-untyped-def]
+def _logging() -> Iterator[None]:
     """Log to stderr for as long as the hub runs."""
-    lines: thread_queue.Queue[logging.LogRecord] = thread_queue.Queue(10_000)
+    lines: thread_queue.Queue[str | None] = thread_queue.Queue(10_000)
+    target = sys.stderr.fileno()
+
+    def write() -> None:
+        # Not by way of sys.stderr: its lock, held by a write that nobody reads, would keep the
+        # interpreter from ending.
+        while (line := lines.get()) is not None:
+            with contextlib.suppress(OSError):
+                os.write(target, f"{line}\n".encode("utf-8", "replace"))
+
     later = _Later(lines)
     later.setFormatter(_OneLine())
-    listener = logging.handlers.QueueListener(lines, logging.StreamHandler(sys.stderr))
     root = logging.getLogger()
     root.addHandler(later)
     logging.captureWarnings(True)
-    listener.start()
+    writer = threading.Thread(target=write, name="chatq log", daemon=True)
+    writer.start()
     try:
         yield
     finally:
         root.removeHandler(later)
         with contextlib.suppress(thread_queue.Full):
-            listener.enqueue_sentinel()
-        if listener._thread is not None:
-            listener._thread.join(0.2)
+            lines.put_nowait(None)
+        writer.join(0.2)
