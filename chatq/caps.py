@@ -10,6 +10,8 @@ client whose queue it is says that it has received it, by the message's own id.
 - The drivers have one queue as a whole. A driver who has asked for messages under a name of his own
   has one of his own besides, with what was still waiting for the drivers then, and all pickups
   since: so nothing is lost to him by what another driver has received.
+- Events of one connection take effect in the order in which they were emitted, as in a hub of a
+  class, whose handlers never wait: what was received before a getAll is not given again.
 - What a named driver has received leaves the common queue too, unless somebody has ever asked for
   messages as "the drivers": then that is a client like the others.
 """
@@ -17,11 +19,12 @@ client whose queue it is says that it has received it, by the message's own id.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,12 +73,15 @@ class _Shelf:
             for id in ids:
                 self.by_id.setdefault(id, {})[stored] = None
 
-    def discard(self, stored: str) -> None:
-        copy = self.copies.pop(stored, None)
-        for id in copy.ids if copy else ():
-            del self.by_id[id][stored]
-            if not self.by_id[id]:
-                del self.by_id[id]
+    def take(self, stored: list[str]) -> dict[str, _Copy]:
+        """Forget and return these."""
+        taken = {id: self.copies.pop(id) for id in stored}
+        for number, copy in taken.items():
+            for id in copy.ids:
+                del self.by_id[id][number]
+                if not self.by_id[id]:
+                    del self.by_id[id]
+        return taken
 
     def find(self, ids: tuple[str, ...], kind: str | None) -> list[str]:
         """Those that the first of `ids` names; of the event `kind`, if there are such."""
@@ -93,7 +99,35 @@ class _Person:
     store: str = ""
     surely: bool = False  # it is that store: it has sent a pickup
     settled: dict[str, None] = field(default_factory=dict)
+    before: list[asyncio.Future[None]] = field(default_factory=list)
+    last: asyncio.Future[None] | None = None
     replays: dict[tuple[str, str | None], asyncio.Task[int]] = field(default_factory=dict)
+
+
+_Gone = tuple[_Shelf, dict[str, _Copy]]
+
+
+@contextlib.asynccontextmanager
+async def _turn(person: _Person, alone: bool) -> AsyncIterator[Callable[[], None]]:
+    """Wait for what this connection emitted before; `alone`: for all of it, or else only for what
+    came alone, since the store keeps the order of the rest. Gives what ends the turn early."""
+    turn = asyncio.get_running_loop().create_future()
+    wait = person.before if alone else [person.last] if person.last else []
+    if alone:
+        person.before, person.last = [turn], turn
+    else:
+        person.before = [*(b for b in person.before if not b.done()), turn]
+
+    def done() -> None:
+        if not turn.done():
+            turn.set_result(None)
+
+    try:
+        if waiting := [before for before in wait if not before.done()]:
+            await asyncio.wait(waiting)
+        yield done
+    finally:
+        done()
 
 
 class Caps:
@@ -138,9 +172,10 @@ class Caps:
                 raise ValueError(
                     "this hub knows join, pickup, in-transit, delivered, getAll and received"
                 )
-            if kind in self._handlers:
-                return await self._handlers[kind](sid, data)
-            return await self._moved(kind, sid, event, data)
+            async with _turn(self._person(sid), alone=kind in self._handlers) as done:
+                if kind in self._handlers:
+                    return await self._handlers[kind](sid, data, done)
+                return await self._moved(kind, sid, event, data)
         except (TypeError, ValueError, QueueFull, StoreError) as problem:
             codes = {TooLarge: "too_large", QueueFull: "queue_full", StoreError: "unavailable"}
             code = codes.get(type(problem), "malformed")
@@ -152,7 +187,9 @@ class Caps:
             replay.cancel()
 
     def _person(self, sid: str) -> _Person:
-        return self._people.setdefault(sid, _Person())
+        if sid in self._people or self._guard.connected(sid):
+            return self._people.setdefault(sid, _Person())
+        return _Person()
 
     # -- a package's messages ---------------------------------------------------------------------
 
@@ -216,7 +253,7 @@ class Caps:
 
     # -- who it is --------------------------------------------------------------------------------
 
-    async def _join(self, sid: str, data: Any) -> Any:
+    async def _join(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
         said = words.read(data, asks=True)
         names = (*said.stores, *said.clients)
         if not names:
@@ -232,7 +269,7 @@ class Caps:
 
     # -- what was missed --------------------------------------------------------------------------
 
-    async def _get_all(self, sid: str, data: Any) -> Any:
+    async def _get_all(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
         said = words.read(data, asks=True)
         person = self._person(sid)
         queue = await self._asked(person, said)
@@ -241,9 +278,11 @@ class Caps:
         key = (queue, said.kind)
         replay = person.replays.get(key)
         if replay is None:  # or else all that is asked for is being sent already
-            replay = asyncio.create_task(self._replay(sid, queue, said.kind))
+            shelf = await self._made(queue)
+            replay = asyncio.create_task(self._replay(sid, shelf, next(shelf.numbers), said.kind))
             person.replays[key] = replay
             replay.add_done_callback(lambda _: person.replays.pop(key, None))
+        done()
         await asyncio.wait([replay])
         return {"count": replay.result()} if not replay.cancelled() else None
 
@@ -306,12 +345,11 @@ class Caps:
         else:
             self._common = True
 
-    async def _replay(self, sid: str, queue: str, kind: str | None) -> int:
-        """Send what waits in `queue` now, at the pace at which the client reads."""
-        shelf = await self._made(queue)
-        end, sent, after = next(shelf.numbers), 0, ""
+    async def _replay(self, sid: str, shelf: _Shelf, end: int, kind: str | None) -> int:
+        """Send what was put before the number `end`, at the pace at which the client reads."""
+        sent, after = 0, ""
         while True:
-            kept = await self._store.peek(queue, _PAGE, after)
+            kept = await self._store.peek(shelf.queue, _PAGE, after)
             for message in kept:
                 copy = shelf.copies.get(message.id)
                 if copy is None or copy.number > end or kind not in (None, copy.kind):
@@ -331,48 +369,53 @@ class Caps:
 
     # -- what was received ------------------------------------------------------------------------
 
-    async def _received(self, sid: str, data: Any) -> Any:
+    async def _received(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
         items = data if isinstance(data, list) else [data]
         if len(items) > _AT_ONCE:
             raise ValueError(f"received takes {_AT_ONCE} messages at once")
-        done = [await self._one_received(self._person(sid), words.read(item)) for item in items]
-        if not done or None in done:
+        person, gone = self._person(sid), []
+        for item in items:
+            said = words.read(item)
+            if not said.ids:
+                raise ValueError("received takes a message, or an object with its messageId")
+            gone.append(await self._one_received(person, said))
+        done()
+        for shelf, copies in itertools.chain(*gone):
+            try:
+                await self._store.remove(shelf.queue, [*copies])
+            except StoreError:
+                for stored, copy in copies.items():
+                    shelf.add(stored, copy.kind, copy.ids)
+                raise
+        if not items:
             raise ValueError("received takes a message, or an object with its messageId")
-        return {"ok": all(done)}
+        return {"ok": all(gone)}
 
-    async def _one_received(self, person: _Person, said: words.Said) -> bool | None:
-        if not said.ids:
-            return None
+    async def _one_received(self, person: _Person, said: words.Said) -> list[_Gone]:
+        """Forget what was received; return what has to be removed from the store, too."""
         for queue in self._whose(person, said):
             shelf = await self._shelf(queue)
             found = shelf.find(said.ids, said.kind) if shelf is not None else []
             if shelf is None or not found:
                 continue
-            await self._settle(shelf, found)
+            gone = [(shelf, shelf.take(found))]
             if queue.startswith("caps driver"):
-                await self._also(person, queue, said)
+                gone += await self._also(queue, said)
                 person.settled[said.ids[0]] = None
                 if len(person.settled) > _AT_ONCE:
                     del person.settled[next(iter(person.settled))]
-            return True
-        return False
+            return gone
+        return []
 
-    async def _also(self, person: _Person, queue: str, said: words.Said) -> None:
+    async def _also(self, queue: str, said: words.Said) -> list[_Gone]:
         """A pickup that a driver has received may lie in a second queue for the same one."""
         others: Iterable[str] = ()
         if queue != _DRIVERS:
             others = () if self._common else (_DRIVERS,)
         elif not self._common and len(self._named) == 1:
             others = self._named.values()
-        for other in [*others]:
-            shelf = await self._made(other)
-            await self._settle(shelf, shelf.find(said.ids, "pickup"))
-
-    async def _settle(self, shelf: _Shelf, stored: list[str]) -> None:
-        if stored:
-            await self._store.remove(shelf.queue, stored)
-            for id in stored:
-                shelf.discard(id)
+        shelves = [await self._made(other) for other in [*others]]
+        return [(shelf, shelf.take(shelf.find(said.ids, "pickup"))) for shelf in shelves]
 
     def _whose(self, person: _Person, said: words.Said) -> list[str]:
         """The queues that a `received` may be about; the first that has the message is it.
@@ -404,7 +447,9 @@ class Caps:
         drivers: list[str] = []
         others: list[str] = []
         for name in said.clients:
-            own = None if words.fold(name) in self._stores else words.driver(name)
+            known = words.fold(name)
+            own = None if known in self._stores else words.driver(name)
+            own = known if known in self._named else own
             (others if own is None else drivers).append(own if own is not None else name)
         drivers += [""] * ("" in map(words.driver, said.stores))
         if not drivers:

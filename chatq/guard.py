@@ -9,11 +9,13 @@ Everything here that reaches into python-socketio and python-engineio is at the 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -22,6 +24,7 @@ from aiohttp import web
 from engineio.async_drivers.aiohttp import (  # type: ignore[import-untyped]
     WebSocket as _EngineWebSocket,
 )
+from engineio.payload import Payload  # type: ignore[import-untyped]
 
 __all__ = ["Guard", "Handler", "error", "server"]
 
@@ -33,8 +36,11 @@ BUFFER = 1_200_000
 COMPRESSION = False
 #: How many binary attachments one event may have.
 ATTACHMENTS = 100
-#: How many events of one client may be under way at once.
-UNDER_WAY = 1_000
+#: How many events may be under way before no more are read from websockets, and how many of one
+#: client before they are refused.
+READING, UNDER_WAY = 500, 5_000
+#: How many packets a polling client is given in one answer: a Python client takes no more.
+POLLED = 16
 #: How many packets a client may leave unread before it is cut off.
 UNREAD = 5_000
 #: Refusals logged for one client within `_PERIOD` seconds; what is more is counted, not told.
@@ -55,6 +61,7 @@ class Guard:
         self.sio, self.namespace = sio, namespace
         self._token = token
         self._under_way: dict[str, int] = {}
+        self._all = 0
         self._told: dict[str, tuple[float, int]] = {}
         sio.on("connect", self._connect, namespace=namespace)
 
@@ -85,12 +92,18 @@ class Guard:
                 await self.sio.disconnect(sid, namespace=self.namespace)
                 return None
             self._under_way[sid] = self._under_way.get(sid, 0) + 1
+            self._all += 1
+            if self._all >= READING:
+                self.sio.eio.reading.clear()
             try:
                 return await handler(*arguments)
             except Exception as problem:
                 _log.exception("%s failed: %s", _shown(name), type(problem).__name__)
                 return error("unavailable", "the hub could not do that; it is still running")
             finally:
+                self._all -= 1
+                if self._all < READING:
+                    self.sio.eio.reading.set()
                 self._under_way[sid] -= 1
                 if not self._under_way[sid]:
                     del self._under_way[sid]
@@ -119,8 +132,13 @@ class Guard:
             since, count = now, 0
         if count < _LINES:
             _log.warning("refused %s: %s", _shown(event), code)
-        self._told[sid] = (since, count + 1)
+        if self.connected(sid):
+            self._told[sid] = (since, count + 1)
         return error(code, message)
+
+    def connected(self, sid: str) -> bool:
+        """Whether the client is still there: what it has emitted may be taken up later."""
+        return bool(self.sio.manager.is_connected(sid, self.namespace))
 
     def unread(self, sid: str) -> int:
         """Return how many packets wait for this client to read them."""
@@ -160,6 +178,18 @@ def server() -> socketio.AsyncServer:
     )
     # The driver is a dictionary that all servers of the process share: this one gets its own.
     sio.eio._async = {**sio.eio._async, "websocket": _WebSocket}
+    sio.eio.reading = asyncio.Event()
+    sio.eio.reading.set()
+
+    async def connect(eio_sid: str, environ: Any) -> None:
+        await sio._handle_eio_connect(eio_sid, environ)
+        socket = sio.eio.sockets[eio_sid]
+        socket.poll = partial(_poll, socket, socket.poll)
+
+    sio.eio.on("connect", connect)
+    # A browser that emits a hundred times at once while it still polls sends them in one request.
+    # More than these would be lost without a word; their size is limited anyway.
+    Payload.max_decode_packets = 10_000
     return sio
 
 
@@ -237,6 +267,7 @@ class _WebSocket(_EngineWebSocket):  # type: ignore[misc]
         return self._sock
 
     async def wait(self) -> Any:
+        await self.server.reading.wait()
         message = await self._sock.receive()
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             raise OSError("the client has gone")
@@ -244,6 +275,21 @@ class _WebSocket(_EngineWebSocket):  # type: ignore[misc]
         if isinstance(data, str) and (not data or data[0] not in "0123456"):
             raise OSError("no packet")
         return data
+
+
+async def _poll(socket: Any, poll: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+    """What is sent to a client next; to one that polls, not more than it can take."""
+    if socket.upgraded or socket.queue.qsize() <= POLLED:
+        return await poll()
+    packets: list[Any] = []
+    while len(packets) < POLLED and socket.queue.qsize():
+        packet = socket.queue.get_nowait()
+        socket.queue.task_done()
+        if packet is None:  # the end, which has to be met again
+            socket.queue.put_nowait(None)
+            break
+        packets.append(packet)
+    return packets
 
 
 def _socket(sio: socketio.AsyncServer, namespace: str, sid: str) -> Any:

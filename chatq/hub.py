@@ -33,7 +33,7 @@ from .native import Native
 from .queues import Queues
 from .store import StoreError
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "run", "serve"]
 
 _log = logging.getLogger("chatq.hub")
 
@@ -98,6 +98,30 @@ def run(options: argparse.Namespace) -> int:
             return 0
 
 
+async def serve(
+    queues: Queues,
+    listener: socket.socket,
+    *,
+    namespace: str = "/caps",
+    token: str | None = None,
+    dialect: str | None = None,
+) -> web.AppRunner:
+    """Serve `queues` on a bound socket, in this process; the runner's `cleanup` ends it.
+
+    `token`: what clients have to give; `dialect`: "caps", or the hub's own protocol.
+    """
+    sio = server()
+    guard = Guard(sio, namespace, token)
+    protocol = Caps(queues, guard) if dialect == "caps" else Native(queues, guard)
+    await protocol.start()
+    application = web.Application()
+    sio.attach(application)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=1024).start()
+    return runner
+
+
 async def _serve(options: argparse.Namespace) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -109,8 +133,8 @@ async def _serve(options: argparse.Namespace) -> int:
     try:
         listener = _listen(options.host, options.port)
     except OSError as problem:
-        number = problem.errno or 0
-        why = os.strerror(number) if number > 0 else problem.strerror
+        code = problem.errno or 0
+        why = os.strerror(code) if code > 0 else problem.strerror
         return _cannot(f"cannot listen on {options.host} port {options.port}: {why}", 1)
     with listener:
         try:
@@ -120,27 +144,17 @@ async def _serve(options: argparse.Namespace) -> int:
             return _cannot(f"--store: {problem}", 2)
         except (StoreError, OSError) as problem:
             return _cannot(str(problem), 1)
-        runner = await _answer(options, queues, listener)
+        runner = await serve(
+            queues,
+            listener,
+            namespace=options.namespace,
+            token=options.token,
+            dialect=options.dialect,
+        )
         print(f"chatq hub listening on {_url(listener, options.namespace)}", flush=True)
         await stopped.wait()
         await _close(queues, runner)
     return 0
-
-
-async def _answer(
-    options: argparse.Namespace, queues: Queues, listener: socket.socket
-) -> web.AppRunner:
-    """Begin to serve."""
-    sio = server()
-    guard = Guard(sio, options.namespace, options.token)
-    protocol = Caps(queues, guard) if options.dialect == "caps" else Native(queues, guard)
-    await protocol.start()
-    application = web.Application()
-    sio.attach(application)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.SockSite(runner, listener, backlog=1024).start()
-    return runner
 
 
 async def _close(queues: Queues, runner: web.AppRunner) -> None:

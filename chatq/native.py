@@ -142,7 +142,8 @@ class Native:
                     raise _Limit(f"a client may make {NEW_QUEUES} queues")
                 if len(self._known) >= ALL_QUEUES:
                     raise _Limit(f"this hub may make {ALL_QUEUES} queues while it runs")
-                self._made[sid] = made + 1
+                if self._guard.connected(sid):
+                    self._made[sid] = made + 1
             self._known.add(name)
 
     async def _subscribe(

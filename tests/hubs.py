@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,11 +17,56 @@ from typing import Any
 
 import socketio
 
+from chatq import Queues
+from chatq.caps import Caps
+from chatq.hub import serve
+from chatq.native import Native
+
 DEADLINE = 10.0  # seconds; what takes longer is a mistake
 
 
-class Hub:
-    """A running hub: `url`, `namespace`, `port`, and `log`, what it has said on stderr."""
+class Address:
+    """Where a hub is, and its clients: `url`, `namespace`."""
+
+    url: str
+    namespace: str
+
+    async def client(self, **options: Any) -> socketio.AsyncClient:
+        """Return a connected client that does not connect again by itself."""
+        client = socketio.AsyncClient(reconnection=False)
+        await self.join(client, **options)
+        return client
+
+    async def join(self, client: socketio.AsyncClient, **options: Any) -> None:
+        options = {"transports": ["websocket"], **options}
+        await client.connect(self.url, namespaces=[self.namespace], wait_timeout=5, **options)
+
+    async def call(self, client: socketio.AsyncClient, event: str, data: Any = None) -> Any:
+        return await client.call(event, data, namespace=self.namespace, timeout=DEADLINE)
+
+
+class Here(Address):
+    """A hub in this process, with its store in `folder`: quick to start, and to open again."""
+
+    def __init__(self, folder: Path, dialect: str | None = None, namespace: str = "/caps") -> None:
+        self.folder, self.dialect, self.namespace = folder, dialect, namespace
+
+    async def open(self) -> None:
+        rules = Caps.rules if self.dialect == "caps" else Native.rules
+        self.queues = await Queues.open(f"sqlite:///{self.folder / 'here.db'}", rules)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._runner = await serve(
+            self.queues, listener, namespace=self.namespace, dialect=self.dialect
+        )
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+        await self.queues.close(0.1)
+
+
+class Hub(Address):
+    """A hub in a process of its own: also `port`, and `log`, what it has said on stderr."""
 
     def __init__(self, *arguments: str, folder: Path) -> None:
         self.folder = folder
@@ -44,19 +90,6 @@ class Hub:
         """The resident memory of the process, in bytes."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-    async def client(self, **options: Any) -> socketio.AsyncClient:
-        """Return a connected client that does not connect again by itself."""
-        client = socketio.AsyncClient(reconnection=False)
-        await self.join(client, **options)
-        return client
-
-    async def join(self, client: socketio.AsyncClient, **options: Any) -> None:
-        options = {"transports": ["websocket"], **options}
-        await client.connect(self.url, namespaces=[self.namespace], wait_timeout=5, **options)
-
-    async def call(self, client: socketio.AsyncClient, event: str, data: Any = None) -> Any:
-        return await client.call(event, data, namespace=self.namespace, timeout=DEADLINE)
 
     async def stop(self, number: int = signal.SIGTERM) -> float:
         """Send a signal, and return how many seconds later the process was gone, with status 0."""
