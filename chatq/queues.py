@@ -491,6 +491,11 @@ class Queues:
                 if not pump.connected:
                     self.gone(pump)
             self._swept = max(64, 2 * len(self._pumps))
+            # Nobody else looks at the leases of a pump that has stopped.
+            now = self.clock()
+            for receipt, pump in [*self._holders.items()]:
+                if pump.stopped and pump.out[receipt].until <= now:
+                    self._settled(receipt)
 
     def _open(self) -> None:
         if self._closing is not None:

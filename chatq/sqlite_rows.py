@@ -21,7 +21,7 @@ from functools import cache, partial
 from typing import Any, overload
 
 from .leases import Lease, Leases
-from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
+from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
 __all__ = ["SCHEMA", "Rows"]
 
@@ -417,14 +417,17 @@ class Rows:
         queue, out = self._queues[lease.queue], lease.item
         self._settled.setdefault(queue, []).append(out.seq)
         self._not_ahead(queue, out.seq)
-        if out.shared:
-            body = (out.body,)
-            self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", body)
-            self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", body)
-        else:
-            self._bodies.append(out.body)
+        self._forget(out.body, out.shared)
         self._grow(queue, -1)
         return True
+
+    def _forget(self, body: int, shared: bool) -> None:
+        """One copy less of a body: without any, it is deleted."""
+        if shared:
+            self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", (body,))
+            self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", (body,))
+        else:
+            self._bodies.append(body)
 
     def release(self, receipt: str, delay: float, counted: bool) -> bool:
         """See `Store.release`."""
@@ -460,6 +463,46 @@ class Rows:
         self._not_ahead(queue, seq)
         self._grow(queue, -1)
         self._dead_count(queue, 1)
+        return True
+
+    def peek(self, name: str, limit: int, after: str) -> list[Kept]:
+        """See `Store.peek`."""
+        queue = self._queue(name)
+        if queue is None:
+            return []
+        rows = self._db.execute(
+            "SELECT p.seq, b.event, b.data FROM pending p JOIN body b ON b.id = p.body "
+            "WHERE p.queue = ? AND p.seq > ? ORDER BY p.seq LIMIT ?",
+            (queue.id, self._seq(after) or 0, limit),
+        )
+        return [Kept(f"{self._name}-{seq}", event, data) for seq, event, data in rows]
+
+    def remove(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.remove`."""
+        queue = self._queue(name)
+        if queue is None:
+            return [False for _ in ids]
+        return [self._remove(queue, self._seq(id)) for id in ids]
+
+    def _remove(self, queue: _Queue, seq: int | None) -> bool:
+        query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
+        query += "WHERE p.queue = ? AND p.seq = ?"
+        row = self._db.execute(query, (queue.id, seq)).fetchone()
+        if row is None or seq is None:
+            return False
+        body, due, copies = row
+        for lease in self._leases.of(queue.name):
+            if lease.item.seq == seq:
+                self._take(lease.receipt)
+                break
+        else:
+            if seq in queue.back:
+                self._pop_back(queue, seq)
+        if due is not None:
+            self._due_no_more(queue, [(due, seq)])
+        self._delete(queue, [seq])
+        self._forget(body, copies > 1)
+        self._grow(queue, -1)
         return True
 
     def dead(self, name: str, limit: int) -> list[Dead]:

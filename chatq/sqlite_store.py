@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .sqlite_rows import SCHEMA, Rows
-from .store import Claimed, Dead, NewMessage, QueueFull, Stats, StoreError
+from .store import Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError
 
 __all__ = ["SqliteStore"]
 
@@ -114,6 +114,14 @@ class SqliteStore:
     def bury(self, receipt: str, reason: str, *, counted: bool = True) -> asyncio.Future[bool]:
         """See `Store.bury`."""
         return self._ask(Rows.bury, receipt, reason, counted)
+
+    def peek(self, queue: str, limit: int, after: str = "") -> asyncio.Future[list[Kept]]:
+        """See `Store.peek`."""
+        return self._ask(Rows.peek, queue, limit, after)
+
+    def remove(self, queue: str, ids: Sequence[str]) -> asyncio.Future[list[bool]]:
+        """See `Store.remove`."""
+        return self._ask(Rows.remove, queue, [*ids])
 
     def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
         """See `Store.dead`."""
@@ -346,6 +354,8 @@ class SqliteStore:
 _UNSYNCED = {
     Rows.ack,
     Rows.release,
+    Rows.remove,
+    Rows.peek,
     Rows.stats,
     Rows.dead,
 }
