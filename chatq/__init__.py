@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .connection import Refused
+    from .consumer import Consumer
     from .explain import Reason
     from .journal import Journal
     from .policy import Rules
@@ -15,12 +17,14 @@ if TYPE_CHECKING:
     from .store import QueueFull, StoreError
 
 __all__ = [
+    "Consumer",
     "HandlerRaised",
     "Journal",
     "NotSettled",
     "QueueFull",
     "Queues",
     "Reason",
+    "Refused",
     "Rules",
     "Stage",
     "StoreError",
@@ -28,12 +32,14 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Consumer": "consumer",
     "HandlerRaised": "stage",
     "Journal": "journal",
     "NotSettled": "settle",
     "QueueFull": "store",
     "Queues": "queues",
     "Reason": "explain",
+    "Refused": "connection",
     "Rules": "policy",
     "Stage": "stage",
     "StoreError": "store",

@@ -14,13 +14,26 @@ import chatq
 
 #: Which modules of chatq each module imports. An arrow that is not here has to be argued for.
 IMPORTS: dict[str, set[str]] = {
-    "__init__": {"explain", "journal", "policy", "queues", "settle", "stage", "store"},
+    "__init__": {
+        "connection",
+        "consumer",
+        "explain",
+        "journal",
+        "policy",
+        "queues",
+        "settle",
+        "stage",
+        "store",
+    },
     "__main__": {"doctor"},
     "client": {"journal", "links", "server_tap", "settle", "wire"},
     "doctor": set(),
+    "connection": {"message"},
+    "consumer": {"connection", "inbox", "policy"},
     "deliveries": {"explain", "journal", "table"},
     "drawing": {"deliveries", "explain", "journal", "table"},
     "explain": {"journal"},
+    "inbox": {"store"},
     "journal": set(),
     "leases": set(),
     "links": {"journal", "settle"},
