@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .consumer import Consumer
     from .explain import Reason
     from .journal import Journal
+    from .outbox import Outbox
     from .policy import Rules
     from .queues import Queues
     from .settle import NotSettled
@@ -21,6 +22,7 @@ __all__ = [
     "HandlerRaised",
     "Journal",
     "NotSettled",
+    "Outbox",
     "QueueFull",
     "Queues",
     "Reason",
@@ -36,6 +38,7 @@ _HOMES = {
     "HandlerRaised": "stage",
     "Journal": "journal",
     "NotSettled": "settle",
+    "Outbox": "outbox",
     "QueueFull": "store",
     "Queues": "queues",
     "Reason": "explain",

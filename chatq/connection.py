@@ -18,11 +18,13 @@ import socketio  # type: ignore[import-untyped]
 
 from .message import DELIVERIES
 
-__all__ = ["Connection", "Refused"]
+__all__ = ["NO_ANSWER", "Connection", "Refused"]
 
 _WATCHED = {"connect", "disconnect", "__disconnect_final", DELIVERIES}
+#: The code of what was answered by nothing, or not by what was asked for.
+NO_ANSWER = "no_answer"
 #: Asking again in the same words would bring the same answer.
-_FOR_GOOD = {"malformed", "too_large", "forbidden", "unknown", "unknown_queue", "too_many"}
+_FOR_GOOD = {"malformed", "too_large", "forbidden", "unknown_queue"}
 
 
 class Refused(RuntimeError):
@@ -229,7 +231,7 @@ class _Watch:
 def _checked(event: str, answer: Any) -> dict[str, Any]:
     """Return the server's answer if it is one; raise `Refused` if it is an error, or nothing."""
     if not isinstance(answer, dict):
-        raise Refused(event, "no_answer", "it does not seem to know this event")
+        raise Refused(event, NO_ANSWER, "it does not seem to know this event")
     error = answer.get("error")
     if error is None:
         return answer

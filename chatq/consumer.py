@@ -172,9 +172,7 @@ class Consumer:
         server to confirm the answers. Closing twice is harmless.
         """
         if asyncio.current_task() in self._tasks:
-            raise RuntimeError(
-                "a handler cannot wait for its own end: close it elsewhere"
-            )
+            raise RuntimeError("a handler cannot wait for its own end: close it elsewhere")
         if self._closing is None:
             self._closing = _begin(self._close(within))
         await asyncio.shield(self._closing)
