@@ -270,7 +270,8 @@ class Outbox:
 
     async def _publish(self) -> None:
         """Publish the oldest, many at once if they may."""
-        messages, size = [], 0
+        messages: list[_Message] = []
+        size = 0
         for message in self._batch:
             size += message.size
             if messages and (size > _LARGEST or message.alone or messages[0].alone):
