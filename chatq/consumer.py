@@ -156,7 +156,11 @@ class Consumer:
                 await asyncio.shield(self._subscribed)
         except TimeoutError:
             await self.close(0)
-            met = "the client is not connected" if self._connection.sid is None else "no answer: does this server have queues?"
+            met = (
+                "the client is not connected"
+                if self._connection.sid is None
+                else "no answer: does this server have queues?"
+            )
             raise TimeoutError(
                 f"not subscribed to {self.queue!r} in {self._connection.namespace} within "
                 f"{within:g} s: {met}"

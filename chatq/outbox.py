@@ -233,6 +233,8 @@ class Outbox:
                 if self._closing is not None:
                     return
                 await self._connection.connected()
+                if len(self._batch) < min(self.pending, _MOST):
+                    await self._fill()
                 await self._publish()
                 self._failures, self._last_error = 0, None
             except ConnectionError as error:
@@ -247,7 +249,7 @@ class Outbox:
     async def _fill(self) -> None:
         """Take the next messages from the disk, and put aside those whose time is over."""
         # This process holds the file, so a lease need not end.
-        claimed = await self._store.claim(_QUEUE, _MOST, inf, in_order=False)
+        claimed = await self._store.claim(_QUEUE, _MOST - len(self._batch), inf, in_order=False)
         for attempt in claimed.attempts:
             if attempt.expires is not None and attempt.expires <= self._clock():
                 await self._put_aside(attempt.receipt, "expired before it could be sent")
@@ -270,6 +272,8 @@ class Outbox:
 
     async def _publish(self) -> None:
         """Publish the oldest, many at once if they may."""
+        if not self._batch:
+            return
         messages: list[_Message] = []
         size = 0
         for message in self._batch:
@@ -300,7 +304,7 @@ class Outbox:
         message = self._batch[0]
         try:
             answer = await self._connection.call("publish", message.published, _ANSWER)
-            if "id" not in answer and "ids" not in answer:
+            if not (answer.get("id") or answer.get("ids")):
                 raise Refused("publish", NO_ANSWER, "it does not say that it has stored it")
         except Refused as error:
             if not error.for_good:

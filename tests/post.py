@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import socketio
 from aiohttp import web
@@ -206,7 +206,9 @@ class Cable:
 
 
 class Program:
-    """A Python program in a process of its own."""
+    """A Python program in a process of its own. `running`: those that nobody has killed."""
+
+    running: ClassVar[set[Program]] = set()
 
     @classmethod
     async def start(cls, source: str | Path, *arguments: object) -> Program:
@@ -220,6 +222,7 @@ class Program:
             stdout=asyncio.subprocess.PIPE,
             env=environment,
         )
+        cls.running.add(program)
         return program
 
     async def line(self, within: float = 30) -> str:
@@ -230,11 +233,19 @@ class Program:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    async def kill(self) -> None:
-        """SIGKILL it, if it still runs, and wait for its end."""
+    async def kill(self) -> list[str]:
+        """SIGKILL it, if it still runs; return the lines that it had printed and nobody read."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
-        await self.process.communicate()
+        rest, _ = await self.process.communicate()
+        self.running.discard(self)
+        return rest.decode().split()
+
+    @classmethod
+    async def kill_all(cls) -> None:
+        """Leave none behind."""
+        for program in [*cls.running]:
+            await program.kill()
 
 
 async def start_hub(file: Path, port: int = 0, **rules: Any) -> tuple[Program, int]:

@@ -14,7 +14,11 @@ from post import NAMESPACE, Cable, Hub, Program, Seen, hang_up, new_client, star
 import chatq
 from chatq import Consumer, Refused, Rules, Stage, StoreError
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+@pytest.fixture(autouse=True)
+async def no_process_stays():
+    yield
+    await Program.kill_all()
 
 
 @pytest.fixture
@@ -369,6 +373,7 @@ async def test_on_a_stage_settle_waits_for_the_consumers_handler_and_the_table_s
         await queues.subscribe(sid, asked["queue"], asked["window"], frame=asked["frame"])
         return {}
 
+    sio.on("unsubscribe", lambda sid, asked: {})
     async with Stage(sio) as stage:
         [ada] = await stage.clients("ada")
         consumer = Consumer(ada, "drivers")
@@ -381,7 +386,9 @@ async def test_on_a_stage_settle_waits_for_the_consumers_handler_and_the_table_s
 
         await consumer.start()
         await queues.emit("pickup", 1, to="drivers")
-        await stage.until(lambda: stage.deliveries().who_got("deliveries"))
+        await stage.until(
+            lambda: "deliveries" in repr(d := stage.deliveries()) and d.who_got("deliveries")
+        )
         await stage.settle()
         assert steps == [1]
         assert stage.deliveries().who_got("deliveries") == {"ada"}
@@ -494,6 +501,7 @@ async def test_a_client_that_gives_up_is_reported_and_one_told_to_stop_is_not(hu
         cable.cut()
         [error] = await errors.reach(1)
         assert isinstance(error, ConnectionError)
+        await client.eio.read_loop_task  # Engine.IO still clears up
         await connect(client, cable.url)
         await hub.subscribes.reach(2)
         await client.disconnect()
@@ -843,8 +851,8 @@ async def main(url, file, name, kill_at, where):
     consumer = chatq.Consumer(client, "drivers", namespace=NAMESPACE, inbox=database)
     count = 0
 
-    def die():
-        os.kill(os.getpid(), signal.SIGKILL)
+    def die(number=signal.SIGKILL):
+        os.kill(os.getpid(), number)
 
     @consumer.on("pickup")
     async def pickup(order, delivery):
@@ -858,6 +866,14 @@ async def main(url, file, name, kill_at, where):
     if where == "after the commit":
         answer = consumer._answer
         consumer._answer = lambda receipt: die() if count == kill_at else answer(receipt)
+    elif where == "frozen":
+        answer = consumer._answer
+        def freeze(receipt):
+            if count == kill_at:
+                print("freezing", flush=True)
+                die(signal.SIGSTOP)
+            answer(receipt)
+        consumer._answer = freeze
     elif where == "before the commit":
         done = chatq.inbox._Transaction.done
         def dying(self, id):
@@ -895,7 +911,7 @@ async def test_the_effect_happens_once_wherever_the_consumer_is_killed(tmp_path,
     file = tmp_path / "driver.db"
     hub = await Hub.open(rules=Rules(lease=0.3, back_off=0.01, attempts=100))
     await fill(hub, n)
-    for moment in MOMENTS * 3:
+    for moment in MOMENTS * 2:
         program = await Program.start(CONSUMER, hub.url, file, "x", random.randint(1, 5), moment)
         while await program.line():
             pass
@@ -952,11 +968,11 @@ async def test_a_frozen_consumer_holds_up_nobody_and_comes_back_to_no_harm(tmp_p
     """Suspended for longer than its leases: the other does its work. Both use one database."""
     file = tmp_path / "driver.db"
     hub = await Hub.open(rules=Rules(lease=0.5, back_off=0.01, attempts=100))
-    frozen = await Program.start(CONSUMER, hub.url, file, "frozen", 0, "")
+    frozen = await Program.start(CONSUMER, hub.url, file, "frozen", 5, "frozen")
     assert await frozen.line() == "started"
     await fill(hub, 200)
-    assert (await frozen.line()).startswith("handled")
-    frozen.signal(signal.SIGSTOP)
+    while await frozen.line() != "freezing":
+        pass
     other = await Program.start(CONSUMER, hub.url, file, "other", 0, "")
     assert await other.line() == "started"
     await fill(hub, 50)
