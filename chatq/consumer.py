@@ -1,16 +1,15 @@
 """A consumer of one queue for Python clients: each message is handled, then answered, once.
 
-Owns what has arrived and waits for its handler, and the answers until the server has them. Must not
-know: how ids are remembered, what connections look like inside, the rules of queues.
+Owns what has arrived and waits for its handler, and what becomes of it. Must not know: how ids are
+remembered, when answers are sent, what connections look like inside, the rules of queues.
 
 How it stays right
 - One task handles one message after the other, in the order in which they come.
 - A message is answered when its handler has returned, and its id is remembered, never before.
-- An answer is kept until the server has confirmed it: if the connection ends, it goes out again on
-  the next one. If it is too late then, the message comes again, and the inbox knows it.
+- If the answer comes too late, the message comes again, and the inbox knows it.
 
 How it is fast: messages come in frames, and a handler that returns at once costs no task and no
-turn of the event loop. Answers are sent when there is nothing more to handle at once, all together.
+turn of the event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import itertools
 import logging
 import sqlite3
 from collections import deque
@@ -31,6 +29,7 @@ from typing import Any, Self, TypeVar
 
 import socketio  # type: ignore[import-untyped]
 
+from .answers import Answers
 from .connection import Connection, Refused
 from .inbox import open_inbox
 from .policy import Rules, back_off
@@ -42,8 +41,6 @@ _log = logging.getLogger("chatq")
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 _ANSWER = 10.0  # seconds for the server's answer to a subscription
 _LONGEST_BURST = 0.01  # seconds without giving way to the event loop
-_LONGEST_REASON = 500  # characters
-_MOST_RECEIPTS = 1000  # in one event
 _AGAIN = Rules(attempts=2**62, back_off=0.2, longest_back_off=10.0)
 _CATCH_ALL = "*"
 
@@ -92,23 +89,21 @@ class Consumer:
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._inbox = open_inbox(None, keep)
         self._connection = Connection(
-            client, namespace, queue=queue, takes=self._take, lost=self._lost, ended=self._ended
+            client,
+            namespace,
+            queue=queue,
+            takes=self._take,
+            lost=lambda: self._answers.lost(),
+            ended=self._ended,
         )
         self._connection.open()
         # What has arrived: frames, each with what is set when it is dealt with.
         self._frames: deque[_Frame] = deque()
         self._waiting = 0  # messages in them
         self._arrived = asyncio.Event()
-        # Answers to be sent, and those that the server has not confirmed.
-        self._receipts: list[str] = []
-        self._failures: list[dict[str, Any]] = []
-        self._unconfirmed: dict[int, tuple[list[str], list[dict[str, Any]]]] = {}
-        self._numbers = itertools.count()
-        self._confirmed_all = asyncio.Event()
-        self._sid: str | None = None  # the connection on which we are subscribed
+        self._answers = Answers(self._connection, self._report)
         self._subscribed: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._sending: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._closing: asyncio.Task[None] | None = None
 
@@ -187,7 +182,7 @@ class Consumer:
         asked = {"queue": self.queue, "window": self.window, "frame": self.frame}
         failures = 0
         while True:
-            sid = await self._connection.connected(other_than=self._sid)
+            sid = await self._connection.connected(other_than=self._answers.sid)
             try:
                 await self._connection.call("subscribe", asked, _ANSWER)
             except ConnectionError:
@@ -200,22 +195,15 @@ class Consumer:
                 else:
                     self._report("is not subscribed", error)
                 if isinstance(error, Refused) and error.for_good:
-                    self._sid = sid  # on this connection; the next one may be another server
+                    self._answers.sid = sid  # do not ask again on this connection
                     continue
                 failures += 1
                 await self._connection.pause(back_off(failures, _AGAIN, self._random) or 0)
                 continue
-            failures, self._sid = 0, sid
+            failures, self._answers.sid = 0, sid
             if self._subscribed is not None and not self._subscribed.done():
                 self._subscribed.set_result(None)
-            await self._send()
-
-    def _lost(self) -> None:
-        """The connection ended: what was not confirmed is sent again on the next one."""
-        unconfirmed, self._unconfirmed = self._unconfirmed, {}
-        self._receipts[:0] = [r for receipts, _ in unconfirmed.values() for r in receipts]
-        self._failures[:0] = [f for _, failures in unconfirmed.values() for f in failures]
-        self._confirmed_all.set()
+            await self._answers.send()
 
     def _ended(self) -> None:
         if self._closing is None:
@@ -248,7 +236,7 @@ class Consumer:
                 try:
                     while entries and not self._stopping:
                         await self._handle_some(entries)
-                        await self._send()
+                        await self._answers.send()
                         # Handlers that return at once never give way; heartbeats, and the answers
                         # on their way, need that somebody does.
                         await asyncio.sleep(0)
@@ -279,7 +267,7 @@ class Consumer:
         try:
             if not self._inbox.begin(id):
                 self.skipped += 1
-                self._answer(receipt)
+                self._answers.received(receipt)
                 return
             result = handler(data, delivery)
             if result is not None and inspect.isawaitable(result):
@@ -300,65 +288,19 @@ class Consumer:
             raise
         else:
             self.handled += 1
-            self._answer(receipt)
+            self._answers.received(receipt)
             if wrong:
                 self._report(f"has handled {event!r}, but", RuntimeError(wrong))
 
     # -- answers ----------------------------------------------------------------------------------
 
-    def _answer(self, receipt: str) -> None:
-        if not self._receipts:
-            self._send_soon()
-        self._receipts.append(receipt)
-
     def _refuse(self, receipt: str, error: BaseException) -> None:
         self.failed += 1
-        reason = f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
         self._report("could not handle a message", error)
-        self._send_soon()
-        self._failures.append({"receipt": receipt, "reason": reason})
+        self._answers.failed(receipt, f"{type(error).__name__}: {error}")
 
     def _give_back(self, receipt: str) -> None:
-        self._failures.append({"receipt": receipt, "reason": "its consumer was closed", "delay": 0})
-
-    def _send_soon(self) -> None:
-        """Send when the worker waits for something: at the end of a burst it does so itself."""
-        asyncio.get_running_loop().call_soon(self._begin_to_send)
-
-    def _begin_to_send(self) -> None:
-        if self._receipts or self._failures:
-            task = _begin(self._send())
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
-
-    async def _send(self) -> None:
-        """Send the answers that wait, if there is a subscribed connection."""
-        while (self._receipts or self._failures) and self._sid == self._connection.sid is not None:
-            receipts = self._receipts[:_MOST_RECEIPTS]
-            failures = [] if receipts else self._failures[:1]
-            del self._receipts[: len(receipts)], self._failures[: len(failures)]
-            number = next(self._numbers)
-            self._unconfirmed[number] = (receipts, failures)
-            try:
-                await self._connection.emit(
-                    "received" if receipts else "failed",
-                    {"receipts": receipts} if receipts else failures[0],
-                    partial(self._confirm, number),
-                )
-            except Exception as error:
-                if self._unconfirmed.pop(number, None):
-                    self._receipts[:0], self._failures[:0] = receipts, failures
-                if not isinstance(error, ConnectionError):
-                    self._report("could not send its answers yet", error)
-                return
-
-    def _confirm(self, number: int, *answer: Any) -> None:
-        """The server has these answers. (Whether they came too late makes no difference here.)"""
-        self._unconfirmed.pop(number, None)
-        if not self._unconfirmed:
-            self._confirmed_all.set()
-        if len(answer) == 1 and isinstance(answer[0], dict) and "error" in answer[0]:
-            self._report("was not heard", RuntimeError(str(answer[0]["error"])))
+        self._answers.failed(receipt, "its consumer was closed", delay=0)
 
     def _report(self, what: str, error: BaseException) -> None:
         _log.error("the consumer of queue %r %s: %s", self.queue, what, error, exc_info=error)
@@ -386,19 +328,17 @@ class Consumer:
                     self._give_back(receipt)
             _set(done)
         self._frames.clear()
-        await self._send()
+        await self._answers.send()
         try:
             async with asyncio.timeout_at(deadline):
-                while self._unconfirmed:
-                    self._confirmed_all.clear()
-                    await self._confirmed_all.wait()
+                await self._answers.confirmed()
         except TimeoutError:
             pass  # what is not confirmed comes again
         self._connection.close()
         self._inbox.close()
 
     async def _unsubscribe(self, within: float) -> None:
-        if self._connection.sid == self._sid is not None:
+        if self._connection.sid == self._answers.sid is not None:
             try:
                 await self._connection.call("unsubscribe", {"queue": self.queue}, within)
             except (OSError, RuntimeError) as error:

@@ -864,16 +864,16 @@ async def main(url, file, name, kill_at, where):
         print("handled", order, flush=True)
 
     if where == "after the commit":
-        answer = consumer._answer
-        consumer._answer = lambda receipt: die() if count == kill_at else answer(receipt)
+        answer = consumer._answers.received
+        consumer._answers.received = lambda r: die() if count == kill_at else answer(r)
     elif where == "frozen":
-        answer = consumer._answer
+        answer = consumer._answers.received
         def freeze(receipt):
             if count == kill_at:
                 print("freezing", flush=True)
                 die(signal.SIGSTOP)
             answer(receipt)
-        consumer._answer = freeze
+        consumer._answers.received = freeze
     elif where == "before the commit":
         done = chatq.inbox._Transaction.done
         def dying(self, id):
@@ -882,12 +882,12 @@ async def main(url, file, name, kill_at, where):
             return done(self, id)
         chatq.inbox._Transaction.done = dying
     elif where == "after the answer":
-        send = consumer._send
+        send = consumer._answers.send
         async def sent():
             await send()
             if count >= kill_at:
                 die()
-        consumer._send = sent
+        consumer._answers.send = sent
     await client.connect(url, transports=["websocket"])
     await consumer.start()
     print("started", flush=True)
