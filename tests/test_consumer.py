@@ -840,7 +840,7 @@ async def test_a_handled_message_that_cannot_be_remembered_is_answered_and_repor
 
 
 CONSUMER = """
-import asyncio, os, signal, sqlite3, sys
+import asyncio, itertools, os, signal, sqlite3, sys
 import chatq
 from post import NAMESPACE, new_client
 
@@ -874,13 +874,9 @@ async def main(url, file, name, kill_at, where):
                 die(signal.SIGSTOP)
             answer(receipt)
         consumer._answers.received = freeze
-    elif where == "before the commit":
-        done = chatq.inbox._Transaction.done
-        def dying(self, id):
-            if count == kill_at:
-                die()
-            return done(self, id)
-        chatq.inbox._Transaction.done = dying
+    elif where == "before a statement":
+        statements = itertools.count()
+        database.set_trace_callback(lambda _: die() if next(statements) == kill_at else None)
     elif where == "after the answer":
         send = consumer._answers.send
         async def sent():
@@ -897,7 +893,14 @@ url, file, name, kill_at, where = sys.argv[1:]
 asyncio.run(main(url, file, name, int(kill_at), where))
 """
 
-MOMENTS = ["in the handler", "before the commit", "after the commit", "after the answer"]
+#: When a consumer dies: in, or after, so many messages, or before so many SQL statements. A message
+#: is five of these, so that each is once the last thing that a process was about to do.
+MOMENTS = [
+    ("in the handler", 2),
+    ("after the commit", 3),
+    ("after the answer", 2),
+    *(("before a statement", 9 + n) for n in range(5)),
+]
 
 
 def rides(file):
@@ -907,12 +910,12 @@ def rides(file):
 
 async def test_the_effect_happens_once_wherever_the_consumer_is_killed(tmp_path, dial):
     """Each process dies at its own moment; the last one finds nothing left to do twice."""
-    random, n = Random(4), 60
+    n = 60
     file = tmp_path / "driver.db"
     hub = await Hub.open(rules=Rules(lease=0.3, back_off=0.01, attempts=100))
     await fill(hub, n)
-    for moment in MOMENTS * 2:
-        program = await Program.start(CONSUMER, hub.url, file, "x", random.randint(1, 5), moment)
+    for where, when in MOMENTS:
+        program = await Program.start(CONSUMER, hub.url, file, "x", when, where)
         while await program.line():
             pass
         assert await program.process.wait() == -signal.SIGKILL
