@@ -501,6 +501,7 @@ class Rows:
         if due is not None:
             self._due_no_more(queue, [(due, seq)])
         self._delete(queue, [seq])
+        self._not_ahead(queue, seq)
         self._forget(body, copies > 1)
         self._grow(queue, -1)
         return True
