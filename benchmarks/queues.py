@@ -99,7 +99,10 @@ def main(arguments: list[str] | None = None) -> int:
         bench = Bench(QUICK if options.quick else FULL, directory)
         for number, part in enumerate(options.only, start=1):
             bench.heading = f"[{number}/{len(options.only)}] {part}:"
-            rows += asyncio.run(PARTS[part](bench))
+            try:
+                rows += asyncio.run(PARTS[part](bench))
+            except ModuleNotFoundError as missing:
+                sys.exit(f"{missing.name} is not installed: pip install -e .[bench]")
     missed = [row for row in rows if row.good is False]
     print(json.dumps(machine))
     show(rows)

@@ -320,9 +320,7 @@ async def memory(bench: Bench) -> list[Row]:
             return float((await child.ask("use", path=path, n=n))["peak"])
 
     figures = await bench.rounds({str(d): partial(block, d) for d in paths}, n=3)
-    more = spread(
-        [a - b for a, b in zip(figures[str(large)], figures[str(n)], strict=True)]
-    )
+    more = spread([a - b for a, b in zip(figures[str(large)], figures[str(n)], strict=True)])
     return [
         Row(
             "memory",
@@ -344,9 +342,7 @@ async def fan_out(bench: Bench) -> list[Row]:
     queues_of = [f"driver {i}" for i in range(COPIES)]
     times = max(FANNING_OUT, bench.sizes.messages // COPIES)
     async with AsyncExitStack() as stack:
-        shared, put, emitted = [
-            await stack.enter_async_context(_queues(bench)) for _ in range(3)
-        ]
+        shared, put, emitted = [await stack.enter_async_context(_queues(bench)) for _ in range(3)]
         copies = [NewMessage("pickup", BODY, (queue,)) for queue in queues_of]
 
         async def each() -> None:

@@ -13,10 +13,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import chatq
 import socketio
 from measure import ORDER, PRODUCERS, in_flight, obey, percentile
 from settings import NAMESPACE, PLAIN, add_arguments, json_module, run
+
+import chatq
 
 PUBLISH = {"queue": "published", "event": "pickup", "data": ORDER}
 WITHIN = 120.0  # seconds until messages that do not come are missed
@@ -168,10 +169,7 @@ async def _run(options: argparse.Namespace) -> None:
     client = Client(options)
     await client.connect(options.port)
     await obey(
-        {
-            name: getattr(client, name)
-            for name in ("publish", "call", "drain", "bare", "frames")
-        }
+        {name: getattr(client, name) for name in ("publish", "call", "drain", "bare", "frames")}
     )
     await client.close()
 
