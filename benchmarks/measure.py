@@ -27,7 +27,9 @@ from typing import Any, Self
 __all__ = [
     "FULL",
     "ORDER",
+    "PRODUCERS",
     "QUICK",
+    "TINY",
     "Bench",
     "Child",
     "Row",
@@ -70,6 +72,7 @@ class Sizes:
 
 FULL = Sizes(11, 20_000, 1_000, 2_000, 1_000_000, 100_000, 10_000)
 QUICK = Sizes(3, 5_000, 200, 400, 100_000, 20_000, 2_000)
+TINY = Sizes(1, 200, 20, 100, 2_000, 1_000, 100)
 
 
 @dataclass(frozen=True, slots=True)

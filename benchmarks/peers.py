@@ -108,8 +108,9 @@ def _persist_queue(folder: Path) -> Peer:
     from persistqueue.serializers import json as as_json
 
     queue = SQLiteAckQueue(str(folder / "persist"), multithreading=True, serializer=as_json)
-    queue._putter.execute("PRAGMA synchronous = FULL")
-    return Peer(queue._putter, lambda: queue.put(ORDER), queue.close)
+    connection: Any = queue._putter
+    connection.execute("PRAGMA synchronous = FULL")
+    return Peer(connection, lambda: queue.put(ORDER), queue.close)
 
 
 def _litequeue(folder: Path) -> Peer:

@@ -15,18 +15,20 @@ import asyncio
 import json
 import os
 import platform
+import signal
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import storage
 import wire
-from measure import FULL, QUICK, Bench, Row, sync_times
+from measure import FULL, QUICK, TINY, Bench, Row, sync_times
 
 PARTS = {**storage.PARTS, **wire.PARTS}
 PACKAGES = (
@@ -37,7 +39,7 @@ PACKAGES = (
 
 def environment(folder: Path) -> dict[str, Any]:
     """What the figures are of: versions, processors, the disk."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             packages[name] = version(name)
@@ -83,12 +85,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and rough, within two minutes")
+    parser.add_argument("--tiny", action="store_true", help="no figures, only to see that it runs")
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART", help=", ".join(PARTS)
     )
     parser.add_argument("--directory", help="where files are made, on the disk to be measured")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args(arguments)
+    sizes = TINY if options.tiny else QUICK if options.quick else FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files are removed, too
     rows: list[Row] = []
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chatq-", dir=options.directory) as name:
@@ -96,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         machine = environment(directory)
         if machine["sync_us"] < 10:
             print(f"{directory} seems to be in memory: give a --directory on a disk")
-        bench = Bench(QUICK if options.quick else FULL, directory)
+        bench = Bench(sizes, directory)
         for number, part in enumerate(options.only, start=1):
             bench.heading = f"[{number}/{len(options.only)}] {part}:"
             try:
@@ -112,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if options.json:
         result = {
-            "quick": options.quick,
+            "sizes": asdict(sizes),
             "environment": machine,
             "rows": [row.as_json() for row in rows],
         }

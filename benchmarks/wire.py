@@ -45,16 +45,17 @@ class Pair:
 
     async def calls(self, kind: str, n: int) -> float:
         """`publish` or `call`, 100 in flight."""
-        return (await self._counted(kind, n, lambda: self.client.ask(kind, n=n)))["rate"]
+        answer = await self._counted(kind, n, lambda: self.client.ask(kind, n=n))
+        return float(answer["rate"])
 
     async def latency(self, n: int) -> float:
         """The 99th percentile of `publish`, in seconds."""
-        return (await self.client.ask("publish", n=n))["p99"]
+        return float((await self.client.ask("publish", n=n))["p99"])
 
     async def bare(self, n: int) -> float:
         """Plain `emit` with a callback."""
         ask = partial(self.client.ask, "bare", n=n, window=WINDOW)
-        return n / (await self._counted("bare", n, ask))["last"]
+        return n / float((await self._counted("bare", n, ask))["last"])
 
     async def drain(self, n: int) -> float:
         """A backlog, to a plain client."""
