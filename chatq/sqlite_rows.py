@@ -27,7 +27,9 @@ __all__ = ["SCHEMA", "Rows"]
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL);
-CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER, dead INTEGER
+);
 CREATE TABLE body (
     id INTEGER PRIMARY KEY, event TEXT NOT NULL, data NOT NULL, born REAL NOT NULL,
     copies INTEGER NOT NULL
@@ -144,27 +146,41 @@ class Rows:
         for gathered in (self._new_bodies, self._new_rows, self._settled, self._bodies):
             gathered.clear()
 
-    def give_numbers_back(self) -> None:
-        """Before the file is closed: the numbers set aside that no message has got."""
+    def sum_up(self) -> None:
+        """Before the file is closed: give back numbers set aside, and note what was counted."""
         self._db.execute("UPDATE meta SET next = ?", (self._next,))
+        self._db.executemany(
+            "UPDATE queue SET pending = ?, dead = ? WHERE id = ?",
+            [(queue.count, queue.dead, queue.id) for queue in self._queues.values()],
+        )
 
     def _queue(self, name: str, *, make: bool = False) -> _Queue | None:
         found = self._queues.get(name)
         if found is not None:
             return found
-        row = self._db.execute("SELECT id FROM queue WHERE name = ?", (name,)).fetchone()
+        query = "SELECT id, pending, dead FROM queue WHERE name = ?"
+        row = self._db.execute(query, (name,)).fetchone()
         if row is None:
             if not make:
                 return None
-            row = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
-            found = _Queue(row.fetchone()[0], name, 0, 0)
+            made = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
+            found = _Queue(made.fetchone()[0], name, 0, 0)
         else:
-            found = _Queue(
-                row[0], name, self._count("pending", row[0]), self._count("dead", row[0])
-            )
+            found = _Queue(row[0], name, *self._counted(*row))
         self._queues[name] = found
         self._undo.append(lambda: self._queues.pop(name, None))
         return found
+
+    def _counted(self, id: int, pending: int | None, dead: int | None) -> tuple[int, int]:
+        """Return how many messages of a queue wait, and how many are dead.
+
+        What was noted when the file was closed holds until the first change. After a crash nothing
+        is noted, and they are counted.
+        """
+        if pending is None or dead is None:
+            return self._count("pending", id), self._count("dead", id)
+        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL WHERE id = ?", (id,))
+        return pending, dead
 
     def _count(self, table: str, queue: int) -> int:
         query = f"SELECT count(*) FROM {table} WHERE queue = ?"
