@@ -163,9 +163,8 @@ class Outbox:
         checked = new_message(event, data, to, key, ttl, self._rules.payload, self._clock())
         envelope = {"to": to if isinstance(to, str) else list(to), "key": key, "data": data}
         body = encode(envelope, self._rules.payload + _ENVELOPE)
-        await self._store.put((NewMessage(event, body, (_QUEUE,), None, checked.expires),))
-        self._count(1)
-        self._more.set()
+        message = NewMessage(event, body, (_QUEUE,), None, checked.expires)
+        await self._adding(self._store.put((message,)), len)
         return key
 
     async def flush(self, within: float = 10.0) -> None:
@@ -195,10 +194,7 @@ class Outbox:
 
         They have the same keys, come before those that wait, and their `ttl` is over.
         """
-        moved = await self._store.redrive(_QUEUE, ids)
-        self._count(moved)
-        self._more.set()
-        return moved
+        return await self._adding(self._store.redrive(_QUEUE, ids), int)
 
     async def close(self, within: float = 1.0) -> None:
         """Send nothing more and let go of the file; what is pending stays there.
@@ -335,6 +331,17 @@ class Outbox:
                 self._last_error = error
                 self._report("cannot note what became of a message", error)
                 await self._connection.pause(self._rules.longest_back_off)
+
+    async def _adding(self, asked: asyncio.Future[_T], how_many: Callable[[_T], int]) -> _T:
+        """Wait for the store, and count what was added, even if whoever waits is cancelled."""
+
+        def note(done: asyncio.Future[_T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._count(how_many(done.result()))
+                self._more.set()
+
+        asked.add_done_callback(note)
+        return await asyncio.shield(asked)
 
     def _count(self, more: int) -> None:
         self.pending += more

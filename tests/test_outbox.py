@@ -135,6 +135,23 @@ async def test_an_answer_that_got_lost_leaves_one_message_not_two(hub, dial, ope
     await cable.close()
 
 
+async def test_an_emit_that_is_cancelled_may_have_been_kept_and_is_counted_all_the_same(
+    hub, dial, open_outbox
+):
+    client = await dial()
+    outbox = await open_outbox(client)
+    emitting = asyncio.create_task(outbox.emit("pickup", 1, to="drivers"))
+    await asyncio.wait({emitting}, timeout=0)  # it has begun
+    emitting.cancel()
+    await asyncio.wait({emitting})
+    assert emitting.cancelled()
+    await outbox.emit("pickup", 2, to="drivers")
+    assert outbox.pending == 2
+    await connect(client, hub.url)
+    await outbox.flush()
+    assert (outbox.pending, await stored(hub)) == (0, [1, 2])
+
+
 async def test_keys_are_the_users_or_made_and_the_server_knows_them(hub, dial, open_outbox):
     outbox = await open_outbox(await dial(hub.url))
     made = [await outbox.emit("pickup", n, to="drivers") for n in range(2)]
