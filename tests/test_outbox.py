@@ -278,6 +278,44 @@ async def test_a_server_that_does_not_say_that_it_has_stored_is_not_believed(
     assert await stored(hub) == [None, {}, 7, {"ids": []}]
 
 
+@pytest.mark.parametrize("what", ["batches", "one message"])
+async def test_what_ends_the_connection_is_sent_alone_and_not_in_a_hurry(
+    hub, dial, open_outbox, what
+):
+    """A server's limits may lie below its protocol: what is too large for them ends everything."""
+    errors, tries = Seen(), Seen()
+    cable = await Cable.lay(hub.port)
+    publish = hub.sio.handlers[NAMESPACE]["publish"]
+
+    async def choke(sid, asked):
+        if ("messages" in asked) if what == "batches" else ("3" in repr(asked)):
+            tries.add(asked)
+            cable.cut()
+            return None
+        return await publish(sid, asked)
+
+    hub.sio.on("publish", choke, namespace=NAMESPACE)
+    client = await dial()
+    rules = Rules(back_off=0.1, longest_back_off=0.2)
+    outbox = await open_outbox(client, rules, on_error=errors.add)
+    for n in range(6):
+        await outbox.emit("pickup", n, to="drivers", key=f"order {'abcdef'[n]}")
+    await connect(client, cable.url)
+    if what == "one message":
+        loop = asyncio.get_running_loop()
+        await errors.reach(3)
+        begun = loop.time()
+        await errors.reach(6)
+        assert loop.time() - begun > 0.25  # at least half of the longest back-off, three times
+        assert [item for asked, _ in hub.publishes for item in [asked["data"]]] == [0, 1, 2]
+        assert outbox.pending == 3
+        hub.sio.on("publish", publish, namespace=NAMESPACE)
+    await outbox.flush()
+    assert await stored(hub) == [*range(6)]
+    assert await outbox.rejected() == []
+    await cable.close()
+
+
 async def test_flush_names_what_is_pending_and_why(dial, open_outbox):
     outbox = await open_outbox(await dial())
     await outbox.flush(within=0)
