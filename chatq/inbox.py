@@ -8,7 +8,9 @@ Where it is kept decides what it is good for when the process is killed
   new process knows nothing.
 - in a file of its own: a new process knows, too, except of the one message that was being handled.
 - in the consumer's database: what the handler writes there and the id are committed together, or
-  neither is. The effect happens once, whenever the process is killed.
+  neither is. The effect happens once, whenever the process is killed. (The transaction is
+  as long as the handler, and others who write to the same SQLite file wait for it, even for a
+  process that is suspended in its handler: keep handlers short.)
 
 It is bounded: with each new id the oldest beyond `keep` is forgotten. A message that comes again
 after `keep` others were handled is handled again.

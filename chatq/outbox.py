@@ -97,6 +97,8 @@ class Outbox:
         self._batch: list[_Message] = []  # claimed and not answered, in order
         self._one_by_one_on: str | None = None  # the connection whose server knows no batches
         self._failures = 0
+        self._ended = 0  # connections that have ended since the last answer, while one was awaited
+        self._stop = asyncio.Event()
         self._last_error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -163,9 +165,8 @@ class Outbox:
         checked = new_message(event, data, to, key, ttl, self._rules.payload, self._clock())
         envelope = {"to": to if isinstance(to, str) else list(to), "key": key, "data": data}
         body = encode(envelope, self._rules.payload + _ENVELOPE)
-        await self._store.put((NewMessage(event, body, (_QUEUE,), None, checked.expires),))
-        self._count(1)
-        self._more.set()
+        message = NewMessage(event, body, (_QUEUE,), None, checked.expires)
+        await self._adding(self._store.put((message,)), len)
         return key
 
     async def flush(self, within: float = 10.0) -> None:
@@ -195,10 +196,7 @@ class Outbox:
 
         They have the same keys, come before those that wait, and their `ttl` is over.
         """
-        moved = await self._store.redrive(_QUEUE, ids)
-        self._count(moved)
-        self._more.set()
-        return moved
+        return await self._adding(self._store.redrive(_QUEUE, ids), int)
 
     async def close(self, within: float = 1.0) -> None:
         """Send nothing more and let go of the file; what is pending stays there.
@@ -212,6 +210,7 @@ class Outbox:
 
     async def _close(self, within: float) -> None:
         self._more.set()
+        self._stop.set()
         if self._task is not None:
             if self._connection.sid is not None:
                 await asyncio.wait({self._task}, timeout=within)
@@ -236,9 +235,14 @@ class Outbox:
                 if len(self._batch) < min(self.pending, _MOST):
                     await self._fill()
                 await self._publish()
-                self._failures, self._last_error = 0, None
+                self._failures, self._ended, self._last_error = 0, 0, None
             except ConnectionError as error:
                 self._last_error = error  # the next connection will do
+                self._ended += 1
+                if self._ended > 1:
+                    # Or is it the message that ends them? Then slowly, and one by one.
+                    self._report("loses its connection again while it sends", error)
+                    await self._rest(back_off(self._ended - 1, self._rules, self._random) or 0.0)
             except Exception as error:
                 self._last_error = error
                 self._report("has not sent a message yet", error)
@@ -281,7 +285,8 @@ class Outbox:
             if messages and (size > _LARGEST or message.alone or messages[0].alone):
                 break
             messages.append(message)
-        if len(messages) == 1 or self._connection.sid == self._one_by_one_on:
+        one = self._ended > 1 or self._connection.sid == self._one_by_one_on
+        if len(messages) == 1 or one:
             await self._publish_first()
             return
         asked = {"messages": [message.published for message in messages]}
@@ -335,6 +340,25 @@ class Outbox:
                 self._last_error = error
                 self._report("cannot note what became of a message", error)
                 await self._connection.pause(self._rules.longest_back_off)
+
+    async def _adding(self, asked: asyncio.Future[_T], how_many: Callable[[_T], int]) -> _T:
+        """Wait for the store, and count what was added, even if whoever waits is cancelled."""
+
+        def note(done: asyncio.Future[_T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._count(how_many(done.result()))
+                self._more.set()
+
+        asked.add_done_callback(note)
+        return await asyncio.shield(asked)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, even if there is a connection, unless the outbox is closed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
 
     def _count(self, more: int) -> None:
         self.pending += more

@@ -564,26 +564,33 @@ async def test_an_answer_given_while_there_is_no_connection_goes_out_with_the_ne
     await cable.close()
 
 
-async def test_an_answer_that_got_lost_is_given_again(hub, dial):
-    """The hub settles, and the cable is cut before it can say so."""
-    seen = Seen()
+@pytest.mark.parametrize("name", ["received", "failed"])
+async def test_an_answer_that_got_lost_is_given_again(hub, dial, name):
+    """The cable is cut before the hub has read it, or before it has said so."""
     cable = await Cable.lay(hub.port)
-    received = hub.sio.handlers[NAMESPACE]["received"]
-    times = []
+    answer, times = hub.sio.handlers[NAMESPACE][name], []
+    consumer = make(await dial(cable.url))
+
+    @consumer.on("pickup")
+    def pickup(order, delivery):
+        if name == "failed" and delivery["attempt"] == 1:
+            raise ValueError("not yet")
 
     async def cut_then_answer(sid, data):
         times.append(data)
         if len(times) == 1:
             cable.cut()
             return None  # as if it had never come
-        return await received(sid, data)
+        return await answer(sid, data)
 
-    hub.sio.on("received", cut_then_answer, namespace=NAMESPACE)
-    async with make(await dial(cable.url), seen):
+    hub.sio.on(name, cut_then_answer, namespace=NAMESPACE)
+    async with consumer:
         await fill(hub, 1)
-        await hub.answers.reach(1)
+        await hub.answers.until(
+            lambda: hub.answers[-1:] and hub.answers[-1][0] == "received", "end"
+        )
     assert times[0] == times[1]
-    assert seen == [0]
+    assert (consumer.handled, consumer.failed) == (1, int(name == "failed"))
     assert await hub.left() == (0, 0, 0)
     await cable.close()
 

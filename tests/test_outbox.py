@@ -135,6 +135,23 @@ async def test_an_answer_that_got_lost_leaves_one_message_not_two(hub, dial, ope
     await cable.close()
 
 
+async def test_an_emit_that_is_cancelled_may_have_been_kept_and_is_counted_all_the_same(
+    hub, dial, open_outbox
+):
+    client = await dial()
+    outbox = await open_outbox(client)
+    emitting = asyncio.create_task(outbox.emit("pickup", 1, to="drivers"))
+    await asyncio.wait({emitting}, timeout=0)  # it has begun
+    emitting.cancel()
+    await asyncio.wait({emitting})
+    assert emitting.cancelled()
+    await outbox.emit("pickup", 2, to="drivers")
+    assert outbox.pending == 2
+    await connect(client, hub.url)
+    await outbox.flush()
+    assert (outbox.pending, await stored(hub)) == (0, [1, 2])
+
+
 async def test_keys_are_the_users_or_made_and_the_server_knows_them(hub, dial, open_outbox):
     outbox = await open_outbox(await dial(hub.url))
     made = [await outbox.emit("pickup", n, to="drivers") for n in range(2)]
@@ -259,6 +276,44 @@ async def test_a_server_that_does_not_say_that_it_has_stored_is_not_believed(
     hub.sio.on("publish", publish, namespace=NAMESPACE)
     await outbox.flush()
     assert await stored(hub) == [None, {}, 7, {"ids": []}]
+
+
+@pytest.mark.parametrize("what", ["batches", "one message"])
+async def test_what_ends_the_connection_is_sent_alone_and_not_in_a_hurry(
+    hub, dial, open_outbox, what
+):
+    """A server's limits may lie below its protocol: what is too large for them ends everything."""
+    errors, tries = Seen(), Seen()
+    cable = await Cable.lay(hub.port)
+    publish = hub.sio.handlers[NAMESPACE]["publish"]
+
+    async def choke(sid, asked):
+        if ("messages" in asked) if what == "batches" else ("3" in repr(asked)):
+            tries.add(asked)
+            cable.cut()
+            return None
+        return await publish(sid, asked)
+
+    hub.sio.on("publish", choke, namespace=NAMESPACE)
+    client = await dial()
+    rules = Rules(back_off=0.1, longest_back_off=0.2)
+    outbox = await open_outbox(client, rules, on_error=errors.add)
+    for n in range(6):
+        await outbox.emit("pickup", n, to="drivers", key=f"order {'abcdef'[n]}")
+    await connect(client, cable.url)
+    if what == "one message":
+        loop = asyncio.get_running_loop()
+        await errors.reach(3)
+        begun = loop.time()
+        await errors.reach(6)
+        assert loop.time() - begun > 0.25  # at least half of the longest back-off, three times
+        assert [item for asked, _ in hub.publishes for item in [asked["data"]]] == [0, 1, 2]
+        assert outbox.pending == 3
+        hub.sio.on("publish", publish, namespace=NAMESPACE)
+    await outbox.flush()
+    assert await stored(hub) == [*range(6)]
+    assert await outbox.rejected() == []
+    await cable.close()
 
 
 async def test_flush_names_what_is_pending_and_why(dial, open_outbox):
