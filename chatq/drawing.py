@@ -26,6 +26,7 @@ from .journal import (
     Froze,
     HungUp,
     Joined,
+    Killed,
     Left,
     Raised,
     Refused,
@@ -92,6 +93,8 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
                 row(f"{client} freezes", column, "‖")
             case Thawed(client=client) if column >= 0:
                 row(f"{client} thaws", column, "▸")
+            case Killed(client=client) if column >= 0:
+                row(f"{client} is killed", column, "†")
             case Raised(client=client, event=event, error=error) if column >= 0:
                 row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
         while len(alive) < len(shown):
@@ -160,7 +163,7 @@ class Diagram:
 _SIGNS = (
     "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
     "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves"
-    "   ‖ freezes   ▸ thaws"
+    "   ‖ freezes   ▸ thaws   † is killed"
 )
 
 

@@ -30,6 +30,7 @@ from .journal import (
     HungUp,
     Joined,
     Journal,
+    Killed,
     Left,
     Raised,
     Received,
@@ -122,7 +123,7 @@ class _Standing:
                 self.frozen.add(fact.client)
             case Thawed():
                 self.frozen.discard(fact.client)
-            case Ended():
+            case Ended() | Killed():
                 self.frozen.discard(fact.client)
                 self.ended.add(fact.client)
 
@@ -198,10 +199,10 @@ def explain(
                 )
             case Disconnected():
                 _server_ended(messages.values(), fact)
-            case Ended():
+            case Ended() | Killed():
                 _reads_no_more(messages.values(), fact.client)
             case Froze() | Thawed():
-                _froze(messages.values(), fact)
+                _froze(messages.values(), fact, unseen)
             case Received() | Raised() | Acknowledged() if fact.message in messages:
                 _arrived(messages[fact.message], fact)
     if over:
@@ -218,11 +219,11 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
         gone = standing.namespaces.get((client, emitted.namespace))
         if isinstance(gone, Disconnected):  # for the server: nothing passes any more
             return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
-        if name in unseen:
-            return Verdict(Reason.SENT)
         if name in standing.ended:  # the server does not know it yet
             return Verdict(Reason.LOST)
-        return Verdict(Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY)
+        if name in standing.frozen:
+            return Verdict(Reason.FROZEN)
+        return Verdict(Reason.SENT if name in unseen else Reason.ON_THE_WAY)
     if emitted.sender != SERVER:
         return Verdict(Reason.TO_SERVER)
     return standing.absent(name, emitted)
@@ -246,10 +247,10 @@ def _reads_no_more(messages: Iterable[Message], name: str) -> None:
             message.verdicts[name] = Verdict(Reason.LOST)
 
 
-def _froze(messages: Iterable[Message], fact: Froze | Thawed) -> None:
+def _froze(messages: Iterable[Message], fact: Froze | Thawed, unseen: set[str]) -> None:
     before, after = Reason.ON_THE_WAY, Reason.FROZEN
     if isinstance(fact, Thawed):
-        before, after = after, before
+        before, after = after, Reason.SENT if fact.client in unseen else before
     for message in messages:
         verdict = message.verdicts.get(fact.client)
         if verdict and verdict.reason is before:

@@ -34,6 +34,7 @@ __all__ = [
     "HungUp",
     "Joined",
     "Journal",
+    "Killed",
     "Left",
     "Raised",
     "Received",
@@ -118,6 +119,13 @@ class Thawed:
 
 
 @dataclass(frozen=True, slots=True)
+class Killed:
+    """The process of `client` was killed: what it has not read is lost."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
 class Emitted:
     """`sender` emitted `event`.
 
@@ -176,6 +184,7 @@ Fact = (
     | Ended
     | Froze
     | Thawed
+    | Killed
     | Emitted
     | Received
     | Raised
@@ -195,6 +204,7 @@ _STANDING: dict[type[Fact], tuple[str, int]] = {
     Ended: ("frozen?", 1),
     Froze: ("frozen?", 1),
     Thawed: ("frozen?", 1),
+    Killed: ("frozen?", 1),
 }
 
 _KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}

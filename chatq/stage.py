@@ -12,9 +12,10 @@ import asyncio
 import contextvars
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import socketio  # type: ignore[import-untyped]
 from aiohttp import web
@@ -23,8 +24,10 @@ from .client import NAME_HEADER, Client
 from .deliveries import Deliveries
 from .drawing import Diagram
 from .explain import Message, Reason, explain, find, sentence, verdict_of
-from .journal import SERVER, Connected, Disconnected, Fact, Journal, Refused
+from .journal import SERVER, Connected, Disconnected, Fact, Froze, Journal, Killed, Refused, Thawed
 from .links import Link, Recorder
+from .process import Folder, Process
+from .relay import Relay
 from .server_tap import ServerTap
 from .settle import NotSettled, wait_for
 from .table import Table, one_line
@@ -82,6 +85,9 @@ class Stage:
         self._recorder = Recorder(self.journal)
         self._recorder.activity.running = self._running
         self._clients: dict[str, Client] = {}
+        self._processes: dict[str, Process] = {}
+        self._relays: dict[str, Relay] = {}
+        self._folder: Folder | None = None
         self._guests: list[str] = []
         self._names: list[str] = []
         self._tap: ServerTap | None = None
@@ -152,6 +158,8 @@ class Stage:
         if _open_stages.get(self.sio) is self:
             del _open_stages[self.sio]
         self._recorder.journal = Journal(keep=1)  # for what happens from here on
+        await asyncio.gather(*(process.kill() for process in self._processes.values()))
+        await asyncio.gather(*(relay.close() for relay in self._relays.values()))
         await self._hang_up(tap)
         # Guests, and clients long silent. Engine.IO's own `disconnect` would wait until the other
         # side has read everything, and for handlers that may never end.
@@ -169,6 +177,8 @@ class Stage:
         await runner.cleanup()
         await tap.tasks.cancel()  # what a client that was dialling just now has begun
         tap.detach()
+        if self._folder is not None:
+            await self._folder.close()
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
@@ -212,7 +222,7 @@ class Stage:
         """
         self._opened()
         _check(name)
-        if name == SERVER or name in self._guests:
+        if name == SERVER or name in self._guests:  # processes are among them
             raise ValueError(f"a client cannot be called {name!r}: that name is not free")
         if before := self._clients.pop(name, None):
             await before.hang_up()
@@ -236,12 +246,55 @@ class Stage:
             client.link = Link(name, self._recorder.activity, watched=True)
             return client.link
         given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40]
+        if given in self._relays:
+            return Link(given, self._recorder.activity, watched=False)
         number = len(self._guests) + 1
         while not given or given == SERVER or given in self._names:
             given, number = f"guest {number}", number + 1
         self._guests.append(given)
         self._names.append(given)
         return Link(given, self._recorder.activity, watched=False)
+
+    # -- processes ------------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path:
+        """A folder for files of this scene; closing the stage removes it."""
+        self._opened()
+        if self._folder is None:
+            self._folder = Folder()
+        return self._folder.path
+
+    async def process(self, name: str, program: str, *arguments: str, url: str = "") -> Process:
+        """Run the Python `program` in a real process of its own, and return that.
+
+            driver = await stage.process("driver", "import sys, socketio ...")
+            await driver.line("ready")  # wait until it has printed that
+            await driver.kill()
+
+        `sys.argv[1]` is the address that it dials: that of a cable of its own, which `cut` cuts, to
+        the server at `url` (default: the stage's). The server knows it by `name`. `arguments` are
+        the rest of `sys.argv`. It runs in `folder`. A process of the same name is killed first.
+
+        Raises what `client` raises for a name, and `SyntaxError` if `program` is no Python.
+        """
+        self._opened()
+        _check(name)
+        if name not in self._relays:
+            if name == SERVER or name in self._names:
+                raise ValueError(f"a process cannot be called {name!r}: that name is not free")
+            self._names.append(name)
+            self._guests.append(name)
+        else:
+            await self._relays.pop(name).close()
+        if before := self._processes.pop(name, None):
+            await before.kill()
+        relay = self._relays[name] = await Relay.open(url or self.url)
+        address = f"{relay.url}?{urlencode({'name': name})}"
+        process = await Process.start(name, program, address, *arguments, folder=self.folder)
+        process.on_kill = lambda: self._recorder.journal.append(Killed, name)
+        self._processes[name] = process
+        return process
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -264,7 +317,7 @@ class Stage:
         """
         await wait_for(condition, self.journal.listen, what, within)
 
-    def connected(self, client: str | Client, namespace: str = "/") -> bool:
+    def connected(self, client: str | Client | Process, namespace: str = "/") -> bool:
         """Whether the server counts `client` as connected to `namespace`.
 
         False, too, for a name that nobody has had yet: so one can wait for a guest to come.
@@ -301,17 +354,45 @@ class Stage:
 
     # -- faults ---------------------------------------------------------------------------------
 
-    async def freeze(self, client: str | Client) -> None:
+    async def freeze(self, client: str | Client | Process) -> None:
         """Suspend `client`: its connection stays open, but it reads and answers nothing."""
-        self._client(client).freeze()
+        if process := self._process(client):
+            await process.freeze()
+            self._recorder.journal.append(Froze, process.name)
+        else:
+            self._client(client).freeze()
 
-    async def thaw(self, client: str | Client) -> None:
+    async def thaw(self, client: str | Client | Process) -> None:
         """Let a frozen client go on where it stopped."""
-        self._client(client).thaw()
+        if process := self._process(client):
+            self._recorder.journal.append(Thawed, process.name)
+            process.thaw()
+        else:
+            self._client(client).thaw()
 
-    async def cut(self, client: str | Client) -> None:
-        """End the connection of `client` without a goodbye, as when its process dies."""
-        self._client(client).cut()
+    async def cut(self, client: str | Client | Process) -> None:
+        """End the connection of `client` without a goodbye, as when its cable is cut.
+
+        A process can dial in vain until `mend`.
+        """
+        if process := self._process(client):
+            self._relays[process.name].cut()
+        else:
+            self._client(client).cut()
+
+    async def mend(self, process: str | Process) -> None:
+        """Mend the cable of a process."""
+        name = process if isinstance(process, str) else process.name
+        if name not in self._relays:
+            known = [*self._relays] or "none"
+            raise LookupError(f"no process is called {name!r}; there are {known}")
+        self._relays[name].mend()
+
+    def _process(self, client: str | Client | Process) -> Process | None:
+        found = self._processes.get(self._name(client))
+        if isinstance(client, Process) and client is not found:
+            raise LookupError(f"this {client.name!r} is not, or no longer, a process of this stage")
+        return found
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -332,7 +413,7 @@ class Stage:
         """
         return Diagram([*self.journal], self._messages(*events), self._names, rows, self._cut())
 
-    def why(self, client: str | Client, message: str | int) -> str:
+    def why(self, client: str | Client | Process, message: str | int) -> str:
         """Say in one sentence why `client` did, or did not, get `message`.
 
         `message`: the name of an event (its last message counts) or a message's number in the
@@ -340,7 +421,7 @@ class Stage:
         """
         return one_line(sentence(find(self._messages(), message), self._name(client)), 400)
 
-    def reason(self, client: str | Client, message: str | int) -> Reason:
+    def reason(self, client: str | Client | Process, message: str | int) -> Reason:
         """Return the one `Reason` behind `why`, for programs. Raises the same `LookupError`."""
         return verdict_of(find(self._messages(), message), self._name(client)).reason
 
@@ -369,10 +450,10 @@ class Stage:
         if self._runner is None:
             raise RuntimeError("this stage is not open: stage = await Stage.open(sio)")
 
-    def _name(self, client: str | Client) -> str:
+    def _name(self, client: str | Client | Process) -> str:
         return client if isinstance(client, str) else client.name
 
-    def _client(self, client: str | Client) -> Client:
+    def _client(self, client: str | Client | Process) -> Client:
         name = self._name(client)
         if name not in self._clients:
             known = [*self._clients] or "none"
