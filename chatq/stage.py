@@ -24,7 +24,7 @@ from .client import NAME_HEADER, Client
 from .deliveries import Deliveries
 from .drawing import Diagram
 from .explain import Message, Reason, explain, find, sentence, verdict_of
-from .journal import SERVER, Connected, Disconnected, Fact, Froze, Journal, Killed, Refused, Thawed
+from .journal import SERVER, Connected, Disconnected, Froze, Journal, Killed, Refused, Thawed
 from .links import Link, Recorder
 from .process import Folder, Process
 from .relay import Relay
@@ -270,7 +270,7 @@ class Stage:
 
             driver = await stage.process("driver", "import sys, socketio ...")
             await driver.line("ready")  # wait until it has printed that
-            await driver.kill()
+            await stage.kill(driver)
 
         `sys.argv[1]` is the address that it dials: that of a cable of its own, which `cut` cuts, to
         the server at `url` (default: the stage's). The server knows it by `name`. `arguments` are
@@ -285,10 +285,11 @@ class Stage:
                 raise ValueError(f"a process cannot be called {name!r}: that name is not free")
             self._names.append(name)
             self._guests.append(name)
-        else:
-            await self._relays.pop(name).close()
         if before := self._processes.pop(name, None):
             await before.kill()
+        if cable := self._relays.pop(name, None):
+            await cable.close()
+            await self._noticed(name)
         relay = self._relays[name] = await Relay.open(url or self.url)
         address = f"{relay.url}?{urlencode({'name': name})}"
         process = await Process.start(name, program, address, *arguments, folder=self.folder)
@@ -322,16 +323,18 @@ class Stage:
 
         False, too, for a name that nobody has had yet: so one can wait for a guest to come.
         """
-        name = self._name(client)
-        if self._runner is None:
-            return False
-        standing: Fact | None = None
-        for fact in [*self.journal.standing(), *self.journal]:
+        return namespace in self._inside(self._name(client))
+
+    def _inside(self, name: str) -> set[str]:
+        """The namespaces that the server counts `name` as connected to."""
+        inside: set[str] = set()
+        for fact in [*self.journal.standing(), *self.journal] if self._runner else []:
             match fact:
-                case Connected() | Disconnected() | Refused():
-                    if (fact.client, fact.namespace) == (name, namespace):
-                        standing = fact
-        return isinstance(standing, Connected)
+                case Connected(client=client, namespace=namespace) if client == name:
+                    inside.add(namespace)
+                case Disconnected() | Refused() if fact.client == name:
+                    inside.discard(fact.namespace)
+        return inside
 
     def _running(self) -> Iterator[tuple[str, str]]:
         for event in self._tap.tasks.events() if self._tap else ():
@@ -377,6 +380,7 @@ class Stage:
         """
         if process := self._process(client):
             self._relays[process.name].cut()
+            await self._noticed(process.name)
         else:
             self._client(client).cut()
 
@@ -387,6 +391,21 @@ class Stage:
             known = [*self._relays] or "none"
             raise LookupError(f"no process is called {name!r}; there are {known}")
         self._relays[name].mend()
+
+    async def kill(self, process: str | Process) -> None:
+        """Kill a process, as when the power fails: SIGKILL, and nothing of it runs any more."""
+        found = self._process(process)
+        if found is None:
+            known = [*self._processes] or "none"
+            raise LookupError(f"no process is called {process!r}; there are {known}")
+        await found.kill()
+        await self._noticed(found.name)
+
+    async def _noticed(self, name: str) -> None:
+        """Return when the server has noticed that the connections of `name` have ended."""
+        await self.until(
+            lambda: not self._inside(name), f"the server to notice that {name} is gone"
+        )
 
     def _process(self, client: str | Client | Process) -> Process | None:
         found = self._processes.get(self._name(client))

@@ -61,11 +61,12 @@ async def test_a_process_connects_by_its_name_and_answers(sio, stage):
 async def test_a_killed_process_is_gone_and_what_comes_after_is_not_for_it(sio, stage):
     listener = await stage.process("listener", LISTENER)
     await listener.line("connected")
-    await listener.kill()
+    await stage.kill(listener)
     assert repr(listener) == "<process listener: killed>"
     assert listener.code == -signal.SIGKILL
-    await listener.kill()
-    await stage.until(lambda: not stage.connected("listener"), "the server to notice")
+    await stage.kill("listener")
+    with pytest.raises(LookupError, match="no process is called 'ada'"):
+        await stage.kill("ada")
     await sio.emit("news", "late")
     assert stage.reason("listener", "news") is Reason.CUT_OFF
     assert "listener is killed" in repr(stage.diagram())
@@ -102,7 +103,7 @@ async def test_a_process_killed_while_frozen_never_reads_what_waited(sio, stage)
     await listener.line("connected")
     await stage.freeze(listener)
     await sio.emit("news", "one")
-    await listener.kill()
+    await stage.kill(listener)
     assert stage.reason("listener", "news") is Reason.LOST
 
 
@@ -111,7 +112,6 @@ async def test_a_cable_stays_cut_until_it_is_mended(sio, stage):
     await listener.line("connected")
     await stage.until(lambda: stage.connected("listener"), "the listener")
     await stage.cut(listener)
-    await stage.until(lambda: not stage.connected("listener"), "the server to notice")
     await sio.emit("news", "lost")
     assert stage.reason("listener", "news") is Reason.CUT_OFF
     await stage.mend(listener)
