@@ -37,15 +37,20 @@ try:
     ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 except (OSError, AttributeError, TypeError):
     pass
-name, size = sys.argv[1], int(sys.stdin.buffer.readline())
-source = sys.stdin.buffer.read(size).decode()
-def watch(stop=os._exit, read=os.read):
-    while read(0, 1):
-        pass
+name, size, *arguments = sys.argv[1:]
+source = b""
+while len(source) < int(size):
+    source += os.read(0, int(size) - len(source)) or os._exit(1)
+source = source.decode()
+reading, writing = os.pipe()
+sys.stdin = open(reading)
+def watch(stop=os._exit, read=os.read, write=os.write):
+    while data := read(0, 65536):
+        write(writing, data)
     stop(1)
 threading.Thread(target=watch, daemon=True).start()
-sys.argv = [name, *sys.argv[2:]]
-linecache.cache[name] = (size, None, source.splitlines(True), name)
+sys.argv = [name, *arguments]
+linecache.cache[name] = (len(source), None, source.splitlines(True), name)
 try:
     exec(compile(source, name, "exec"), {"__name__": "__main__"})
 except Exception as error:  # the interpreter's own report would look for a file
@@ -90,8 +95,10 @@ class Process:
         """
         compile(program, f"{name}.py", "exec")
         # Not in another thread: with the thread that started it, Linux would end the process.
+        source = program.encode()
+        command = [sys.executable, "-u", "-c", _BOOT, f"{name}.py", str(len(source)), *arguments]
         child = subprocess.Popen(  # noqa: ASYNC220
-            [sys.executable, "-u", "-c", _BOOT, f"{name}.py", *arguments],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -100,15 +107,28 @@ class Process:
             start_new_session=True,  # Jupyter's "interrupt" is not for it
         )
         process = cls(name, child)
-        source = program.encode()
-        assert child.stdin is not None
-        try:
-            child.stdin.write(f"{len(source)}\n".encode() + source)
-            child.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended already, and what it printed says why
+        process._write(source)
         threading.Thread(target=process._read, daemon=True).start()
         return process
+
+    # -- talking --------------------------------------------------------------------------------
+
+    def write(self, line: str) -> None:
+        """Give it a line to read (`input()`).
+
+        Raises `ChildProcessError` if it has ended.
+        """
+        if self.code is not None:
+            raise ChildProcessError(f"{self.name} has ended and does not read {line!r}")
+        self._write(f"{line}\n".encode())
+
+    def _write(self, data: bytes) -> None:
+        assert self._child.stdin is not None
+        try:
+            self._child.stdin.write(data)
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has just ended, and what it printed says why
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -204,7 +224,7 @@ class Process:
         if line is not None and len(self.lines) < _KEPT:
             self.lines.append(line)
         if code is not None:
-            self.code = code
+            self.code, self.frozen = code, False
         for listener in tuple(self._listeners):
             listener()
 

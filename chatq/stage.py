@@ -360,16 +360,18 @@ class Stage:
     async def freeze(self, client: str | Client | Process) -> None:
         """Suspend `client`: its connection stays open, but it reads and answers nothing."""
         if process := self._process(client):
-            await process.freeze()
-            self._recorder.journal.append(Froze, process.name)
+            if process.code is None and not process.frozen:
+                await process.freeze()
+                self._recorder.journal.append(Froze, process.name)
         else:
             self._client(client).freeze()
 
     async def thaw(self, client: str | Client | Process) -> None:
         """Let a frozen client go on where it stopped."""
         if process := self._process(client):
-            self._recorder.journal.append(Thawed, process.name)
-            process.thaw()
+            if process.frozen:
+                self._recorder.journal.append(Thawed, process.name)
+                process.thaw()
         else:
             self._client(client).thaw()
 

@@ -165,6 +165,18 @@ async def test_what_a_process_prints_is_found_once_in_order(stage):
     assert any("1 / 0" in line for line in process.lines[3:])  # the traceback shows the program
 
 
+async def test_a_process_reads_what_it_is_given(stage):
+    process = await stage.process("p", "while line := input():\n    print('read', line)")
+    process.write("one")
+    process.write("zwei ü")
+    assert await process.line("read") == "read one"
+    assert await process.line("read") == "read zwei ü"
+    process.write("")
+    assert await process.ended() == 0
+    with pytest.raises(ChildProcessError, match="p has ended and does not read 'three'"):
+        process.write("three")
+
+
 async def test_waiting_for_a_line_has_a_deadline_that_names_it(stage):
     process = await stage.process("p", "import threading\nthreading.Event().wait()")
     with pytest.raises(NotSettled, match="in vain for 'ready' of p"):
