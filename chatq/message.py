@@ -24,6 +24,8 @@ _RESERVED = {"connect", "disconnect", "connect_error", DELIVERIES}
 _LONGEST_NAME = 100  # characters
 _LONGEST_KEY = 500
 
+_plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 _PLACE = "_chatq_bytes"
 
 
@@ -93,6 +95,22 @@ def encode(data: Any, longest: int) -> Body:
     `longest`: its limit in bytes. Raises `TypeError` for what JSON cannot say, `ValueError` if it
     would be too large or nested too deeply.
     """
+    try:
+        body = _encode(data)
+    except RecursionError:
+        raise ValueError("a message's data is nested too deeply, or contains itself") from None
+    except ValueError as error:
+        raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
+    if len(body) > longest:
+        raise ValueError(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
+    return body
+
+
+def _encode(data: Any) -> Body:
+    try:
+        return _plain(data)
+    except TypeError:  # bytes somewhere in it, or something that cannot be said at all
+        pass
     attachments: list[bytes] = []
 
     def place(value: Any) -> dict[str, int]:
@@ -103,19 +121,9 @@ def encode(data: Any, longest: int) -> Body:
             f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
         )
 
-    try:
-        text = _encode(data) if type(data) is str else _dumps(data, place)
-    except RecursionError:
-        raise ValueError("a message's data is nested too deeply, or contains itself") from None
-    except ValueError as error:
-        raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
-    body: Body = text
-    if attachments:
-        head = f'{{"sizes":{json.dumps([len(a) for a in attachments])},"data":{text}}}\n'
-        body = b"".join([head.encode("ascii"), *attachments])
-    if len(body) > longest:
-        raise ValueError(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
-    return body
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, default=place)
+    head = f'{{"sizes":{json.dumps([len(a) for a in attachments])},"data":{text}}}\n'
+    return b"".join([head.encode("ascii"), *attachments])
 
 
 def decode(body: Body) -> Any:
@@ -139,10 +147,3 @@ def _put_back(value: Any, attachments: list[bytes]) -> Any:
             return attachments[value[_PLACE]]
         return {key: _put_back(item, attachments) for key, item in value.items()}
     return value
-
-
-def _dumps(data: Any, place: Any) -> str:
-    return json.dumps(data, separators=(",", ":"), allow_nan=False, default=place)
-
-
-_encode = json.JSONEncoder().encode

@@ -28,7 +28,7 @@ _log = logging.getLogger("chatq")
 #: A polling client is given as many packets in one answer as it can take.
 _POLLING = 16
 #: How long a claim for a few messages waits for more of the window to come free, in seconds.
-_GATHER = 0.002
+_GATHER = 0.005
 
 
 @dataclass(slots=True)

@@ -31,6 +31,8 @@ __all__ = ["DeadMessage", "Queues"]
 
 _log = logging.getLogger("chatq")
 
+#: How long packet acknowledgements are gathered, to be written together, in seconds.
+_GATHER = 0.01
 _LONGEST_REASON = 500  # characters
 _LONGEST_DELAY = 30 * 24 * 3600  # seconds
 
@@ -78,6 +80,7 @@ class Queues:
         self._holders: dict[str, Pump] = {}  # by receipt
         self._namespaces: dict[str, tuple[Any, Callable[..., Any] | None]] = {}
         self._answers: list[str] = []
+        self._flushing: asyncio.TimerHandle | None = None
         self._swept = 64
         self._tasks: set[asyncio.Future[Any]] = set()
         self._quiet: asyncio.Event | None = None  # while closing: set when nothing is out
@@ -268,6 +271,7 @@ class Queues:
 
         Raises `LookupError` for a queue that nobody has ever used.
         """
+        self._flush()
         stats = await self.store.stats(queue)
         if stats is None:
             if queue not in self._by_queue:
@@ -313,6 +317,7 @@ class Queues:
                     await self._quiet.wait()
             except TimeoutError:
                 pass
+        self._flush()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.store.close()
@@ -321,6 +326,7 @@ class Queues:
 
     async def claim(self, queue: str, limit: int, *, in_order: bool) -> Claimed:
         """Lease messages for a pump."""
+        self._flush()  # in the same transaction
         return await self.store.claim(queue, limit, self.rules.lease, in_order=in_order)
 
     async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
@@ -361,15 +367,19 @@ class Queues:
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
         self._settled(receipt)
-        if not self._answers:
-            asyncio.get_running_loop().call_soon(self._flush)
         self._answers.append(receipt)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(_GATHER, self._flush)
 
     def _flush(self) -> None:
-        receipts, self._answers = self._answers, []
-        task = asyncio.ensure_future(self.store.ack(receipts))
-        self._tasks.add(task)
-        task.add_done_callback(self._flushed)
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._answers:
+            receipts, self._answers = self._answers, []
+            task = asyncio.ensure_future(self.store.ack(receipts))
+            self._tasks.add(task)
+            task.add_done_callback(self._flushed)
 
     def _flushed(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)

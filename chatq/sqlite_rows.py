@@ -12,10 +12,11 @@ changes memory says how it is undone: if the transaction fails, memory goes back
 from __future__ import annotations
 
 import heapq
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from .leases import Lease, Leases
@@ -52,7 +53,7 @@ _BLOCK = 100_000
 _FORGET_KEYS = 200  # at most so many with each put, so that no put waits for all of them
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Queue:
     """What memory knows of one queue. `back`: numbers of messages given back, to go out again."""
 
@@ -74,9 +75,18 @@ class _Out:
     attempts: int
 
 
-_Row = tuple[int, int, int, int, float | None, str, Any, int]  # as `_COLUMNS`
-_COLUMNS = "p.seq, p.body, p.attempts, p.spent, p.expires, b.event, b.data, b.copies"
+_Row = list[Any]  # as `_COLUMNS`
+_COLUMNS = (
+    "seq, body, attempts, spent, expires, event, "
+    "iif(typeof(data) = 'blob', NULL, data), copies, due"
+)
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
+_SIZES = (128, 32, 8, 1)  # so that few different statements insert any number of rows
+
+
+@cache
+def _insert(table: str, places: str, size: int) -> str:
+    return f"INSERT INTO {table} VALUES {', '.join([places] * size)}"
 
 
 class Rows:
@@ -92,8 +102,12 @@ class Rows:
         self._queues: dict[str, _Queue] = {}
         self._leases: Leases[_Out] = Leases()
         self._undo: list[Callable[[], object]] = []
+        self._grown: dict[_Queue, int] = {}
         self._new_bodies: list[tuple[Any, ...]] = []
         self._new_rows: list[tuple[Any, ...]] = []
+        #: Acknowledged, to be deleted: numbers by queue, and bodies that nobody else has.
+        self._settled: dict[_Queue, list[int]] = {}
+        self._bodies: list[int] = []
         #: Names of queues that may have something to claim now.
         self.touched: set[str] = set()
         self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
@@ -101,15 +115,19 @@ class Rows:
 
     def committed(self) -> None:
         """What was done is in the file."""
+        self._grown.clear()
         self._undo.clear()
 
     def rolled_back(self) -> None:
         """Nothing of what was done is in the file: memory goes back to before it."""
         for undo in reversed(self._undo):
             undo()
+        for queue, n in self._grown.items():
+            queue.count -= n
+        self._grown.clear()
         self._undo.clear()
-        self._new_bodies.clear()
-        self._new_rows.clear()
+        for gathered in (self._new_bodies, self._new_rows, self._settled, self._bodies):
+            gathered.clear()
 
     def give_numbers_back(self) -> None:
         """Before the file is closed: the numbers set aside that no message has got."""
@@ -241,18 +259,39 @@ class Rows:
 
     def _grow(self, queue: _Queue, n: int) -> None:
         queue.count += n
-        self.touched.add(queue.name)
-        self._undo.append(lambda: setattr(queue, "count", queue.count - n))
+        if n > 0:
+            self.touched.add(queue.name)
+        self._grown[queue] = self._grown.get(queue, 0) + n
 
     def write(self) -> None:
-        """Write what `put` has gathered; to be called before any other verb, and at the end."""
+        """Write what was gathered; to be called before a verb that reads, and at the end."""
         if self._new_rows:
-            self._db.executemany("INSERT INTO body VALUES (?, ?, ?, ?, ?)", self._new_bodies)
-            self._db.executemany(
-                "INSERT INTO pending VALUES (?, ?, ?, 0, 0, ?, NULL)", self._new_rows
-            )
+            self._insert("body", "(?, ?, ?, ?, ?)", self._new_bodies)
+            self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL)", self._new_rows)
             self._new_bodies.clear()
             self._new_rows.clear()
+        if self._settled:
+            for queue, numbers in self._settled.items():
+                self._delete(queue, numbers)
+            self._settled.clear()
+        if self._bodies:
+            self._each("DELETE FROM body WHERE id IN", self._bodies)
+            self._bodies.clear()
+
+    def _insert(self, table: str, places: str, rows: list[tuple[Any, ...]]) -> None:
+        # Many rows a statement: between two steps of a statement other threads get their turn, and
+        # a busy event loop lets this one wait for its own each time.
+        start = 0
+        for size in _SIZES:
+            while len(rows) - start >= size:
+                values = [value for row in rows[start : start + size] for value in row]
+                self._db.execute(_insert(table, places, size), values)
+                start += size
+
+    def _each(self, statement: str, numbers: list[int], *before: Any) -> None:
+        self._db.execute(
+            f"{statement} (SELECT value FROM json_each(?))", (*before, json.dumps(numbers))
+        )
 
     def claim(self, name: str, limit: int, lease: float, in_order: bool) -> Claimed:
         """See `Store.claim`."""
@@ -270,49 +309,66 @@ class Rows:
 
     def _oldest(self, queue: _Queue, now: float) -> tuple[list[_Row], float | None]:
         """The oldest message of all, unless it is out or its time has not come."""
-        query = f"SELECT {_COLUMNS}, p.due {_FROM} ORDER BY p.seq LIMIT 1"
-        row = self._db.execute(query, (queue.id,)).fetchone()
-        if row is None or any(out.item.seq == row[0] for out in self._leases.of(queue.name)):
+        rows = self._read("ORDER BY p.seq LIMIT 1", queue.id)
+        if not rows or any(out.item.seq == rows[0][0] for out in self._leases.of(queue.name)):
             return [], None
-        *columns, due = row
+        seq, due = rows[0][0], rows[0][-1]
         if due is not None and due > now:
             return [], due
         if due is not None:
-            self._due_no_more(queue, [(due, columns[0])])
-        elif columns[0] in queue.back:
-            self._pop_back(queue, columns[0])
-        elif columns[0] >= queue.next:
-            self._begin_at(queue, columns[0] + 1)
-        return [tuple(columns)], None
+            self._due_no_more(queue, [(due, seq)])
+        elif seq in queue.back:
+            self._pop_back(queue, seq)
+        elif seq >= queue.next:
+            self._begin_at(queue, seq + 1)
+        return rows, None
 
     def _next_ones(self, queue: _Queue, limit: int, now: float) -> tuple[list[_Row], float | None]:
         """Those given back, then those whose time has come, then the rest; and when more come."""
-        rows: list[_Row] = []
-        one = f"SELECT {_COLUMNS} {_FROM} AND p.seq = ?"
-        while queue.back and len(rows) < limit:
-            seq = self._pop_back(queue)
-            rows += self._db.execute(one, (queue.id, seq)).fetchall()
+        again = [self._pop_back(queue) for _ in range(min(limit, len(queue.back)))]
         query = "SELECT due, seq FROM retry WHERE queue = ? ORDER BY due, seq LIMIT ?"
-        waiting = self._db.execute(query, (queue.id, limit - len(rows) + 1)).fetchall()
-        come = [entry for entry in waiting if entry[0] <= now][: limit - len(rows)]
+        waiting = self._db.execute(query, (queue.id, limit - len(again) + 1)).fetchall()
+        come = [entry for entry in waiting if entry[0] <= now][: limit - len(again)]
         if come:
             self._due_no_more(queue, come)
-            for _, seq in come:
-                rows += self._db.execute(one, (queue.id, seq)).fetchall()
+            again += [seq for _, seq in come]
+        rows: list[_Row] = []
+        if again:
+            found = {
+                row[0]: row
+                for row in self._read(
+                    "AND p.seq IN (SELECT value FROM json_each(?))", queue.id, json.dumps(again)
+                )
+            }
+            rows = [found[seq] for seq in again]
         if len(rows) < limit:
-            query = f"SELECT {_COLUMNS} {_FROM} AND p.seq >= ? AND p.due IS NULL"
-            query += " ORDER BY p.seq LIMIT ?"
-            fresh = self._db.execute(query, (queue.id, queue.next, limit - len(rows))).fetchall()
+            fresh = self._read(
+                "AND p.seq >= ? AND p.due IS NULL ORDER BY p.seq LIMIT ?",
+                queue.id,
+                queue.next,
+                limit - len(rows),
+            )
             rows += fresh
             # If that was all, the next claim begins at what has not been put yet.
             self._begin_at(queue, fresh[-1][0] + 1 if len(rows) == limit else self._next)
         later = waiting[len(come) :]
         return rows, later[0][0] if later else None
 
+    def _read(self, which: str, *values: Any) -> list[_Row]:
+        """Read messages of a queue in one step of one statement, for the reason in `_insert`."""
+        query = f"SELECT json_group_array(json_array({_COLUMNS})) FROM (SELECT * {_FROM} {which})"
+        rows: list[_Row] = json.loads(self._db.execute(query, values).fetchone()[0])
+        for row in rows:
+            if row[6] is None:  # JSON cannot carry bytes
+                body = self._db.execute("SELECT data FROM body WHERE id = ?", (row[1],))
+                row[6] = body.fetchone()[0]
+        return rows
+
     def _lease(self, queue: _Queue, rows: list[_Row], until: float) -> list[Attempt]:
-        self._db.executemany(
-            "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq = ?",
-            [(queue.id, row[0]) for row in rows],
+        self._each(
+            "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq IN",
+            [row[0] for row in rows],
+            queue.id,
         )
         outs = [_Out(row[0], row[1], row[7] > 1, row[2] + 1) for row in rows]
         leases = self._leases.grant(queue.name, outs, until)
@@ -328,29 +384,29 @@ class Rows:
                 expires,
                 lease.receipt,
             )
-            for (seq, _, attempts, spent, expires, event, data, _), lease in zip(
+            for (seq, _, attempts, spent, expires, event, data, _, _), lease in zip(
                 rows, leases, strict=True
             )
         ]
 
     def ack(self, receipts: list[str]) -> list[bool]:
         """See `Store.ack`."""
-        answers: list[bool] = []
-        pending: list[tuple[int, int]] = []
-        bodies: list[tuple[int]] = []
-        shared: list[tuple[int]] = []
-        for receipt in receipts:
-            lease = self._take(receipt)
-            answers.append(lease is not None)
-            if lease is not None:
-                queue = self._queues[lease.queue]
-                pending.append((queue.id, lease.item.seq))
-                (shared if lease.item.shared else bodies).append((lease.item.body,))
-                self._shrink(queue)
-        if pending:
-            self._delete(pending)
-            self._forget(bodies, shared)
-        return answers
+        return [self._done(receipt) for receipt in receipts]
+
+    def _done(self, receipt: str) -> bool:
+        lease = self._take(receipt)
+        if lease is None:
+            return False
+        queue, out = self._queues[lease.queue], lease.item
+        self._settled.setdefault(queue, []).append(out.seq)
+        if out.shared:
+            body = (out.body,)
+            self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", body)
+            self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", body)
+        else:
+            self._bodies.append(out.body)
+        self._grow(queue, -1)
+        return True
 
     def release(self, receipt: str, delay: float, counted: bool) -> bool:
         """See `Store.release`."""
@@ -381,8 +437,8 @@ class Rows:
             "WHERE queue = ? AND seq = ?",
             (reason, self._clock(), queue.id, seq),
         )
-        self._delete([(queue.id, seq)])
-        self._shrink(queue)
+        self._delete(queue, [seq])
+        self._grow(queue, -1)
         self._dead_count(queue, 1)
         return True
 
@@ -474,10 +530,6 @@ class Rows:
         before, queue.next = queue.next, seq
         self._undo.append(lambda: setattr(queue, "next", before))
 
-    def _shrink(self, queue: _Queue) -> None:
-        queue.count -= 1
-        self._undo.append(lambda: setattr(queue, "count", queue.count + 1))
-
     def _dead_count(self, queue: _Queue, n: int) -> None:
         queue.dead += n
         self._undo.append(lambda: setattr(queue, "dead", queue.dead - n))
@@ -496,15 +548,8 @@ class Rows:
             [(queue.id, due, seq) for due, seq in entries],
         )
 
-    def _delete(self, rows: list[tuple[int, int]]) -> None:
-        self._db.executemany("DELETE FROM pending WHERE queue = ? AND seq = ?", rows)
-
-    def _forget(self, bodies: list[tuple[int]], shared: list[tuple[int]]) -> None:
-        if bodies:
-            self._db.executemany("DELETE FROM body WHERE id = ?", bodies)
-        if shared:
-            self._db.executemany("UPDATE body SET copies = copies - 1 WHERE id = ?", shared)
-            self._db.executemany("DELETE FROM body WHERE id = ? AND copies < 1", shared)
+    def _delete(self, queue: _Queue, numbers: list[int]) -> None:
+        self._each("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)
 
     def _seq(self, id: object) -> int | None:
         """Return the number in an id of this store; None for anything else."""

@@ -211,7 +211,7 @@ class SqliteStore:
         self._sync(not all(verb in _UNSYNCED for verb, _, _ in requests))
         self._db.execute("BEGIN IMMEDIATE")
         for verb, args, future in requests:
-            if verb is not Rows.put:
+            if verb is not Rows.put and verb is not Rows.ack:
                 rows.write()
             try:
                 answers.append((future, verb(rows, *args), None))

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = [
     "Attempt",
@@ -53,8 +53,7 @@ def full(queue: str, length: int) -> QueueFull:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class NewMessage(NamedTuple):
     """A message to be put: once into each of `queues`; `expires` in seconds since the epoch."""
 
     event: str
@@ -64,8 +63,7 @@ class NewMessage:
     expires: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One leased message: its `number`th attempt, of which the first `spent` no longer count."""
 
     id: str
