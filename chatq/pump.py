@@ -56,8 +56,8 @@ class Source(Protocol):
     async def unsent(self, attempts: list[Attempt]) -> None:
         """Take back what was claimed and never sent."""
 
-    def hold(self, receipt: str, pump: Pump) -> None:
-        """The message with this receipt is out to this pump's client."""
+    def hold(self, attempt: Attempt, pump: Pump) -> None:
+        """This attempt is out to this pump's client."""
 
     def forget(self, receipt: str) -> None:
         """The lease with this receipt has ended."""
@@ -67,6 +67,12 @@ class Source(Protocol):
 
     def gone(self, pump: Pump) -> None:
         """This pump's client has left."""
+
+    def began(self) -> None:
+        """A pump is at work."""
+
+    def ended(self) -> None:
+        """A pump waits for something to do."""
 
 
 class Pump:
@@ -93,6 +99,7 @@ class Pump:
         self.out: dict[str, Out] = {}
         self._doubtful = False
         self._wake = asyncio.Event()
+        self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
@@ -113,13 +120,23 @@ class Pump:
         """Claim nothing more."""
         self.stopped = True
         self._wake.set()
+        if self._task is None:
+            self._rest()
         for timer in (self._gathering, self._timer):
             if timer is not None:
                 timer.cancel()
 
     def wake(self) -> None:
         """There may be something to do."""
+        if not self._busy:
+            self._busy = True
+            self._source.began()
         self._wake.set()
+
+    def _rest(self) -> None:
+        if self._busy:
+            self._busy = False
+            self._source.ended()
 
     @property
     def connected(self) -> bool:
@@ -133,23 +150,29 @@ class Pump:
             if out.acknowledgement is not None:  # answered by an event: none will come
                 self._callbacks().pop(out.acknowledgement, None)
             self._doubtful = False
-            self._wake.set()
+            self.wake()
 
     def _callbacks(self) -> dict[int, Any]:
         found: dict[int, Any] = self._sio.manager.callbacks.get(self.sid, {})
         return found
 
     async def _run(self) -> None:
-        while not self.stopped:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                while not self.stopped and await self._round():
-                    pass
-            except StoreError as error:
-                _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
-            except Exception:
-                _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
+        try:
+            while not self.stopped:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    while not self.stopped and await self._round():
+                        pass
+                except StoreError as error:
+                    _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
+                except Exception:
+                    _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
+                gathers = self._gathering is not None and self._gathering.when() > self._now()
+                if not gathers and not self._wake.is_set():
+                    self._rest()
+        finally:
+            self._rest()
 
     async def _round(self) -> bool:
         """Claim and send once; tell whether there may be more to do at once."""
@@ -244,7 +267,7 @@ class Pump:
     def _hold(self, attempt: Attempt) -> Out:
         until = self._source.clock() + self._source.rules.lease
         out = self.out[attempt.receipt] = Out(until, attempt.number - attempt.spent)
-        self._source.hold(attempt.receipt, self)
+        self._source.hold(attempt, self)
         return out
 
     def _answered(self, receipt: str, *answer: Any) -> None:

@@ -24,6 +24,18 @@ from .memory_store import MemoryStore
 from .message import check_queue, decode, new_message
 from .policy import Rules, back_off, verdict
 from .pump import Pump
+from .queue_facts import (
+    Died,
+    Lapsed,
+    Observer,
+    QueueFact,
+    Redriven,
+    Returned,
+    Sent,
+    Settled,
+    Stored,
+    Subscribed,
+)
 from .sqlite_store import SqliteStore
 from .store import Attempt, Claimed, Stats, Store
 
@@ -85,6 +97,9 @@ class Queues:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._quiet: asyncio.Event | None = None  # while closing: set when nothing is out
         self._closing: asyncio.Task[None] | None = None
+        self._observer: Observer | None = None
+        self._working = 0
+        self._watched: dict[str, tuple[str, str, str]] = {}  # queue, id and sid by receipt
         store.listen(self._notify)
 
     @classmethod
@@ -139,6 +154,35 @@ class Queues:
         sio.on("received", self._on_received, namespace=namespace)
         sio.on("failed", self._on_failed, namespace=namespace)
 
+    def watch(self, observer: Observer) -> Callable[[], None]:
+        """Tell `observer` what happens to messages; returns the function that ends this.
+
+        One may watch at a time. What is out already is not told of.
+        """
+        if self._observer is not None:
+            raise RuntimeError("somebody watches these queues already")
+        self._observer = observer
+        for _ in range(self._working):
+            observer.began()
+        for pump in self._pumps.values():
+            observer.happened(Subscribed(pump.queue, pump.sid))
+
+        def end() -> None:
+            self._observer = None
+            self._watched.clear()
+            for _ in range(self._working):
+                observer.ended()
+
+        return end
+
+    def tick(self) -> None:
+        """Look at the clock now, instead of when a timer is due.
+
+        For a `clock` that is moved by hand: leases that have ended end, delays that are over are.
+        """
+        for pump in self._pumps.values():
+            pump.wake()
+
     # -- producing ------------------------------------------------------------------------------
 
     async def emit(
@@ -162,6 +206,9 @@ class Queues:
         self._open()
         message = new_message(event, data, to, key, ttl, self.rules.payload, self.clock())
         ids = (await self.store.put((message,)))[0]
+        if self._observer is not None:
+            for queue, id in zip(message.queues, ids, strict=True):
+                self._tell(Stored(queue, id, event, data))
         return ids[0] if isinstance(to, str) else ids
 
     # -- consuming ------------------------------------------------------------------------------
@@ -203,6 +250,7 @@ class Queues:
         if pump is None:
             pump = Pump(self, sio, namespace, sid, queue, window, frame)
             self._pumps[sid, queue] = pump
+            self._tell(Subscribed(queue, sid))
             self._by_queue.setdefault(queue, {})[sid] = pump
             stats = await self.store.stats(queue)
             if not pump.stopped:
@@ -244,6 +292,7 @@ class Queues:
         """
         if not self._may_answer(sid, receipt):
             return False
+        self._report(receipt, Settled)
         self._settled(receipt)
         return (await self.store.ack([receipt]))[0]
 
@@ -258,11 +307,16 @@ class Queues:
         if not self._may_answer(sid, receipt):
             return False
         wait = back_off(self._holders[receipt].out[receipt].counted, self.rules, self._random)
+        if wait is not None and delay is not None:
+            wait = delay
+        known = self._report(receipt, Returned, reason, wait)
         self._settled(receipt)
         if wait is None:
             why = reason[:_LONGEST_REASON] or "refused by its consumer"
+            if known:
+                self._tell(Died(*known[:2], why))
             return await self.store.bury(receipt, why)
-        return await self.store.release(receipt, wait if delay is None else delay)
+        return await self.store.release(receipt, wait)
 
     # -- looking after --------------------------------------------------------------------------
 
@@ -292,7 +346,12 @@ class Queues:
         They keep their ids, and come as `redelivered`.
         """
         self._open()
-        return await self.store.redrive(queue, ids)
+        wanted = None if ids is None else tuple(ids)
+        if self._observer is not None and wanted is None:
+            self._tell(Redriven(queue, None))
+        elif wanted:
+            self._tell(Redriven(queue, wanted))
+        return await self.store.redrive(queue, wanted)
 
     async def close(self, within: float = 1.0) -> None:
         """Send nothing more, wait for the answers to what is out, and let go of the store.
@@ -337,15 +396,22 @@ class Queues:
             if why is None:
                 good.append(attempt)
             else:
+                self._tell(Died(attempt.queue, attempt.id, why))
                 await self.store.bury(attempt.receipt, why)
         return good
 
-    def hold(self, receipt: str, pump: Pump) -> None:
-        """Note that the message with this receipt is out to this pump's client."""
-        self._holders[receipt] = pump
+    def hold(self, attempt: Attempt, pump: Pump) -> None:
+        """Note that this attempt is out to this pump's client."""
+        self._holders[attempt.receipt] = pump
+        if self._observer is not None:
+            queue, id, number = attempt.queue, attempt.id, attempt.number
+            self._watched[attempt.receipt] = (queue, id, pump.sid)
+            data = decode(attempt.body)
+            self._tell(Sent(queue, id, attempt.event, data, number, pump.sid))
 
     def forget(self, receipt: str) -> None:
         """Note that the lease with this receipt has ended."""
+        self._report(receipt, Lapsed)
         self._holders.pop(receipt, None)
         self._look_if_quiet()
 
@@ -366,7 +432,10 @@ class Queues:
 
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
+        self._report(receipt, Settled)
         self._settled(receipt)
+        if not self._answers:
+            self.began()
         self._answers.append(receipt)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(_GATHER, self._flush)
@@ -383,6 +452,7 @@ class Queues:
 
     def _flushed(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
+        self.ended()
         if not task.cancelled() and (error := task.exception()):
             _log.error("acknowledged, but to be delivered again: %s", error)
 
@@ -393,6 +463,7 @@ class Queues:
         if isinstance(receipts := data.get("receipts"), list):
             mine = [r for r in receipts if isinstance(r, str) and self._may_answer(sid, r)]
             for receipt in mine:
+                self._report(receipt, Settled)
                 self._settled(receipt)
             return {"ok": all(await self.store.ack(mine)) and len(mine) == len(receipts)}
         if not isinstance(data.get("receipt"), str):
@@ -422,6 +493,33 @@ class Queues:
         if pump is not None:
             pump.settled(receipt)
         self._look_if_quiet()
+
+    # -- telling whoever watches ------------------------------------------------------------------
+
+    def began(self) -> None:
+        """Work began that goes on by itself."""
+        self._working += 1
+        if self._observer is not None:
+            self._observer.began()
+
+    def ended(self) -> None:
+        """A piece of such work has ended."""
+        self._working -= 1
+        if self._observer is not None:
+            self._observer.ended()
+
+    def _tell(self, fact: QueueFact) -> None:
+        if self._observer is not None:
+            self._observer.happened(fact)
+
+    def _report(
+        self, receipt: str, kind: Callable[..., QueueFact], *more: Any
+    ) -> tuple[str, str, str] | None:
+        """Tell what ended the attempt with this receipt; return its queue, id and client."""
+        if self._observer is None or (known := self._watched.pop(receipt, None)) is None:
+            return None
+        self._observer.happened(kind(*known, *more))
+        return known
 
     def _look_if_quiet(self) -> None:
         if self._quiet is not None and not self._holders:

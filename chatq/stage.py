@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import parse_qs, urlencode
 
 import socketio  # type: ignore[import-untyped]
@@ -27,6 +27,8 @@ from .explain import Message, Reason, explain, find, sentence, verdict_of
 from .journal import SERVER, Connected, Disconnected, Froze, Journal, Killed, Refused, Thawed
 from .links import Link, Recorder
 from .process import Folder, Process
+from .queue_facts import Observer
+from .queue_tap import QueueTap
 from .relay import Relay
 from .server_tap import ServerTap
 from .settle import NotSettled, wait_for
@@ -46,6 +48,10 @@ class HandlerRaised(RuntimeError):
     def __init__(self, text: str, errors: list[Exception]) -> None:
         super().__init__(text)
         self.errors = errors
+
+
+class _Queues(Protocol):
+    def watch(self, observer: Observer) -> Callable[[], None]: ...
 
 
 class Stage:
@@ -88,6 +94,8 @@ class Stage:
         self._processes: dict[str, Process] = {}
         self._relays: dict[str, Relay] = {}
         self._folder: Folder | None = None
+        self._queue_tap: QueueTap | None = None
+        self._unwatch: list[Callable[[], None]] = []
         self._guests: list[str] = []
         self._names: list[str] = []
         self._tap: ServerTap | None = None
@@ -177,6 +185,8 @@ class Stage:
         await runner.cleanup()
         await tap.tasks.cancel()  # what a client that was dialling just now has begun
         tap.detach()
+        while self._unwatch:
+            self._unwatch.pop()()
         if self._folder is not None:
             await self._folder.close()
 
@@ -296,6 +306,17 @@ class Stage:
         process.on_kill = lambda: self._recorder.journal.append(Killed, name)
         self._processes[name] = process
         return process
+
+    def watch(self, queues: _Queues) -> None:
+        """Note in the journal, too, what becomes of the messages of `queues` (a `chatq.Queues`).
+
+        Opened again on the same store, they are watched again: the messages keep their numbers.
+        """
+        self._opened()
+        assert self._tap is not None
+        if self._queue_tap is None:
+            self._queue_tap = QueueTap(self._recorder, self._tap.names)
+        self._unwatch.append(queues.watch(self._queue_tap))
 
     # -- waiting --------------------------------------------------------------------------------
 

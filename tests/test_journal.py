@@ -12,6 +12,7 @@ from chatq.journal import (
     SERVER,
     Acknowledged,
     Connected,
+    Died,
     Disconnected,
     Emitted,
     Ended,
@@ -22,8 +23,13 @@ from chatq.journal import (
     Left,
     Raised,
     Received,
+    Redriven,
     Refused,
+    Returned,
+    Settled,
+    Subscribed,
     Thawed,
+    Tried,
     preview,
 )
 
@@ -42,6 +48,12 @@ ONE_OF_EACH = [
     Ended("ada"),
     Disconnected("ada", "/", "client disconnect"),
     Refused("bob", "/", "no token"),
+    Subscribed("bob", "drivers"),
+    Tried(1, "bob", 1),
+    Returned(1, "bob", "its lease ended"),
+    Died(1, "expired"),
+    Redriven(1),
+    Settled(1, "bob"),
 ]
 
 
