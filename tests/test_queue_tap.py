@@ -273,3 +273,13 @@ async def test_ids_and_receipts_are_struck_out(stage, queues):
     )
     assert preview(("0123456789abcdef" * 2,)) == "'…'"
     assert preview(("2024-02-29, order 0123",)) == "'2024-02-29, order 0123'"
+
+
+async def test_in_strict_order_the_next_comes_when_the_one_before_is_settled(stage, queues):
+    ada = await stage.client("ada")
+    got = answering(ada)
+    for n in range(4):
+        await queues.emit("pickup", n, to="drivers")
+    await queues.subscribe(ada.get_sid(), "drivers", window=1)
+    await stage.settle()
+    assert got == [0, 1, 2, 3]
