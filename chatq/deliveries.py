@@ -32,7 +32,7 @@ class Deliveries:
     """Messages by clients: who got what, who did not, and why. Shows itself as a table."""
 
     def __init__(self, messages: Sequence[Message], names: Sequence[str], cut: str = "") -> None:
-        self.messages = tuple(m for m in messages if not m.attempt_of)  # a cell says which attempt
+        self.messages = tuple(messages)
         self.names = tuple(names)
         self._cut = cut
 

@@ -434,7 +434,7 @@ def sentence(message: Message, client: str) -> str:
         Reason.SKIPPED: f"{not_got}: it {skipped}",
         Reason.LOST: f"{not_got}: the connection ended before it arrived",
         Reason.WAITING: f"{not_got}: it waits in {target(emitted)}",
-        Reason.OTHER_CONSUMER: f"{not_got}: {detail} takes from {target(emitted)}, and got it",
+        Reason.OTHER_CONSUMER: f"{not_got}: it {_went(message)} {detail}, from {target(emitted)}",
         Reason.EXPIRED: f"{not_got}: it expired in {target(emitted)}",
         Reason.DEAD: f"{not_got}: it is dead in {target(emitted)} ({detail})",
     }[reason]
@@ -445,6 +445,10 @@ def sentence(message: Message, client: str) -> str:
     if message.reached_nobody:
         text += "; the emit reached nobody at all"
     return f"{text}."
+
+
+def _went(message: Message) -> str:
+    return "is out to" if message.life and message.life.state == "out" else "went to"
 
 
 def _whereabouts(message: Message) -> str:

@@ -14,6 +14,7 @@ from .queue_facts import QueueFact
 
 __all__ = ["QueueTap"]
 
+_LAPSED = "its lease ended"
 _WORK = ("queue", "queues", "")
 
 
@@ -45,22 +46,26 @@ class QueueTap:
             case queue_facts.Sent(queue, id, event, data, attempt, sid):
                 number, name = self._number(queue, id, event, data), self._names.get(sid, "?")
                 if before := self._out.get(number):  # its connection, or the queues, had ended
-                    write(journal.Returned, number, before, "its lease ended")
+                    write(journal.Returned, number, before, _LAPSED)
                 self._out[number] = name
                 write(journal.Tried, number, name, attempt)
                 cause.set(number)  # of what the pump's task emits next
-            case queue_facts.Settled(queue, id, _):
-                write(journal.Settled, *self._ended(queue, id))
-            case queue_facts.Returned(queue, id, _, reason, delay):
-                when = f", again in {delay:.1f} s" if delay else ""
-                write(journal.Returned, *self._ended(queue, id), f"refused: {reason}{when}")
-            case queue_facts.Lapsed(queue, id, _):
-                write(journal.Returned, *self._ended(queue, id), "its lease ended")
+            case queue_facts.Settled(queue, id, sid):
+                if number := self._held(queue, id, sid):
+                    write(journal.Settled, number, self._out.pop(number))
+            case queue_facts.Returned(queue, id, sid, reason, delay):
+                if number := self._held(queue, id, sid):
+                    when = f", again in {delay:.1f} s" if delay else ""
+                    why = f"refused: {reason}{when}"
+                    write(journal.Returned, number, self._out.pop(number), why)
+            case queue_facts.Lapsed(queue, id, sid):
+                if number := self._held(queue, id, sid):
+                    write(journal.Returned, number, self._out.pop(number), _LAPSED)
             case queue_facts.Died(queue, id, reason):
                 if (known := (queue, id)) in self._numbers:
                     number = self._numbers[known]
                     if before := self._out.pop(number, None):
-                        write(journal.Returned, number, before, "its lease ended")
+                        write(journal.Returned, number, before, _LAPSED)
                     self._dead.add(known)
                     write(journal.Died, number, reason)
             case queue_facts.Redriven(queue, ids):
@@ -69,9 +74,10 @@ class QueueTap:
                         self._dead.discard(known)
                         write(journal.Redriven, self._numbers[known])
 
-    def _ended(self, queue: str, id: str) -> tuple[int, str]:
-        number = self._numbers[queue, id]
-        return number, self._out.pop(number)
+    def _held(self, queue: str, id: str, sid: str) -> int:
+        """Return the message's number if it is out to this client; 0: another has it."""
+        number = self._numbers.get((queue, id), 0)
+        return number if self._out.get(number) == self._names.get(sid, "?") else 0
 
     def _number(self, queue: str, id: str, event: str, data: object) -> int:
         """Return the message's number; it is written down when it is met first."""

@@ -15,6 +15,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Self
 
@@ -292,9 +293,8 @@ class Queues:
         """
         if not self._may_answer(sid, receipt):
             return False
-        self._report(receipt, Settled)
         self._settled(receipt)
-        return (await self.store.ack([receipt]))[0]
+        return (await self._ack([receipt]))[0]
 
     async def failed(
         self, sid: str, receipt: str, reason: str = "", delay: float | None = None
@@ -432,7 +432,6 @@ class Queues:
 
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
-        self._report(receipt, Settled)
         self._settled(receipt)
         if not self._answers:
             self.began()
@@ -448,13 +447,15 @@ class Queues:
             receipts, self._answers = self._answers, []
             task = asyncio.ensure_future(self.store.ack(receipts))
             self._tasks.add(task)
-            task.add_done_callback(self._flushed)
+            task.add_done_callback(partial(self._flushed, receipts))
 
-    def _flushed(self, task: asyncio.Future[Any]) -> None:
+    def _flushed(self, receipts: list[str], task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
-        self.ended()
         if not task.cancelled() and (error := task.exception()):
             _log.error("acknowledged, but to be delivered again: %s", error)
+        elif not task.cancelled():
+            self._acknowledged(receipts, task.result())
+        self.ended()
 
     # -- answers --------------------------------------------------------------------------------
 
@@ -463,9 +464,8 @@ class Queues:
         if isinstance(receipts := data.get("receipts"), list):
             mine = [r for r in receipts if isinstance(r, str) and self._may_answer(sid, r)]
             for receipt in mine:
-                self._report(receipt, Settled)
                 self._settled(receipt)
-            return {"ok": all(await self.store.ack(mine)) and len(mine) == len(receipts)}
+            return {"ok": all(await self._ack(mine)) and len(mine) == len(receipts)}
         if not isinstance(data.get("receipt"), str):
             return _malformed("received", '{"receipt": …} with the receipt of a delivery')
         return {"ok": await self.received(sid, data["receipt"])}
@@ -511,6 +511,16 @@ class Queues:
     def _tell(self, fact: QueueFact) -> None:
         if self._observer is not None:
             self._observer.happened(fact)
+
+    async def _ack(self, receipts: list[str]) -> list[bool]:
+        current = await self.store.ack(receipts)
+        self._acknowledged(receipts, current)
+        return current
+
+    def _acknowledged(self, receipts: list[str], current: list[bool]) -> None:
+        if self._watched:
+            for receipt, settled in zip(receipts, current, strict=True):
+                self._report(receipt, Settled if settled else Lapsed)
 
     def _report(
         self, receipt: str, kind: Callable[..., QueueFact], *more: Any

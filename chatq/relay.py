@@ -74,6 +74,8 @@ class Relay:
                     await asyncio.gather(_pass_on(reader, far), _pass_on(far_reader, writer))
         except OSError:
             pass  # nobody listens there: whoever dialled is told so by the closing
+        except asyncio.CancelledError:
+            pass  # the event loop ends; its streams would complain of a cancelled task
         finally:
             for end in ends:
                 end.transport.abort()

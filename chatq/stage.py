@@ -443,7 +443,7 @@ class Stage:
 
         `events`: only messages with these names; `last`: only the newest so many.
         """
-        messages = self._messages(*events)
+        messages = [m for m in self._messages(*events) if not m.attempt_of]  # a cell says which
         if last is not None:
             messages = messages[-last:] if last > 0 else []
         return Deliveries(messages, self._names, self._cut())

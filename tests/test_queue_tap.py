@@ -79,7 +79,8 @@ async def test_a_settled_message_and_the_consumer_that_got_it(stage, queues):
     assert stage.reason("ada", "pickup") is Reason.RECEIVED
     assert stage.why("ada", "pickup") == "ada got 'pickup' (attempt 1, settled)."
     assert stage.reason("bob", "pickup") is Reason.OTHER_CONSUMER
-    assert "ada takes from queue 'drivers', and got it" in stage.why(bob, "pickup")
+    told = "bob did not get 'pickup': it went to ada, from queue 'drivers'."
+    assert stage.why(bob, "pickup") == told
     assert lived(stage)[1:] == [
         Subscribed("ada", "drivers"),
         Tried(1, "ada", 1),
