@@ -130,7 +130,9 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
     signs, tips = {}, {}
     stored = message.attempt_of
     if message.life:
-        signs = {0: "●", columns[_queue(message.life.queue)]: "▣"}
+        signs = {columns[_queue(message.life.queue)]: "▣"}
+        if message.emitted.sender == SERVER:
+            signs[0] = "●"
         return _Row(one_line(label(message)), signs, one_line(route(message)))
     if stored and stored.life:
         source = columns[_queue(stored.life.queue)]

@@ -304,7 +304,9 @@ def _of_queue(life: Life, name: str) -> Verdict:
 
 
 def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str]) -> Verdict:
-    if name == emitted.sender or emitted.queue:  # of a queue: told when all is read
+    if emitted.queue:  # told when all is read
+        return Verdict(Reason.SENDER if emitted.sender == SERVER else Reason.TO_SERVER)
+    if name == emitted.sender:
         return Verdict(Reason.SENDER)
     if name in emitted.recipients:
         client = emitted.sender if name == SERVER else name

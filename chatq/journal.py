@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO, get_args
 
 __all__ = [
+    "EARLIER",
     "SERVER",
     "Acknowledged",
     "Connected",
@@ -51,6 +52,8 @@ __all__ = [
 ]
 
 SERVER = "server"
+#: Who emitted what was in a queue before anybody watched it.
+EARLIER = "earlier"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,10 @@ class QueueTap:
             case queue_facts.Subscribed(queue, sid):
                 write(journal.Subscribed, self._names.get(sid, "?"), queue)
             case queue_facts.Stored(queue, id, event, data):
-                self._number(queue, id, event, data)
+                self._number(queue, id, event, data, journal.SERVER)
             case queue_facts.Sent(queue, id, event, data, attempt, sid):
-                number, name = self._number(queue, id, event, data), self._names.get(sid, "?")
+                number = self._number(queue, id, event, data, journal.EARLIER)
+                name = self._names.get(sid, "?")
                 if before := self._out.get(number):  # its connection, or the queues, had ended
                     write(journal.Returned, number, before, _LAPSED)
                 self._out[number] = name
@@ -79,12 +80,11 @@ class QueueTap:
         number = self._numbers.get((queue, id), 0)
         return number if self._out.get(number) == self._names.get(sid, "?") else 0
 
-    def _number(self, queue: str, id: str, event: str, data: object) -> int:
+    def _number(self, queue: str, id: str, event: str, data: object, sender: str) -> int:
         """Return the message's number; it is written down when it is met first."""
         number = self._numbers.get((queue, id))
         if number is None:
-            number = self._recorder.emitted(
-                journal.SERVER, event, data, "", recipients=(), queue=queue
-            )
+            emitted = self._recorder.emitted
+            number = emitted(sender, event, data, "", recipients=(), queue=queue)
             self._numbers[queue, id] = number
         return number

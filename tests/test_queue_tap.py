@@ -228,6 +228,8 @@ async def test_a_message_of_before_is_written_down_when_it_is_sent(sio, stage, c
     await queues.subscribe(ada.get_sid(), "drivers")
     await stage.settle()
     assert stage.why("ada", "pickup") == "ada got 'pickup' (attempt 1, settled)."
+    stored = "│           ▣           │           pickup 'O-1'   (earlier → queue 'drivers')"
+    assert stored in repr(stage.diagram())
     await queues.close()
 
 
