@@ -20,15 +20,21 @@ from .explain import Message, Reason
 from .journal import (
     SERVER,
     Connected,
+    Died,
     Disconnected,
     Emitted,
     Fact,
     Froze,
     HungUp,
     Joined,
+    Killed,
     Left,
     Raised,
+    Redriven,
     Refused,
+    Returned,
+    Settled,
+    Subscribed,
     Thawed,
 )
 from .table import one_line, width
@@ -56,7 +62,10 @@ class _Layout:
 
 
 def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[str]) -> _Layout:
-    columns = {name: i for i, name in enumerate([SERVER, *names])}
+    # Queues stand between the server and the clients; no client's name looks like these.
+    queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
+    heads = [SERVER, *(_queue(queue) for queue in queues), *names]
+    columns = {name: i for i, name in enumerate(heads)}
     by_number = {m.emitted.message: m for m in messages}
     shown: list[_Row] = []
     alive: list[set[int]] = []
@@ -88,11 +97,17 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
                 row(f"{client} freezes", column, "‖")
             case Thawed(client=client) if column >= 0:
                 row(f"{client} thaws", column, "▸")
+            case Killed(client=client) if column >= 0:
+                row(f"{client} is killed", column, "†")
+            case Subscribed(client=client, queue=queue) if column >= 0:
+                row(f"{client} consumes queue {queue!r}", column, "+")
+            case Settled() | Returned() | Died() | Redriven() if fact.message in by_number:
+                shown.append(_life_row(by_number[fact.message], fact, columns))
             case Raised(client=client, event=event, error=error) if column >= 0:
                 row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
         while len(alive) < len(shown):
-            alive.append({0, *(c for c, spaces in inside.items() if spaces)})
-    return _Layout([one_line(name, 20) for name in (SERVER, *names)], shown, alive)
+            alive.append({*range(len(queues) + 1), *(c for c, spaces in inside.items() if spaces)})
+    return _Layout([one_line(name, 20) for name in heads], shown, alive)
 
 
 def _to(namespace: str) -> str:
@@ -109,6 +124,18 @@ def _in(namespace: str) -> str:
 
 def _message_row(message: Message, columns: dict[str, int]) -> _Row:
     signs, tips = {}, {}
+    stored = message.attempt_of
+    if message.life:
+        signs = {columns[_queue(message.life.queue)]: "▣"}
+        if message.emitted.sender == SERVER:
+            signs[0] = "●"
+        return _Row(one_line(label(message)), signs, one_line(route(message)))
+    if stored and stored.life:
+        source = columns[_queue(stored.life.queue)]
+        ends = [name for name in message.emitted.recipients if name in columns]
+        signs = {source: "●", **{columns[n]: message.verdicts[n].reason.value[0] for n in ends}}
+        text = f"queue {stored.life.queue!r} → {', '.join(ends)}"
+        return _Row(one_line(label(message)), signs, one_line(text))
     for name, verdict in message.verdicts.items():
         if name not in columns or verdict.reason is Reason.TO_SERVER:
             continue
@@ -116,6 +143,27 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
         signs[columns[name]] = sign
         tips[columns[name]] = one_line(f"{name}: {cell(verdict)}")
     return _Row(one_line(label(message)), signs, one_line(route(message)), tips)
+
+
+def _queue(name: str) -> str:
+    return f"▤ {name}"
+
+
+def _life_row(
+    message: Message, fact: Settled | Returned | Died | Redriven, columns: dict[str, int]
+) -> _Row:
+    assert message.life is not None
+    column = columns[_queue(message.life.queue)]
+    what = label(message)
+    match fact:
+        case Settled(client=client) if client in columns:
+            signs = {column: "■", columns[client]: "●"}
+            return _Row(one_line(f"{what}: settled"), signs, f"{client} answers with its receipt")
+        case Returned(client=client, reason=reason):
+            return _Row(one_line(f"{what} of {client} is back: {reason}"), {column: "↺"})
+        case Died(reason=reason):
+            return _Row(one_line(f"{what} is dead: {reason}"), {column: "✗"})
+    return _Row(one_line(f"{what} is back: redriven"), {column: "↺"})
 
 
 class Diagram:
@@ -156,7 +204,8 @@ class Diagram:
 _SIGNS = (
     "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
     "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves"
-    "   ‖ freezes   ▸ thaws"
+    "   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
+    "   ↺ is back in the queue"
 )
 
 

@@ -50,6 +50,7 @@ class Recorder:
         clients: tuple[str, ...] = (),
         skipped: tuple[str, ...] = (),
         recipients: tuple[str, ...] = (SERVER,),
+        queue: str = "",
     ) -> int:
         """Note an emit; returns the number of its message."""
         # A tuple is several arguments and None is no argument, as in python-socketio.
@@ -67,6 +68,7 @@ class Recorder:
             skipped,
             recipients,
             cause.get(),
+            queue,
         )
         return number
 

@@ -154,7 +154,10 @@ class MemoryStore:
     @_at_once
     def ack(self, receipts: Iterable[str]) -> list[bool]:
         """See `Store.ack`."""
-        return [self._remove(receipt) is not None for receipt in receipts]
+        removed = [self._remove(receipt) for receipt in receipts]
+        for queue in {gone[0] for gone in removed if gone}:  # with `in_order`, the next is free now
+            self._tell(queue)
+        return [gone is not None for gone in removed]
 
     @_at_once
     def release(self, receipt: str, delay: float = 0.0, *, counted: bool = True) -> bool:
