@@ -137,7 +137,7 @@ class Pump:
 
     def wake(self) -> None:
         """There may be something to do."""
-        if not self._busy:
+        if not self._busy and not self.stopped:
             self._busy = True
             self._source.began()
         self._wake.set()
