@@ -117,13 +117,30 @@ async def test_a_page_without_a_name_is_guest_1(names, browser):
     assert names["stage"].connected("guest 1")
 
 
-async def test_a_page_that_is_reloaded_keeps_its_name(names, browser):
-    page = await opened(browser, names["stage"].url)
-    await page.do("websocket")  # while it polls, a server does not see that a page has gone
+async def test_a_page_hangs_up_before_it_is_reloaded_so_that_it_keeps_its_name(names, browser):
+    stage = names["stage"]
+    page = await opened(browser, stage.url)
+    await page.do("websocket")
     await page.do("reload")
     await page.status("Connected as eve")
-    assert names["stage"].connected("eve")
-    assert "guest" not in repr(names["stage"])
+    assert stage.connected("eve")
+    about = [f for f in stage.journal if isinstance(f, (Connected, Disconnected))][-3:]
+    assert about == [
+        Connected("eve", "/"),
+        Disconnected("eve", "/", "client disconnect"),
+        Connected("eve", "/"),
+    ]
+
+
+async def test_a_page_that_was_to_go_and_stays_calls_again(names, browser):
+    page = await opened(browser, names["stage"].url, clock=True)
+    await page.do("evaluate", script="void dispatchEvent(new Event('beforeunload'))")
+    await page.status("Leaving")
+    await page.say("still here")
+    assert await page.sees("waiting") == ["still here"]
+    await page.do("pass", time=3000)
+    await page.status("Connected as eve")
+    assert await page.sees("sent") == ["still here"]
 
 
 async def test_what_is_heard_is_text_whatever_it_is(names, browser):

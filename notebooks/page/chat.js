@@ -13,6 +13,7 @@
 //                  again by itself might say it twice, so a person decides.
 
 const PATIENCE = 5000; // milliseconds to wait for an answer
+const STAYED = 2000; // milliseconds after which a page that was to go has not gone
 const LONGEST_LOG = 500; // entries
 const LOST = "No connection. Calling again …";
 const HINTS = {
@@ -97,8 +98,9 @@ function chat() {
     moved(name ? `Connected as ${name}` : "Connected");
     next();
   });
-  socket.on("disconnect", () => {
-    moved(socket.active ? LOST : "The server hung up.", !socket.active);
+  socket.on("disconnect", (reason) => {
+    if (reason === "io client disconnect") moved("Leaving …");
+    else moved(socket.active ? LOST : "The server hung up.", !socket.active);
     outbox.filter(({ state }) => state === "on its way").forEach((m) => ended(m, "not confirmed"));
   });
   socket.on("connect_error", (error) => {
@@ -108,6 +110,12 @@ function chat() {
     moved("Calling …");
     socket.connect();
     text.focus();
+  });
+  // Hang up before the page goes. A browser that reloads a page may start the new one before the
+  // old one is gone, and to the server there would be two of us.
+  addEventListener("beforeunload", () => {
+    socket.disconnect();
+    setTimeout(() => socket.connect(), STAYED); // still here: it was called off, or came back
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
