@@ -9,16 +9,18 @@ const come = (options) => {
   sockets.push(socket);
   return socket;
 };
-const until = (done, what) =>
+// Asks again after each event of `socket`.
+const until = (socket, done, what) =>
   new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Error(`still waiting for ${what}`)), 20_000);
-    const look = setInterval(() => {
-      if (done()) {
-        clearTimeout(late);
-        clearInterval(look);
-        resolve();
-      }
-    }, 5);
+    const look = () => {
+      if (!done()) return;
+      clearTimeout(late);
+      socket.offAny(looks);
+      resolve();
+    };
+    const looks = () => queueMicrotask(look);
+    socket.onAny(looks);
   });
 const stored = (socket) => socket.timeout(20_000).emitWithAck("received", { messageId: "-" });
 
@@ -49,7 +51,7 @@ driver.on("PICKUP", (one) => {
 });
 driver.emit("join", "drivers");
 driver.emit("getAll", { queueId: "driver" });
-await until(() => picked.length >= packages.length, "pickups");
+await until(driver, () => picked.length >= packages.length, "pickups");
 await stored(voice);
 await stored(driver);
 driver.emit("getAll", { queueId: "driver" });
@@ -66,7 +68,7 @@ vendor.on("delivered", (one) => {
 });
 vendor.emit("join", { store: flowers });
 vendor.emit("GET-ALL", { clientId: flowers });
-await until(() => got.length >= 120, "deliveries");
+await until(vendor, () => got.length >= 120, "deliveries");
 await stored(vendor);
 const mine = got.every(([, one]) => one.order.store === flowers);
 const delivered = got.filter(([event]) => event === "delivered").length;
