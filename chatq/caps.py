@@ -44,7 +44,7 @@ _NAMES = "caps names"
 #: How many drivers may have a queue of their own, and how many stores there may be.
 NAMED, STORES = 200, 10_000
 #: How many messages are read from the store at once, and left unread by the client.
-_PAGE, _UNREAD = 20, 10
+_PAGE, _UNREAD = 20, 20
 #: How many messages one `received` may name; how many that one client settled are remembered.
 _AT_ONCE = 1_000
 

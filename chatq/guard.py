@@ -13,6 +13,7 @@ import asyncio
 import hmac
 import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -26,9 +27,11 @@ from engineio.async_drivers.aiohttp import (  # type: ignore[import-untyped]
 )
 from engineio.payload import Payload  # type: ignore[import-untyped]
 
-__all__ = ["Guard", "Handler", "error", "server"]
+__all__ = ["WIRE", "Guard", "Handler", "error", "server"]
 
 _log = logging.getLogger("chatq.hub")
+#: The logger of python-socketio and python-engineio in a hub.
+WIRE = "chatq.wire"
 
 #: The largest message on the wire, in bytes; a message's data is limited below that.
 BUFFER = 1_200_000
@@ -43,7 +46,8 @@ READING, UNDER_WAY = 500, 5_000
 POLLED = 16
 #: How many packets a client may leave unread before it is cut off.
 UNREAD = 5_000
-#: Refusals logged for one client within `_PERIOD` seconds; what is more is counted, not told.
+#: Refusals logged for one client, and of packets that nobody asked for an answer to, within
+#: `_PERIOD` seconds; what is more is counted, not told.
 _LINES, _PERIOD = 20, 10.0
 
 Handler = Callable[..., Awaitable[Any]]
@@ -62,7 +66,7 @@ class Guard:
         self._token = token
         self._under_way: dict[str, int] = {}
         self._all = 0
-        self._told: dict[str, tuple[float, int]] = {}
+        self._told: dict[str, _Few] = {}
         sio.on("connect", self._connect, namespace=namespace)
 
     async def _connect(self, sid: str, environ: Any, auth: Any = None) -> None:
@@ -124,16 +128,11 @@ class Guard:
 
     def refuse(self, sid: str, event: object, code: str, message: str) -> dict[str, Any]:
         """Log one line, and return the answer."""
-        since, count = self._told.get(sid, (0.0, 0))
-        now = time.monotonic()
-        if now - since > _PERIOD:
-            if count > _LINES:
-                _log.warning("… and %d refusals more", count - _LINES)
-            since, count = now, 0
-        if count < _LINES:
-            _log.warning("refused %s: %s", _shown(event), code)
+        few = self._told.get(sid) or _Few()
         if self.connected(sid):
-            self._told[sid] = (since, count + 1)
+            self._told[sid] = few
+        if few.may():
+            _log.warning("refused %s: %s", _shown(event), code)
         return error(code, message)
 
     def connected(self, sid: str) -> bool:
@@ -157,6 +156,22 @@ class Guard:
         return [sid for sid, _ in participants if self.unread(sid) > UNREAD // 5]
 
 
+class _Few:
+    """Says yes so many times in a period."""
+
+    def __init__(self) -> None:
+        self._since, self._count = time.monotonic(), 0
+
+    def may(self, *_: object) -> bool:
+        now = time.monotonic()
+        if now - self._since > _PERIOD:
+            if self._count > _LINES:
+                _log.warning("… and %d refusals more", self._count - _LINES)
+            self._since, self._count = now, 0
+        self._count += 1
+        return self._count <= _LINES
+
+
 def _shown(event: object) -> str:
     """An event's name, so that it stays on its line of the log."""
     name = event if isinstance(event, str) and event.isprintable() else "an event"
@@ -165,8 +180,9 @@ def _shown(event: object) -> str:
 
 def server() -> socketio.AsyncServer:
     """Return the Socket.IO server of a hub, that no packet stops."""
-    quiet = logging.getLogger("chatq.wire")
+    quiet = logging.getLogger(WIRE)
     quiet.setLevel(logging.ERROR)
+    quiet.filters = [_Few().may]
     sio = socketio.AsyncServer(
         async_mode="aiohttp",
         max_http_buffer_size=BUFFER,
@@ -199,7 +215,8 @@ def server() -> socketio.AsyncServer:
 class _Json:
     """The JSON module of the wire."""
 
-    _decode = json.JSONDecoder().decode
+    # A number that clients of python-socketio refuse to read is none: no message may hold it.
+    _decode = json.JSONDecoder(parse_int=lambda n: int(n) if len(n) <= 100 else math.inf).decode
     _encode = json.JSONEncoder(separators=(",", ":")).encode
 
     @classmethod
@@ -272,8 +289,8 @@ class _WebSocket(_EngineWebSocket):  # type: ignore[misc]
         if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             raise OSError("the client has gone")
         data = message.data
-        if isinstance(data, str) and (not data or data[0] not in "0123456"):
-            raise OSError("no packet")
+        if data in ("", b"", "1", "4") or (isinstance(data, str) and data[0] not in "0123456"):
+            raise OSError("a goodbye, or no packet")
         return data
 
 

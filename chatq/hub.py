@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from .caps import Caps
-from .guard import Guard, server
+from .guard import WIRE, Guard, server
 from .native import Native
 from .queues import Queues
 from .store import StoreError
@@ -216,6 +216,9 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = " ".join(record.getMessage().split())[:500]
+        if record.name == WIRE:  # what these say quotes the packet
+            kind = record.exc_info[0] if record.exc_info else None
+            return f"warning: refused a {'packet: ' + kind.__name__ if kind else 'request'}"
         if record.exc_info and record.exc_info[0] is not None:
             text = "a step failed" if not record.name.startswith("chatq.hub") else text
             text += f" [{record.exc_info[0].__name__}"
