@@ -5,8 +5,9 @@ Owns what was answered and is not confirmed, and when it is sent. Must not know:
 An answer is kept until the server has confirmed it: if the connection ends before, it goes out
 again on the next one, with the same receipt. If it is too late then, the message comes again.
 
-Answers wait for no timer and for no confirmation of those before: what has gathered when nothing
-more can be done at once is sent together. There are never more than the server has messages out.
+Answers wait for no timer and, up to a few, for no confirmation of those before: what has gathered
+when nothing more can be done at once is sent together. There are never more than the server has
+messages out.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ __all__ = ["Answers"]
 
 _LONGEST_REASON = 500  # characters
 _MOST = 1000  # receipts in one event
+#: Unconfirmed events at once. (A server ends a polling connection that posts 16 packets in one.)
+_EVENTS = 8
 
 
 class Answers:
@@ -63,7 +66,7 @@ class Answers:
 
     async def send(self) -> None:
         """Send those that wait, if the server takes them now."""
-        while (self._receipts or self._failures) and self.sid == self._connection.sid is not None:
+        while self._more() and len(self._unconfirmed) < _EVENTS:
             receipts = self._receipts[:_MOST]
             failures = [] if receipts else self._failures[:1]
             del self._receipts[: len(receipts)], self._failures[: len(failures)]
@@ -84,16 +87,21 @@ class Answers:
 
     async def confirmed(self) -> None:
         """Wait until the server has all that was sent, or the connection ends."""
-        while self._unconfirmed:
+        while self._unconfirmed or self._more():
             self._news.clear()
             await self._news.wait()
+
+    def _more(self) -> bool:
+        """Whether there are answers to be sent, and a server that takes them."""
+        waiting = bool(self._receipts or self._failures)
+        return waiting and self.sid == self._connection.sid is not None
 
     def _send_soon(self) -> None:
         # When whoever handles messages waits for something: at the end of a burst it sends itself.
         asyncio.get_running_loop().call_soon(self._begin_to_send)
 
     def _begin_to_send(self) -> None:
-        if self._receipts or self._failures:
+        if self._more():
             task = asyncio.create_task(self.send(), context=contextvars.Context())
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
@@ -102,5 +110,7 @@ class Answers:
         """The server has these. (Whether they came too late makes no difference here.)"""
         self._unconfirmed.pop(number, None)
         self._news.set()
+        if self._receipts or self._failures:
+            self._send_soon()
         if len(answer) == 1 and isinstance(answer[0], dict) and "error" in answer[0]:
             self._report("was not heard", RuntimeError(str(answer[0]["error"])))

@@ -564,6 +564,42 @@ async def test_an_answer_given_while_there_is_no_connection_goes_out_with_the_ne
     await cable.close()
 
 
+async def test_no_answer_goes_out_on_a_connection_that_is_not_subscribed_yet(hub, dial):
+    """The hub would not know whose it is, and the message would have to come again."""
+    begun, may_end, ended, may_subscribe = Seen(), asyncio.Event(), Seen(), asyncio.Event()
+    cable = await Cable.lay(hub.port)
+    client = await dial(cable.url)
+    consumer = make(client)
+
+    @consumer.on("pickup")
+    async def pickup(order, delivery):
+        begun.add(order)
+        await may_end.wait()
+        ended.add(order)
+
+    subscribe, asked = hub.sio.handlers[NAMESPACE]["subscribe"], Seen()
+
+    async def hesitate(sid, data):
+        asked.add(data)
+        await may_subscribe.wait()
+        return await subscribe(sid, data)
+
+    async with consumer:
+        await fill(hub, 1)
+        await begun.reach(1)
+        hub.sio.on("subscribe", hesitate, namespace=NAMESPACE)
+        cable.cut()
+        await asked.reach(1)
+        may_end.set()
+        await ended.reach(1)
+        # A round trip behind all that the client may have sent so far.
+        await client.call("unsubscribe", {"queue": "other"}, namespace=NAMESPACE)
+        may_subscribe.set()
+        [(name, _, answer)] = await hub.answers.reach(1)
+        assert (name, answer) == ("received", {"ok": True})
+    await cable.close()
+
+
 @pytest.mark.parametrize("name", ["received", "failed"])
 async def test_an_answer_that_got_lost_is_given_again(hub, dial, name):
     """The cable is cut before the hub has read it, or before it has said so."""
@@ -671,6 +707,29 @@ async def test_closing_finishes_the_message_at_hand_and_gives_the_rest_back_at_o
     assert await hub.left() == (9, 0, 0)
     async with make(await dial(hub.url), seen):
         assert await seen.reach(9) == [*range(1, 10)]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_much_is_given_back_without_breaking_the_connection(hub, dial, transport):
+    arrived = Seen()
+    await fill(hub, 300)
+    client = await dial()
+    await connect(client, hub.url, [transport])
+    consumer = make(client, window=300)
+
+    @consumer.on("pickup")
+    async def pickup(order, delivery):
+        await asyncio.Event().wait()
+
+    take = consumer._connection.takes
+    consumer._connection.takes = lambda entries: [*map(arrived.add, entries)] and take(entries)
+    await consumer.start()
+    await arrived.reach(300)
+    consumer._tasks[1].cancel()  # the handler; so that all of `within` is for the giving back
+    await consumer.close(within=20)
+    assert client.connected
+    assert await hub.left() == (300, 0, 0)
+    assert len([name for name, _, _ in hub.answers if name == "failed"]) == 300
 
 
 async def test_a_handler_that_hangs_is_cancelled_and_its_message_is_for_another(hub, dial, caplog):
