@@ -134,7 +134,7 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
         source = columns[_queue(stored.life.queue)]
         ends = [name for name in message.emitted.recipients if name in columns]
         signs = {source: "●", **{columns[n]: message.verdicts[n].reason.value[0] for n in ends}}
-        text = f"queue {stored.life.queue!r} → {', '.join(ends)}"
+        text = f"to {', '.join(ends)}"
         return _Row(one_line(label(message)), signs, one_line(text))
     for name, verdict in message.verdicts.items():
         if name not in columns or verdict.reason is Reason.TO_SERVER:
@@ -232,14 +232,28 @@ def _as_text(layout: _Layout, cut: str) -> str:
 
 
 _LEFT, _STEP, _ROW, _TOP = 50, 110, 30, 46
+#: Narrower than this no legend needs to be broken, in pixels.
+_NARROW = 700
 _FONT = "font-family='ui-sans-serif,system-ui,sans-serif'"
+
+
+def _lines(text: str, longest: int) -> list[str]:
+    """Break a legend between its signs."""
+    lines: list[str] = []
+    for part in filter(None, text.split("   ")):
+        if lines and len(lines[-1]) + 3 + len(part) <= longest:
+            lines[-1] += f"   {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _as_svg(layout: _Layout, cut: str, description: str) -> str:
     text_x = _LEFT + _STEP * (len(layout.names) - 1) + 50
     longest = max([width(row.text + row.route) + 3 for row in layout.rows] or [0])
-    wide = max(text_x + 7 * longest + 20, 7 * len(_legend(layout)) + 40)
-    tall = _TOP + _ROW * len(layout.rows) + 44 + (18 if cut else 0)
+    wide = max(text_x + 7 * longest + 20, _NARROW)
+    legend = _lines(_legend(layout), (wide - 40) // 7)
+    tall = _TOP + _ROW * len(layout.rows) + 26 + 18 * len(legend) + (18 if cut else 0)
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{wide}' height='{tall}' "
         f"viewBox='0 0 {wide} {tall}' role='img' {_FONT} font-size='13'>",
@@ -258,8 +272,11 @@ def _as_svg(layout: _Layout, cut: str, description: str) -> str:
     for n, (row, alive) in enumerate(zip(layout.rows, layout.alive, strict=True)):
         parts += _svg_row(row, alive, _TOP + _ROW * n + _ROW // 2, text_x)
     y = tall - 14
-    legend = html.escape(_legend(layout)).replace("   ", "\N{NO-BREAK SPACE}" * 4)
-    parts.append(f"<text x='8' y='{y}' fill='#444'>{legend}</text>")
+    for line in reversed(legend):
+        line = html.escape(line).replace("   ", "\N{NO-BREAK SPACE}" * 4)
+        parts.append(f"<text x='8' y='{y}' fill='#444'>{line}</text>")
+        y -= 18
+    y += 18
     if cut:
         parts.append(f"<text x='8' y='{y - 18}' fill='#444'>{html.escape(cut)}</text>")
     return "".join([*parts, "</svg>"])

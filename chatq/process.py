@@ -164,9 +164,10 @@ class Process:
         return 0
 
     async def _until(self, condition: Callable[[], object], what: str, within: float) -> None:
-        await wait_for(condition, self._listen, f"{what} of {self.name}", within)
+        await wait_for(condition, self.listen, f"{what} of {self.name}", within)
 
-    def _listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when it has printed a line or ended; returns what ends this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

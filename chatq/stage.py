@@ -336,11 +336,22 @@ class Stage:
     async def until(
         self, condition: Callable[[], object], what: str = "the condition", within: float = 5.0
     ) -> None:
-        """Return when `condition()` is true; it is asked again after every fact in the journal.
+        """Return when `condition()` is true; it is asked again after every fact in the journal, and
+        after every line that a process prints.
 
         `within`: a deadline in seconds. Raises `NotSettled` naming `what` when it has passed.
         """
-        await wait_for(condition, self.journal.listen, what, within)
+        await wait_for(condition, self._listen, what, within)
+
+    def _listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        processes = self._processes.values()
+        stops = [self.journal.listen(listener), *(p.listen(listener) for p in processes)]
+
+        def stop_all() -> None:
+            for stop in stops:
+                stop()
+
+        return stop_all
 
     def connected(self, client: str | Client | Process, namespace: str = "/") -> bool:
         """Whether the server counts `client` as connected to `namespace`.

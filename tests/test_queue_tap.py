@@ -114,7 +114,7 @@ async def test_a_lease_that_ends_and_the_second_attempt(stage, queues, clock):
     assert stage.why("bob", "pickup") == "bob got 'pickup' (attempt 2, settled)."
     picture = repr(stage.diagram())
     assert "↺           │           │           pickup 'O-1' of ada is back: its lease" in picture
-    assert "pickup 'O-1', attempt 2, redelivered   (queue 'drivers' → bob)" in picture
+    assert "pickup 'O-1', attempt 2, redelivered   (to bob)" in picture
     assert "■───────────│───────────●           pickup 'O-1': settled" in picture
     assert "redelivered</tspan>" in stage.diagram().svg()
 
@@ -286,3 +286,23 @@ async def test_in_strict_order_the_next_comes_when_the_one_before_is_settled(sta
     await queues.subscribe(ada.get_sid(), "drivers", window=1)
     await stage.settle()
     assert got == [0, 1, 2, 3]
+
+
+async def test_an_answer_too_late_settles_nothing_and_is_not_drawn_so(stage, queues, clock):
+    ada, bob = await stage.clients("ada", "bob")
+    receipts = []
+    for client in (ada, bob):
+        client.on("pickup", lambda order, delivery: receipts.append(delivery["receipt"]))
+    await queues.emit("pickup", "O-1", to="drivers")
+    await queues.subscribe(ada.get_sid(), "drivers")
+    await stage.settle()
+    clock.now += 31
+    await queues.subscribe(bob.get_sid(), "drivers")
+    await stage.settle()
+    assert await ada.call("received", {"receipt": receipts[0]}, timeout=2) == {"ok": False}
+    await stage.settle()
+    assert stage.deliveries(last=2).messages[0].life.mark == "→ out"
+    assert stage.why("ada", "pickup").startswith("ada got 'pickup' (attempt 1, its lease ended)")
+    await bob.call("received", {"receipt": receipts[1]}, timeout=2)
+    assert stage.why("bob", "pickup").startswith("bob got 'pickup' (attempt 2, settled)")
+    assert len(stage.deliveries("pickup", last=1).messages) == 1
