@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
 
 from .leases import Leases
-from .store import Attempt, Claimed, Dead, NewMessage, QueueFull, Stats, StoreError, full
+from .store import Attempt, Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError, full
 
 __all__ = ["MemoryStore"]
 
@@ -154,7 +154,10 @@ class MemoryStore:
     @_at_once
     def ack(self, receipts: Iterable[str]) -> list[bool]:
         """See `Store.ack`."""
-        return [self._remove(receipt) is not None for receipt in receipts]
+        removed = [self._remove(receipt) for receipt in receipts]
+        for queue in {gone[0] for gone in removed if gone}:  # with `in_order`, the next is free now
+            self._tell(queue)
+        return [gone is not None for gone in removed]
 
     @_at_once
     def release(self, receipt: str, delay: float = 0.0, *, counted: bool = True) -> bool:
@@ -178,6 +181,23 @@ class MemoryStore:
         item.attempts -= not counted
         self._dead[queue][item.id] = item
         return True
+
+    @_at_once
+    def peek(self, queue: str, limit: int, after: str = "") -> list[Kept]:
+        """See `Store.peek`."""
+        first = self._number(after)
+        items = [i for i in self._items.get(queue, {}).values() if i.order > first]
+        items.sort(key=lambda item: item.order)
+        return [Kept(i.id, i.message.event, i.message.body) for i in items[:limit]]
+
+    @_at_once
+    def remove(self, queue: str, ids: Sequence[str]) -> list[bool]:
+        """See `Store.remove`."""
+        items = [self._items.get(queue, {}).pop(id, None) for id in ids]
+        for lease in [*self._leases.of(queue)]:
+            if lease.item in items:
+                self._leases.take(lease.receipt)
+        return [item is not None for item in items]
 
     @_at_once
     def dead(self, queue: str, limit: int = 100) -> list[Dead]:
@@ -231,6 +251,10 @@ class MemoryStore:
             return None
         lease.item.out = False
         return lease.queue, self._items[lease.queue].pop(lease.item.id)
+
+    def _number(self, id: str) -> int:
+        """Return the place of the message with this id in the order of `put`; 0 for no id."""
+        return int(id.removeprefix(f"{self._name}-")) if id else 0
 
     def _give_back(self, item: _Item, when: float, *, delayed: bool = False) -> None:
         item.out, item.back, item.delayed = False, when, delayed

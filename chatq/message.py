@@ -12,12 +12,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from .store import Body, NewMessage
 
-__all__ = ["DELIVERIES", "attachments", "check_queue", "decode", "encode", "new_message"]
+__all__ = [
+    "DELIVERIES",
+    "TooLarge",
+    "attachments",
+    "check_queue",
+    "decode",
+    "encode",
+    "new_message",
+]
 
 #: The event that carries a frame: a list of [event, data, delivery].
 DELIVERIES = "deliveries"
@@ -26,6 +35,13 @@ _LONGEST_NAME = 100  # characters
 _LONGEST_KEY = 500
 
 _plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+#: Deeper than any data that means something, and safe for everybody who walks over it.
+_DEEPEST = 100
+
+
+class TooLarge(ValueError):
+    """The data of a message is larger than a message may be."""
 
 
 def new_message(
@@ -101,13 +117,13 @@ def encode(data: Any, longest: int) -> Body:
     except ValueError as error:
         raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
     if len(body) > longest:
-        raise ValueError(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
+        raise TooLarge(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
     return body
 
 
 def _encode(data: Any) -> Body:
     try:
-        return _plain(data)
+        return _shallow(_plain(data))
     except TypeError:  # bytes somewhere in it, or something that cannot be said at all
         pass
     # Nobody can have meant this name, so no data of theirs is taken for a place-holder.
@@ -122,7 +138,7 @@ def _encode(data: Any) -> Body:
             f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
         )
 
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False, default=place)
+    text = _shallow(json.dumps(data, separators=(",", ":"), allow_nan=False, default=place))
     sizes = json.dumps([len(attachment) for attachment in found])
     head = f'{{"sizes":{sizes},"place":"{name}","data":{text}}}\n'
     return b"".join([head.encode("ascii"), *found])
@@ -154,3 +170,15 @@ def _put_back(value: Any, place: str, found: list[bytes]) -> Any:
             return found[value[place]]
         return {key: _put_back(item, place, found) for key, item in value.items()}
     return value
+
+
+def _shallow(text: str) -> str:
+    """Return a JSON text; raise if it is nested deeper than it may be."""
+    if text.count("[") + text.count("{") > _DEEPEST:
+        depth = 0
+        for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+            if mark[0] != '"':
+                depth += 1 if mark in "[{" else -1
+                if depth > _DEEPEST:
+                    raise ValueError(f"nested more than {_DEEPEST} levels deep")
+    return text

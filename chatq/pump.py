@@ -65,8 +65,8 @@ class Source(Protocol):
     async def unsendable(self, attempt: Attempt, why: str) -> None:
         """Take back what could not be sent; that was an attempt."""
 
-    def hold(self, receipt: str, pump: Pump) -> None:
-        """The message with this receipt is out to this pump's client."""
+    def hold(self, attempt: Attempt, pump: Pump) -> None:
+        """This attempt is out to this pump's client."""
 
     def forget(self, receipt: str) -> None:
         """The lease with this receipt has ended."""
@@ -76,6 +76,12 @@ class Source(Protocol):
 
     def gone(self, pump: Pump) -> None:
         """This pump's client has left."""
+
+    def began(self) -> None:
+        """A pump is at work."""
+
+    def ended(self) -> None:
+        """A pump waits for something to do."""
 
 
 class Pump:
@@ -102,6 +108,7 @@ class Pump:
         self.out: dict[str, Out] = {}
         self._doubtful = False
         self._wake = asyncio.Event()
+        self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
@@ -122,13 +129,23 @@ class Pump:
         """Claim nothing more."""
         self.stopped = True
         self._wake.set()
+        if self._task is None:
+            self._rest()
         for timer in (self._gathering, self._timer):
             if timer is not None:
                 timer.cancel()
 
     def wake(self) -> None:
         """There may be something to do."""
+        if not self._busy and not self.stopped:
+            self._busy = True
+            self._source.began()
         self._wake.set()
+
+    def _rest(self) -> None:
+        if self._busy:
+            self._busy = False
+            self._source.ended()
 
     @property
     def connected(self) -> bool:
@@ -142,7 +159,7 @@ class Pump:
             if out.callback is not None:  # answered by an event, or not at all
                 self._not_called_back(out.callback)
             self._doubtful = False
-            self._wake.set()
+            self.wake()
 
     def _not_called_back(self, callback: Callable[..., None]) -> None:
         # python-socketio keeps a callback until its packet is acknowledged, and tells nobody under
@@ -155,20 +172,29 @@ class Pump:
 
     async def _run(self) -> None:
         again = _AGAIN
-        while not self.stopped:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                while not self.stopped and await self._round():
-                    pass
-                again = _AGAIN
-                continue
-            except StoreError as error:
-                _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
-            except Exception:
-                _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
-            self._wake_at(self._source.clock() + again)
-            again = min(2 * again, _LONGEST_AGAIN)
+        try:
+            while not self.stopped:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    while not self.stopped and await self._round():
+                        pass
+                    again = _AGAIN
+                except Exception as error:
+                    self._complain(error)
+                    self._wake_at(self._source.clock() + again)
+                    again = min(2 * again, _LONGEST_AGAIN)
+                gathers = self._gathering is not None and self._gathering.when() > self._now()
+                if not gathers and not self._wake.is_set():
+                    self._rest()
+        finally:
+            self._rest()
+
+    def _complain(self, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
+        else:
+            _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
 
     async def _round(self) -> bool:
         """Claim and send once; tell whether there may be more to do at once."""
@@ -304,7 +330,7 @@ class Pump:
     def _hold(self, attempt: Attempt) -> Out:
         until = self._source.clock() + self._source.rules.lease
         out = self.out[attempt.receipt] = Out(until, attempt.number - attempt.spent)
-        self._source.hold(attempt.receipt, self)
+        self._source.hold(attempt, self)
         return out
 
     def _answered(self, receipt: str, *answer: Any) -> None:

@@ -21,13 +21,15 @@ from functools import cache, partial
 from typing import Any, overload
 
 from .leases import Lease, Leases
-from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
+from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
 __all__ = ["SCHEMA", "Rows"]
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL);
-CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER, dead INTEGER
+);
 CREATE TABLE body (
     id INTEGER PRIMARY KEY, event TEXT NOT NULL, data NOT NULL, born REAL NOT NULL,
     copies INTEGER NOT NULL
@@ -144,27 +146,41 @@ class Rows:
         for gathered in (self._new_bodies, self._new_rows, self._settled, self._bodies):
             gathered.clear()
 
-    def give_numbers_back(self) -> None:
-        """Before the file is closed: the numbers set aside that no message has got."""
+    def sum_up(self) -> None:
+        """Before the file is closed: give back numbers set aside, and note what was counted."""
         self._db.execute("UPDATE meta SET next = ?", (self._next,))
+        self._db.executemany(
+            "UPDATE queue SET pending = ?, dead = ? WHERE id = ?",
+            [(queue.count, queue.dead, queue.id) for queue in self._queues.values()],
+        )
 
     def _queue(self, name: str, *, make: bool = False) -> _Queue | None:
         found = self._queues.get(name)
         if found is not None:
             return found
-        row = self._db.execute("SELECT id FROM queue WHERE name = ?", (name,)).fetchone()
+        query = "SELECT id, pending, dead FROM queue WHERE name = ?"
+        row = self._db.execute(query, (name,)).fetchone()
         if row is None:
             if not make:
                 return None
-            row = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
-            found = _Queue(row.fetchone()[0], name, 0, 0)
+            made = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
+            found = _Queue(made.fetchone()[0], name, 0, 0)
         else:
-            found = _Queue(
-                row[0], name, self._count("pending", row[0]), self._count("dead", row[0])
-            )
+            found = _Queue(row[0], name, *self._counted(*row))
         self._queues[name] = found
         self._undo.append(lambda: self._queues.pop(name, None))
         return found
+
+    def _counted(self, id: int, pending: int | None, dead: int | None) -> tuple[int, int]:
+        """Return how many messages of a queue wait, and how many are dead.
+
+        What was noted when the file was closed holds until the first change. After a crash nothing
+        is noted, and they are counted.
+        """
+        if pending is None or dead is None:
+            return self._count("pending", id), self._count("dead", id)
+        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL WHERE id = ?", (id,))
+        return pending, dead
 
     def _count(self, table: str, queue: int) -> int:
         query = f"SELECT count(*) FROM {table} WHERE queue = ?"
@@ -417,14 +433,17 @@ class Rows:
         queue, out = self._queues[lease.queue], lease.item
         self._settled.setdefault(queue, []).append(out.seq)
         self._not_ahead(queue, out.seq)
-        if out.shared:
-            body = (out.body,)
-            self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", body)
-            self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", body)
-        else:
-            self._bodies.append(out.body)
+        self._forget(out.body, out.shared)
         self._grow(queue, -1)
         return True
+
+    def _forget(self, body: int, shared: bool) -> None:
+        """One copy less of a body: without any, it is deleted."""
+        if shared:
+            self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", (body,))
+            self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", (body,))
+        else:
+            self._bodies.append(body)
 
     def release(self, receipt: str, delay: float, counted: bool) -> bool:
         """See `Store.release`."""
@@ -460,6 +479,47 @@ class Rows:
         self._not_ahead(queue, seq)
         self._grow(queue, -1)
         self._dead_count(queue, 1)
+        return True
+
+    def peek(self, name: str, limit: int, after: str) -> list[Kept]:
+        """See `Store.peek`."""
+        queue = self._queue(name)
+        if queue is None:
+            return []
+        rows = self._db.execute(
+            "SELECT p.seq, b.event, b.data FROM pending p JOIN body b ON b.id = p.body "
+            "WHERE p.queue = ? AND p.seq > ? ORDER BY p.seq LIMIT ?",
+            (queue.id, self._seq(after) or 0, limit),
+        )
+        return [Kept(f"{self._name}-{seq}", event, data) for seq, event, data in rows]
+
+    def remove(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.remove`."""
+        queue = self._queue(name)
+        if queue is None:
+            return [False for _ in ids]
+        return [self._remove(queue, self._seq(id)) for id in ids]
+
+    def _remove(self, queue: _Queue, seq: int | None) -> bool:
+        query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
+        query += "WHERE p.queue = ? AND p.seq = ?"
+        row = self._db.execute(query, (queue.id, seq)).fetchone()
+        if row is None or seq is None:
+            return False
+        body, due, copies = row
+        for lease in self._leases.of(queue.name):
+            if lease.item.seq == seq:
+                self._take(lease.receipt)
+                break
+        else:
+            if seq in queue.back:
+                self._pop_back(queue, seq)
+        if due is not None:
+            self._due_no_more(queue, [(due, seq)])
+        self._delete(queue, [seq])
+        self._not_ahead(queue, seq)
+        self._forget(body, copies > 1)
+        self._grow(queue, -1)
         return True
 
     def dead(self, name: str, limit: int) -> list[Dead]:

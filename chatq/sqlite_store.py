@@ -26,12 +26,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from .sqlite_rows import SCHEMA, Rows
-from .store import Claimed, Dead, NewMessage, QueueFull, Stats, StoreError
+from .store import Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError
 
 __all__ = ["SqliteStore"]
 
 _APPLICATION = 0x63686171  # "chaq", in the header of the file
 _VERSION = 1
+#: How long requests that came during a transaction wait for others before the next, in seconds.
+_LINGER = 0.001
 
 
 class SqliteStore:
@@ -51,6 +53,7 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
         self._asked: list[_Request] = []
+        self._busy = False  # the thread has not answered yet
         self._closing: asyncio.Future[None] | None = None
         # Of the thread, from when it runs:
         self._inbox: thread_queue.SimpleQueue[list[_Request] | None] = thread_queue.SimpleQueue()
@@ -115,6 +118,14 @@ class SqliteStore:
         """See `Store.bury`."""
         return self._ask(Rows.bury, receipt, reason, counted)
 
+    def peek(self, queue: str, limit: int, after: str = "") -> asyncio.Future[list[Kept]]:
+        """See `Store.peek`."""
+        return self._ask(Rows.peek, queue, limit, after)
+
+    def remove(self, queue: str, ids: Sequence[str]) -> asyncio.Future[list[bool]]:
+        """See `Store.remove`."""
+        return self._ask(Rows.remove, queue, [*ids])
+
     def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
         """See `Store.dead`."""
         return self._ask(Rows.dead, queue, limit)
@@ -144,17 +155,21 @@ class SqliteStore:
         if self._closing is not None:
             raise StoreError(f"the store {self.path} is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
-        if not self._asked:
+        if not self._asked and not self._busy:
             self._loop.call_soon(self._hand_over)
         self._asked.append((work, args, future))
         return future
 
     def _hand_over(self) -> None:
         if self._asked:
+            self._busy = True
             self._inbox.put(self._asked)
             self._asked = []
 
     def _answer(self, answers: list[_Answer], touched: set[str]) -> None:
+        self._busy = False
+        if self._asked:  # somebody asked meanwhile, so more are likely to: they may share a sync
+            self._loop.call_later(_LINGER, self._hand_over)
         for future, result, error in answers:
             if future.done():
                 continue  # whoever asked was cancelled; it is done all the same
@@ -169,21 +184,11 @@ class SqliteStore:
     # -- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            requests = self._inbox.get()
-            gathered: list[_Request] = []
-            while requests is not None:
-                gathered += requests
-                try:
-                    requests = self._inbox.get_nowait()
-                except thread_queue.Empty:
-                    break
-            closing = requests is None
-            if gathered:
-                answers = self._transact(gathered)
-                touched, self._rows.touched = self._rows.touched, set()
-                closing = not self._post(self._answer, answers, touched) or closing
+        while (requests := self._inbox.get()) is not None:
+            answers = self._transact(requests)
+            touched, self._rows.touched = self._rows.touched, set()
+            if not self._post(self._answer, answers, touched):
+                break
         self._disconnect()
         self._post(self._closed)
 
@@ -336,9 +341,11 @@ class SqliteStore:
         try:
             if not self._broken:
                 self._db.execute("PRAGMA synchronous = FULL")
-                self._rows.give_numbers_back()
+                self._db.execute("BEGIN IMMEDIATE")
+                self._rows.sum_up()
+                self._db.execute("COMMIT")
         except sqlite3.Error:
-            pass  # numbers are skipped then, nothing else
+            pass  # numbers are skipped then, and messages counted when it is opened next
         self._db.close()
 
 
@@ -346,6 +353,8 @@ class SqliteStore:
 _UNSYNCED = {
     Rows.ack,
     Rows.release,
+    Rows.remove,
+    Rows.peek,
     Rows.stats,
     Rows.dead,
 }

@@ -28,6 +28,7 @@ __all__ = [
     "Attempt",
     "Claimed",
     "Dead",
+    "Kept",
     "NewMessage",
     "QueueFull",
     "Stats",
@@ -87,6 +88,15 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A message as it lies in its queue, claimed or not."""
+
+    id: str
+    event: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
 class Dead:
     """A message that is not delivered any more, and why; `died` in seconds since the epoch."""
 
@@ -140,6 +150,20 @@ class Store(Protocol):
 
     def bury(self, receipt: str, reason: str, *, counted: bool = True) -> Awaitable[bool]:
         """Put a message among the dead of its queue; `counted` as for `release`."""
+        ...
+
+    def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
+        """Return the oldest messages of `queue`, claimed or not, put after the one with that id.
+
+        Changes nothing: for consumers that keep no receipts. The dead are not among them.
+        """
+        ...
+
+    def remove(self, queue: str, ids: Sequence[str]) -> Awaitable[list[bool]]:
+        """Delete the messages of `queue` with these ids, claimed or not; tell which were there.
+
+        A receipt of such a message settles nothing any more. The dead stay.
+        """
         ...
 
     def dead(self, queue: str, limit: int = 100) -> Awaitable[list[Dead]]:
