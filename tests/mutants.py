@@ -100,14 +100,14 @@ MUTANTS = [
     Mutant(
         "anybody may answer with anybody's receipt",
         "queues",
-        "        return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
-        "        return True",
+        "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
+        "return True",
     ),
     Mutant(
         "who was cut off cannot be stood in for",
         "queues",
-        "        return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
-        "        return pump.sid == sid",
+        "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
+        "return pump.sid == sid",
     ),
     Mutant(
         "attempts are counted in memory, not in the file",
@@ -229,12 +229,8 @@ MUTANTS = [
     Mutant(
         "a key is never forgotten",
         "sqlite_rows",
-        "                    row = self._db.execute(query, (queue.id, message.key, now)).fetchone()\n"
-        "                    if row is not None:\n"
-        "                        known[name] = row[0]\n",
-        "                    row = self._db.execute(query, (queue.id, message.key, 0)).fetchone()\n"
-        "                    if row is not None:\n"
-        "                        known[name] = row[0]\n",
+        "        coming: set[tuple[str, str]] = set()\n        now = self._clock()\n",
+        "        coming: set[tuple[str, str]] = set()\n        now = 0.0\n",
     ),
     Mutant(
         "the time to live is ignored",

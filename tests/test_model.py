@@ -747,7 +747,7 @@ class SqliteMachine(Machine):
 
 PROFILE = settings(
     derandomize=not EXAMPLES,
-    max_examples=EXAMPLES or 100,
+    max_examples=EXAMPLES or 300,
     stateful_step_count=40,
     deadline=None,
     database=None,
