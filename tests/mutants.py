@@ -247,7 +247,7 @@ MUTANTS = [
     Mutant(
         "the body of a fan-out stays for ever",
         "sqlite_rows",
-        'self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", body)',
+        'self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", (body,))',
         "pass",
     ),
     Mutant(
@@ -271,7 +271,7 @@ MUTANTS = [
     Mutant(
         "the wait after a failure is forgotten",
         "queues",
-        "        return await self.store.release(receipt, wait if delay is None else delay)\n",
+        "        return await self.store.release(receipt, wait)\n",
         "        return await self.store.release(receipt)\n",
     ),
     Mutant(
@@ -299,6 +299,12 @@ MUTANTS = [
         '        self._db.execute("UPDATE meta SET next = ?", (self._next,))\n',
         '        self._db.execute("UPDATE meta SET next = (SELECT '
         'coalesce(max(seq), 0) + 1 FROM pending)")\n',
+    ),
+    Mutant(
+        "what was counted at a goodbye is believed after a crash",
+        "sqlite_rows",
+        '        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL WHERE id = ?", (id,))\n',
+        "",
     ),
     Mutant(
         "an error of the disk is kept from the producer",
