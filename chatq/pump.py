@@ -242,15 +242,18 @@ class Pump:
     async def _can_send(self, attempts: list[Attempt], until: float) -> bool:
         """Wait until a client that polls can take these; False if they are not to be sent now."""
         packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
+        woken = False
         while not self.stopped and self.connected:
             waiting = self._packets()
             if not waiting or waiting + packets <= _POLLING:
-                return self._source.clock() < until
+                break
             self._wake_at(self._source.clock() + _POLLING_WAIT)
             await self._wake.wait()
             self._wake.clear()
-            asyncio.get_running_loop().call_soon(self.wake)  # it was for the next round
-        return False
+            woken = True
+        if woken:  # it was for the next round
+            self.wake()
+        return not self.stopped and self.connected and self._source.clock() < until
 
     def _gather(self, room: int) -> bool:
         """Whether to wait a moment for more room: a claim costs a sync of the disk."""

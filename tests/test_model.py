@@ -25,8 +25,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import START, Client, InlineStore, Killed, Loop, Wire, inline_store
@@ -47,6 +46,7 @@ queue_names = st.sampled_from(QUEUES)
 several = st.lists(queue_names, min_size=1, max_size=2, unique=True)
 keys = st.none() | st.sampled_from(["k", "l"])
 windows = st.sampled_from([1, 1, 2, 3, 8])
+ways = st.sampled_from(["packet", "packet", "event", "many", "bare", "wrong", "nothing"])
 which = st.integers(0, 10_000)
 
 
@@ -129,6 +129,20 @@ class Machine(RuleBasedStateMachine):
         self.now = START
         self.wire = Wire(self.on_sent)
         self.start()
+        self.arrive()
+
+    def arrive(self) -> None:
+        """Two consumers come, each with a queue or two: nothing happens without them."""
+        for _ in range(2):
+            client = self.wire.connect(polling=self.random.random() < 0.2)
+            self.clients.append(client)
+            for queue in self.random.sample(QUEUES, self.random.choice([1, 2])):
+                self.consume(client, queue, self.random.choice([1, 2, 3, 8]))
+
+    def consume(self, client: Client, queue: str, window: int, frame: int = 0) -> None:
+        before = self.allowed.get((client.sid, queue), 0)
+        self.allowed[client.sid, queue] = max(window, before)
+        self.do(self.queues.subscribe(client.sid, queue, window, frame=frame))
 
     def start(self) -> None:
         self.loop = Loop(self.now)
@@ -276,7 +290,7 @@ class Machine(RuleBasedStateMachine):
         message.gone = False
         assert not message.dead, "came though it was dead"
         assert now >= message.not_before - 0.002, "came before its delay was over"
-        assert message.expires is None or now < message.expires, "came after its time"
+        assert message.expires is None or now < message.expires, f"came after its time: {message}"
         last = message.last
         number = delivery["attempt"]
         assert last is None or number > last.number, "an attempt that was not counted"
@@ -364,9 +378,9 @@ class Machine(RuleBasedStateMachine):
                     self.emitted(n, queue, key, ids and ids[place])
         if self.killed:
             self.reborn()
-            for (n, to, key, _), ids in zip(plan, done, strict=True):
+            for (n, to, key, ttl), ids in zip(plan, done, strict=True):
                 if ids is None and key is not None:
-                    self.again(n, to, key)
+                    self.again(n, to, key, ttl)
 
     def may_be_full(self, queue: str) -> bool:
         return sum(m.gone is not True and not m.dead for m in self.in_queue(queue)) + 6 > 12
@@ -393,18 +407,15 @@ class Machine(RuleBasedStateMachine):
         if key is not None:
             self.keys[queue, key] = (message, self.loop.now + RULES.key_memory)
 
-    def again(self, n: int, to: list[str], key: str) -> None:
+    def again(self, n: int, to: list[str], key: str, ttl: float | None) -> None:
         """A producer that got no answer says it again, with the same key."""
-        [ids] = self.do(self.queues.emit("pickup", n, to=to, key=key))
+        [ids] = self.do(self.queues.emit("pickup", n, to=to, key=key, ttl=ttl))
         if isinstance(ids, QueueFull):
             return
         for queue, id in zip(to, ids, strict=True):
             message, _ = self.keys[queue, key]
             assert message.id in (None, id)
-            message.id = id
-            if message.stored is None:
-                message.stored = True
-                message.expires = message.expires and float("inf")
+            message.id, message.stored = id, True
 
     @rule(polling=st.sampled_from([False, False, False, True]))
     def connect(self, polling: bool) -> None:
@@ -417,8 +428,7 @@ class Machine(RuleBasedStateMachine):
         client = self.one(self.clients, who)
         if client.sid not in self.wire.clients or (client.polling and frame):
             return
-        self.allowed[client.sid, queue] = max(window, self.allowed.get((client.sid, queue), 0))
-        self.do(self.queues.subscribe(client.sid, queue, window, frame=frame))
+        self.consume(client, queue, window, frame)
 
     @precondition(lambda self: self.clients)
     @rule(who=which, queue=queue_names)
@@ -427,25 +437,27 @@ class Machine(RuleBasedStateMachine):
         self.do(self.queues.unsubscribe(client.sid, queue))
         self.allowed[client.sid, queue] = 16  # what is out stays out, beside a new window
 
-    @precondition(lambda self: self.clients)
-    @rule(who=which)
-    def read(self, who: int) -> None:
-        client = self.one(self.clients, who)
-        if not client.cut:
-            self.wire.read(client)
+    def reading(self, who: int) -> Client | None:
+        """Somebody reads what has come; None if nobody has anything to answer."""
+        able = [c for c in self.clients if (c.held or c.packets) and not c.cut]
+        if not able:
+            return None
+        client: Client = self.one(able, who)
+        self.wire.read(client)
+        return client
 
-    @precondition(lambda self: any(c.held for c in self.clients))
-    @rule(
-        who=which,
-        what=which,
-        how=st.sampled_from(["packet", "packet", "event", "many", "bare", "wrong", "nothing"]),
-    )
-    def answer(self, who: int, what: int, how: str) -> None:
-        """The client has dealt with a message, or its library acknowledges the packet."""
-        client = self.one([c for c in self.clients if c.held], who)
+    @rule(who=which, what=which, ways=st.lists(ways, min_size=1, max_size=6))
+    def answer(self, who: int, what: int, ways: list[str]) -> None:
+        """A client has dealt with some messages, or its library acknowledges their packets."""
+        client = self.reading(who)
+        for how in ways:
+            if client is not None and client.held and client in self.clients and not self.killed:
+                self.answer_one(client, what, how)
+
+    def answer_one(self, client: Client, what: int, how: str) -> None:
         delivery, number = client.held.pop(what % len(client.held))
         sent = self.by_receipt[delivery["receipt"]]
-        if client.cut or how == "nothing":
+        if how == "nothing":
             return
         if how == "packet" and number is not None:
             waited = number in self.wire.callbacks.get(client.sid, {})
@@ -465,12 +477,11 @@ class Machine(RuleBasedStateMachine):
             data = {"receipts": [sent.receipt]} if how == "many" else {"receipt": sent.receipt}
             self.settle_by_event(client, sent, "received", data)
 
-    @precondition(lambda self: any(c.held for c in self.clients))
     @rule(who=which, what=which, delay=st.sampled_from([None, 0, 3.0, 50.0]))
     def refuse(self, who: int, what: int, delay: float | None) -> None:
-        client = self.one([c for c in self.clients if c.held], who)
-        delivery, _ = client.held.pop(what % len(client.held))
-        if not client.cut:
+        client = self.reading(who)
+        if client is not None:
+            delivery, _ = client.held.pop(what % len(client.held))
             sent = self.by_receipt[delivery["receipt"]]
             data = {"receipt": sent.receipt, "delay": delay, "reason": "planted"}
             self.settle_by_event(client, sent, "failed", data)
@@ -660,7 +671,7 @@ class SqliteMachine(Machine):
         return self.store.disk.syncs
 
     @rule(
-        moment=st.integers(0, 25),
+        moment=st.integers(0, 60),
         torn=st.sampled_from([0.0, 0.3, 0.7, 0.99, 1.0]),
         power=st.booleans(),
     )
@@ -669,15 +680,19 @@ class SqliteMachine(Machine):
         disk = self.store.disk
         disk.moment, disk.torn, disk.power = moment, torn, power
 
-    @rule(power=st.booleans())
-    def kill_now(self, power: bool) -> None:
+    @rule(power=st.booleans(), seldom=st.integers(0, 2))
+    def kill_now(self, power: bool, seldom: int) -> None:
+        if seldom:
+            return
         self.store.disk.die(power=power)
         self.reborn()
 
     @precondition(lambda self: not self.full)
-    @rule()
-    def close_and_open(self) -> None:
+    @rule(seldom=st.integers(0, 2))
+    def close_and_open(self, seldom: int) -> None:
         """A goodbye, with everything answered that was asked."""
+        if seldom:
+            return
         self.do(self.queues.close(within=0))
         if self.killed:
             self.reborn()
@@ -688,6 +703,7 @@ class SqliteMachine(Machine):
             sent.open = False
         self.allowed.clear()
         self.start()
+        self.arrive()
 
     def reborn(self) -> None:
         """Start again from what the killed process left in its files."""
@@ -705,8 +721,10 @@ class SqliteMachine(Machine):
             message.since = -1
             message.not_before = 0.0 if power else message.not_before
         self.full = False
+        self.must_be_dead.clear()
         self.allowed.clear()
         self.start()
+        self.arrive()
 
     @precondition(lambda self: not self.full)
     @rule()
@@ -729,14 +747,15 @@ class SqliteMachine(Machine):
 
 PROFILE = settings(
     derandomize=not EXAMPLES,
-    max_examples=EXAMPLES or 100,
+    max_examples=EXAMPLES or 300,
     stateful_step_count=40,
     deadline=None,
     database=None,
     suppress_health_check=[*HealthCheck],
+    # Who plants mistakes wants to know that one is found, not how short it can be told.
+    phases=[Phase.generate] if os.environ.get("CHATQ_MUTANT") else [Phase.generate, Phase.shrink],
 )
 TestMemory = MemoryMachine.TestCase
 TestMemory.settings = PROFILE
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = PROFILE
-_ = pytest
