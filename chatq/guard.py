@@ -27,7 +27,7 @@ from engineio.async_drivers.aiohttp import (  # type: ignore[import-untyped]
 )
 from engineio.payload import Payload  # type: ignore[import-untyped]
 
-__all__ = ["WIRE", "Guard", "Handler", "error", "server"]
+__all__ = ["WIRE", "Guard", "Handler", "error", "server", "take_many"]
 
 _log = logging.getLogger("chatq.hub")
 #: The logger of python-socketio and python-engineio in a hub.
@@ -203,10 +203,16 @@ def server() -> socketio.AsyncServer:
         socket.poll = partial(_poll, socket, socket.poll)
 
     sio.eio.on("connect", connect)
-    # A browser that emits a hundred times at once while it still polls sends them in one request.
-    # More than these would be lost without a word; their size is limited anyway.
-    Payload.max_decode_packets = 10_000
     return sio
+
+
+def take_many() -> None:
+    """Let polling clients send many packets at once, to all servers of this process.
+
+    A browser that emits a hundred times while it still polls sends them in one request: of more
+    than 16, none would be read, and nobody told. Their size is limited anyway.
+    """
+    Payload.max_decode_packets = 10_000
 
 
 # -- inside python-socketio and python-engineio -------------------------------------------------

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from .caps import Caps
-from .guard import WIRE, Guard, server
+from .guard import WIRE, Guard, server, take_many
 from .native import Native
 from .queues import Queues
 from .store import StoreError
@@ -91,6 +91,7 @@ def run(options: argparse.Namespace) -> int:
             "to know, or keep to 127.0.0.1",
             2,
         )
+    take_many()
     with _logging():
         try:
             return asyncio.run(_serve(options))
