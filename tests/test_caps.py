@@ -471,6 +471,7 @@ def test_every_spelling_of_the_table_is_one_word() -> None:
 # -- what goes wrong ----------------------------------------------------------------------------
 
 
+@process
 async def test_events_of_a_connection_take_effect_in_order(scene) -> None:
     """As in a hub whose handlers never wait: nobody has to wait for an answer before he goes on."""
     person, vendor = await scene.come(), await scene.come()

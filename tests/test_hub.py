@@ -514,6 +514,7 @@ async def test_limits_are_told(shared, clients, queue) -> None:
         {"queue": queue, "event": "e", "ttl": "soon"},
         {"queue": queue, "event": "e", "ttl": -1},
         {"queue": queue, "event": "e", "data": float("inf")},
+        {"queue": queue, "event": "e", "data": 10**150},
         {"queue": queue, "event": "e", "data": json.loads("[" * 200 + "]" * 200)},
         {"queue": queue, "event": "e", "more": 1},
     ]:
