@@ -202,7 +202,16 @@ def server() -> socketio.AsyncServer:
         socket = sio.eio.sockets[eio_sid]
         socket.poll = partial(_poll, socket, socket.poll)
 
+    async def disconnect(eio_sid: str, reason: Any) -> None:
+        socket = sio.eio.sockets.get(eio_sid)
+        if socket is not None and reason == sio.eio.reason.CLIENT_DISCONNECT:
+            # Or else the poll of a client that has said goodbye would hang until the time-out, and
+            # with it the client's process.
+            socket.queue.put_nowait(None)
+        await sio._handle_eio_disconnect(eio_sid, reason)
+
     sio.eio.on("connect", connect)
+    sio.eio.on("disconnect", disconnect)
     return sio
 
 
