@@ -6,8 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .connection import Refused
+    from .consumer import Consumer
     from .explain import Reason
     from .journal import Journal
+    from .outbox import Outbox
     from .policy import Rules
     from .queues import Queues
     from .settle import NotSettled
@@ -15,12 +18,15 @@ if TYPE_CHECKING:
     from .store import QueueFull, StoreError
 
 __all__ = [
+    "Consumer",
     "HandlerRaised",
     "Journal",
     "NotSettled",
+    "Outbox",
     "QueueFull",
     "Queues",
     "Reason",
+    "Refused",
     "Rules",
     "Stage",
     "StoreError",
@@ -28,12 +34,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Consumer": "consumer",
     "HandlerRaised": "stage",
     "Journal": "journal",
     "NotSettled": "settle",
+    "Outbox": "outbox",
     "QueueFull": "store",
     "Queues": "queues",
     "Reason": "explain",
+    "Refused": "connection",
     "Rules": "policy",
     "Stage": "stage",
     "StoreError": "store",

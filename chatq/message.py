@@ -18,7 +18,15 @@ from typing import Any
 
 from .store import Body, NewMessage
 
-__all__ = ["DELIVERIES", "TooLarge", "check_queue", "decode", "encode", "new_message"]
+__all__ = [
+    "DELIVERIES",
+    "TooLarge",
+    "attachments",
+    "check_queue",
+    "decode",
+    "encode",
+    "new_message",
+]
 
 #: The event that carries a frame: a list of [event, data, delivery].
 DELIVERIES = "deliveries"
@@ -118,22 +126,22 @@ def _encode(data: Any) -> Body:
         return _shallow(_plain(data))
     except TypeError:  # bytes somewhere in it, or something that cannot be said at all
         pass
-    attachments: list[bytes] = []
-    # Nobody can know it before: no data can look like a place-holder.
-    holder = f"bytes-{os.urandom(8).hex()}"
+    # Nobody can have meant this name, so no data of theirs is taken for a place-holder.
+    name = f"bytes {os.urandom(8).hex()}"
+    found: list[bytes] = []
 
     def place(value: Any) -> dict[str, int]:
         if isinstance(value, (bytes, bytearray, memoryview)):
-            attachments.append(bytes(value))
-            return {holder: len(attachments) - 1}
+            found.append(bytes(value))
+            return {name: len(found) - 1}
         raise TypeError(
             f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
         )
 
     text = _shallow(json.dumps(data, separators=(",", ":"), allow_nan=False, default=place))
-    sizes = json.dumps([len(a) for a in attachments])
-    head = f'{{"holder":"{holder}","sizes":{sizes},"data":{text}}}\n'
-    return b"".join([head.encode("ascii"), *attachments])
+    sizes = json.dumps([len(attachment) for attachment in found])
+    head = f'{{"sizes":{sizes},"place":"{name}","data":{text}}}\n'
+    return b"".join([head.encode("ascii"), *found])
 
 
 def decode(body: Body) -> Any:
@@ -142,20 +150,25 @@ def decode(body: Body) -> Any:
         return json.loads(body)
     head, _, rest = body.partition(b"\n")
     read = json.loads(head)
-    attachments = []
+    found = []
     for size in read["sizes"]:
-        attachments.append(rest[:size])
+        found.append(rest[:size])
         rest = rest[size:]
-    return _put_back(read["data"], read["holder"], attachments)
+    return _put_back(read["data"], read["place"], found)
 
 
-def _put_back(value: Any, holder: str, attachments: list[bytes]) -> Any:
+def attachments(body: Body) -> int:
+    """Return how many times there are bytes in the data of a body."""
+    return 0 if isinstance(body, str) else len(json.loads(body.partition(b"\n")[0])["sizes"])
+
+
+def _put_back(value: Any, place: str, found: list[bytes]) -> Any:
     if isinstance(value, list):
-        return [_put_back(item, holder, attachments) for item in value]
+        return [_put_back(item, place, found) for item in value]
     if isinstance(value, dict):
-        if holder in value:
-            return attachments[value[holder]]
-        return {key: _put_back(item, holder, attachments) for key, item in value.items()}
+        if place in value:
+            return found[value[place]]
+        return {key: _put_back(item, place, found) for key, item in value.items()}
     return value
 
 

@@ -14,6 +14,8 @@ The contract, which every engine's test checks
 - Order: those given back and due come first, then the rest in the order of `put`. With `in_order`
   nothing overtakes: the oldest message comes first, or nothing while it waits or is leased.
 - Nothing else ever deletes a message.
+- Verbs take effect in the order in which they are called, awaited or not; a closed store does
+  nothing more, and says so.
 """
 
 from __future__ import annotations
@@ -146,8 +148,8 @@ class Store(Protocol):
         """
         ...
 
-    def bury(self, receipt: str, reason: str) -> Awaitable[bool]:
-        """Put a message among the dead of its queue."""
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> Awaitable[bool]:
+        """Put a message among the dead of its queue; `counted` as for `release`."""
         ...
 
     def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
@@ -171,7 +173,8 @@ class Store(Protocol):
     def redrive(self, queue: str, ids: Iterable[str] | None = None) -> Awaitable[int]:
         """Give dead messages (all, or those with these ids) back to their queue; return how many.
 
-        They keep their ids and the count of their attempts, but the attempts do not weigh any more.
+        They keep their ids and the count of their attempts, but the attempts do not weigh any more,
+        and they do not expire again.
         """
         ...
 

@@ -1,0 +1,386 @@
+"""A consumer of one queue for Python clients: each message is handled, then answered, once.
+
+Owns what has arrived and waits for its handler, and what becomes of it. Must not know: how ids are
+remembered, when answers are sent, what connections look like inside, the rules of queues.
+
+How it stays right
+- One task handles one message after the other, in the order in which they come.
+- A message is answered when its handler has returned, and its id is remembered, never before.
+- If the answer comes too late, the message comes again, and the inbox knows it.
+
+How it is fast: messages come in frames, and a handler that returns at once costs no task and no
+turn of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any, Self, TypeVar
+
+import socketio  # type: ignore[import-untyped]
+
+from .answers import Answers
+from .connection import Connection, Refused
+from .inbox import open_inbox
+from .policy import Rules, back_off
+
+__all__ = ["Consumer"]
+
+_log = logging.getLogger("chatq")
+
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
+_ANSWER = 10.0  # seconds for the server's answer to a subscription
+_LONGEST_BURST = 0.01  # seconds without giving way to the event loop
+_AGAIN = Rules(attempts=2**62, back_off=0.2, longest_back_off=10.0)
+_CATCH_ALL = "*"
+
+
+class Consumer:
+    """Handles the messages of `queue`, over a client that may lose its connection at any time.
+
+        consumer = chatq.Consumer(client, "drivers", namespace="/caps", inbox=database)
+
+        @consumer.on("pickup")
+        def pickup(order, delivery):
+            database.execute("INSERT INTO rides VALUES (?)", (order["id"],))
+
+        async with consumer:
+            ...
+
+    `client`: a `socketio.AsyncClient`, connected or not; its own handlers stay as they are.
+    `window`: how many messages may be here unanswered; 1 means strictly in order. `frame`: how many
+    may come in one event. `inbox`: where ids of handled messages are kept, so that a message that
+    comes again is not handled again: None is the memory of this process, a path is an SQLite file
+    of the consumer's own, an `sqlite3.Connection` is the database in which the handlers work. Then
+    each message is one transaction: leave BEGIN, COMMIT and `with connection:` to the consumer, and
+    use that connection nowhere else. `keep`: how many ids are kept; a message that comes again
+    after so many others is handled again. `on_error`: is called with each error, which is also
+    logged. `random`: where the jitter of the back-off comes from.
+    """
+
+    def __init__(
+        self,
+        client: socketio.AsyncClient,
+        queue: str,
+        *,
+        namespace: str = "/",
+        window: int = 16,
+        frame: int = 50,
+        inbox: str | Path | sqlite3.Connection | None = None,
+        keep: int = 100_000,
+        on_error: Callable[[Exception], object] | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.queue, self.window, self.frame = queue, window, min(frame, window)
+        #: How many messages were handled, skipped because they had been, and failed.
+        self.handled = self.skipped = self.failed = 0
+        self._where, self._keep = inbox, keep
+        self._on_error, self._random = on_error, random or Random()
+        self._handlers: dict[str, Callable[..., Any]] = {}
+        self._inbox = open_inbox(None, keep)
+        self._connection = Connection(
+            client,
+            namespace,
+            queue=queue,
+            takes=self._take,
+            lost=lambda: self._answers.lost(),
+            ended=self._ended,
+        )
+        self._connection.open()
+        # What has arrived: frames, each with what is set when it is dealt with.
+        self._frames: deque[_Frame] = deque()
+        self._waiting = 0  # messages in them
+        self._arrived = asyncio.Event()
+        self._answers = Answers(self._connection, self._report)
+        self._subscribed: asyncio.Future[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._closing: asyncio.Task[None] | None = None
+
+    def on(
+        self, event: str, handler: Callable[..., Any] | None = None
+    ) -> Callable[[_Handler], _Handler]:
+        """Handle messages with this event by `handler(data, delivery)`, plain or async.
+
+        A decorator, as in python-socketio. "*" is for all other events: `handler(event, data,
+        delivery)`. A handler that raises gives the message back, with the error as the reason; so
+        does an event without a handler.
+        """
+
+        def add(handler: _Handler) -> _Handler:
+            self._handlers[event] = handler
+            return handler
+
+        if handler is not None:
+            add(handler)
+        return add
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self, within: float | None = 10.0) -> None:
+        """Subscribe, again after every reconnection, and return when that is done.
+
+        `within`: for how many seconds to wait for the client to be connected, and for the answer;
+        None: as long as it takes. Raises `chatq.Refused` if the server refuses, `TimeoutError`,
+        `RuntimeError` if the client is connected elsewhere, `StoreError` if there is no inbox to be
+        had. Then the consumer is closed.
+        """
+        if self._subscribed is not None or self._closing is not None:
+            raise RuntimeError("a consumer is started once: make another one")
+        self._subscribed = asyncio.get_running_loop().create_future()
+        try:
+            self._connection.check()
+            self._inbox = open_inbox(self._where, self._keep)
+            self._tasks = [_begin(self._keep_subscribed()), _begin(self._work())]
+            async with asyncio.timeout(within):
+                await asyncio.shield(self._subscribed)
+        except TimeoutError:
+            await self.close(0)
+            met = (
+                "the client is not connected"
+                if self._connection.sid is None
+                else "no answer: does this server have queues?"
+            )
+            raise TimeoutError(
+                f"not subscribed to {self.queue!r} in {self._connection.namespace} within "
+                f"{within:g} s: {met}"
+            ) from None
+        except BaseException:
+            await self.close(0)
+            raise
+
+    async def close(self, within: float = 5.0) -> None:
+        """Take nothing more, finish the message that is being handled, and give the rest back.
+
+        `within`: for how many seconds to wait for the handler, which is cancelled then, and for the
+        server to confirm the answers. Closing twice is harmless.
+        """
+        if asyncio.current_task() in self._tasks:
+            raise RuntimeError("a handler cannot wait for its own end: close it elsewhere")
+        if self._closing is None:
+            self._closing = _begin(self._close(within))
+        await asyncio.shield(self._closing)
+
+    # -- the subscription -------------------------------------------------------------------------
+
+    async def _keep_subscribed(self) -> None:
+        asked = {"queue": self.queue, "window": self.window, "frame": self.frame}
+        failures = 0
+        while True:
+            sid = await self._connection.connected(other_than=self._answers.sid)
+            try:
+                await self._connection.call("subscribe", asked, _ANSWER)
+            except ConnectionError:
+                continue  # the next connection will do
+            except Exception as error:
+                if self._subscribed is not None and not self._subscribed.done():
+                    if isinstance(error, Refused):
+                        self._subscribed.set_exception(error)
+                        return
+                else:
+                    self._report("is not subscribed", error)
+                if isinstance(error, Refused) and error.for_good:
+                    self._answers.sid = sid  # do not ask again on this connection
+                    continue
+                failures += 1
+                await self._connection.pause(back_off(failures, _AGAIN, self._random) or 0)
+                continue
+            failures, self._answers.sid = 0, sid
+            if self._subscribed is not None and not self._subscribed.done():
+                self._subscribed.set_result(None)
+            await self._answers.send()
+
+    def _ended(self) -> None:
+        if self._closing is None:
+            error = ConnectionError("the client does not connect again by itself: connect it")
+            self._report("gets nothing", error)
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def _take(self, entries: list[Any]) -> asyncio.Future[None]:
+        """Put a frame where the worker finds it."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frames.append((deque(entries), done))
+        self._waiting += len(entries)
+        while self._waiting > 2 * self.window and len(self._frames) > 1:
+            # More than a server sends: what is oldest is of a connection that has ended, and comes,
+            # or has come, again.
+            old, ended = self._frames.popleft()
+            self._waiting -= len(old)
+            _set(ended)
+        self._arrived.set()
+        return done
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._frames and not self._stopping:
+                entries, done = self._frames.popleft()
+                self._waiting -= len(entries)
+                try:
+                    while entries and not self._stopping:
+                        await self._handle_some(entries)
+                        await self._answers.send()
+                        # Handlers that return at once never give way; heartbeats, and the answers
+                        # on their way, need that somebody does.
+                        await asyncio.sleep(0)
+                finally:
+                    if entries:
+                        self._frames.appendleft((entries, done))
+                    else:
+                        _set(done)
+
+    async def _handle_some(self, entries: deque[Any]) -> None:
+        """Handle messages until there are no more, or others have waited long enough."""
+        begun = monotonic()
+        while entries and not self._stopping and monotonic() - begun < _LONGEST_BURST:
+            event, data, delivery, receipt = _read(entries.popleft())
+            if receipt is None:
+                self._report("was sent what is no delivery", ValueError(f"{delivery!r:.200}"))
+            else:
+                await self._handle(event, data, delivery, delivery["id"], receipt)
+
+    async def _handle(self, event: str, data: Any, delivery: Any, id: str, receipt: str) -> None:
+        handler = self._handlers.get(event)
+        if handler is None:
+            handler = self._handlers.get(_CATCH_ALL)
+            if handler is None:
+                self._refuse(receipt, LookupError(f"no handler listens to {event!r}"))
+                return
+            handler = partial(handler, event)
+        try:
+            if not self._inbox.begin(id):
+                self.skipped += 1
+                self._answers.received(receipt)
+                return
+            result = handler(data, delivery)
+            if result is not None and inspect.isawaitable(result):
+                await result
+            wrong = self._inbox.done(id)
+        except asyncio.CancelledError as error:
+            self._inbox.undo()
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # it is this consumer that is told to end
+                self._give_back(receipt)
+                raise
+            self._refuse(receipt, error)
+        except Exception as error:
+            self._inbox.undo()
+            self._refuse(receipt, error)
+        except BaseException:
+            self._inbox.undo()
+            raise
+        else:
+            self.handled += 1
+            self._answers.received(receipt)
+            if wrong:
+                self._report(f"has handled {event!r}, but", RuntimeError(wrong))
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    def _refuse(self, receipt: str, error: BaseException) -> None:
+        self.failed += 1
+        self._report("could not handle a message", error)
+        self._answers.failed(receipt, f"{type(error).__name__}: {error}")
+
+    def _give_back(self, receipt: str) -> None:
+        self._answers.failed(receipt, "its consumer was closed", delay=0)
+
+    def _report(self, what: str, error: BaseException) -> None:
+        _log.error("the consumer of queue %r %s: %s", self.queue, what, error, exc_info=error)
+        if self._on_error is not None and isinstance(error, Exception):
+            try:
+                self._on_error(error)
+            except Exception:
+                _log.exception("on_error of the consumer of queue %r failed", self.queue)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    async def _close(self, within: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        keeper, worker = self._tasks or (None, None)
+        if keeper is not None and worker is not None:
+            self._stopping = True
+            self._arrived.set()
+            await asyncio.gather(_end(keeper, 0), self._unsubscribe(within), _end(worker, within))
+            if not worker.done():
+                self._report("is closed", TimeoutError("but a handler of it does not end"))
+        for entries, done in self._frames:
+            for entry in entries:
+                if (receipt := _read(entry)[3]) is not None:
+                    self._give_back(receipt)
+            _set(done)
+        self._frames.clear()
+        await self._answers.send()
+        try:
+            # A handler that took all the time there was leaves a moment for this.
+            async with asyncio.timeout(max(deadline - loop.time(), min(within, 1.0))):
+                await self._answers.confirmed()
+        except TimeoutError:
+            pass  # what is not confirmed comes again
+        self._connection.close()
+        self._inbox.close()
+
+    async def _unsubscribe(self, within: float) -> None:
+        if self._connection.sid == self._answers.sid is not None:
+            try:
+                await self._connection.call("unsubscribe", {"queue": self.queue}, within)
+            except (OSError, RuntimeError) as error:
+                _log.info("queue %r was not unsubscribed: %s", self.queue, error)
+
+
+def _read(entry: Any) -> tuple[Any, Any, Any, str | None]:
+    """Return event, data, delivery and receipt of what came; no receipt: it is no delivery."""
+    try:
+        event, data, delivery = entry
+        id, receipt = delivery["id"], delivery["receipt"]
+    except (ValueError, LookupError, TypeError):
+        return None, None, entry, None
+    good = type(event) is type(id) is type(receipt) is str
+    return event, data, delivery, receipt if good else None
+
+
+async def _end(task: asyncio.Task[None], within: float) -> None:
+    """Wait for a task, then cancel it, and wait a moment for that."""
+    if within > 0:
+        await asyncio.wait({task}, timeout=within)
+    task.cancel()
+    await asyncio.wait({task}, timeout=1.0)
+
+
+def _begin(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    # In an empty context, what handlers print belongs to the notebook's cell that then runs.
+    task = asyncio.create_task(work, context=contextvars.Context())
+    task.add_done_callback(_look)
+    return task
+
+
+def _look(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a task of a consumer failed", exc_info=error)
+
+
+#: Messages that have arrived together, and what is set when they are dealt with.
+_Frame = tuple[deque[Any], "asyncio.Future[None]"]
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

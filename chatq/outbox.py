@@ -1,0 +1,387 @@
+"""A producer's outbox: what is emitted is on the producer's own disk, and then sent, in order.
+
+Owns the way of a message from a producer's disk to the server's queues. Must not know: how messages
+are kept on either side, sockets.
+
+An outbox is a queue with one consumer, so it is kept as queues are: in a store of its own. Each
+message carries a key, kept with it; so whatever is sent twice, because an answer got lost or either
+side was killed, is stored once by the server. (A server remembers keys for a time: `key_memory` of
+its rules, a day if nothing else is said. An answer that stays away for longer may leave two.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from random import Random
+from typing import Any, Self, TypeVar
+
+import socketio  # type: ignore[import-untyped]
+
+from .connection import NO_ANSWER, Connection, Refused
+from .message import decode, encode, new_message
+from .policy import Rules, back_off
+from .sqlite_store import SqliteStore
+from .store import Attempt, NewMessage, StoreError
+
+__all__ = ["Outbox", "Rejected"]
+
+_log = logging.getLogger("chatq")
+
+_T = TypeVar("_T")
+_QUEUE = "outbox"
+_ANSWER = 10.0  # seconds for the server's answer to a publish
+_MOST, _LARGEST = 100, 256_000  # messages and bytes in one publish
+_ENVELOPE = 10_000  # bytes that names and keys may add to a message's data
+_RULES = Rules(back_off=0.2, longest_back_off=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that the server will never take, and why: moved aside, for somebody to look at."""
+
+    id: str
+    event: str
+    data: Any
+    to: str | list[str]
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """One message on its way, as it is published, and its receipt from the producer's store."""
+
+    receipt: str
+    size: int
+    alone: bool
+    published: dict[str, Any]
+
+
+class Outbox:
+    """Messages that wait for the server; see `open`.
+
+        outbox = await chatq.Outbox.open("outbox.db", client, namespace="/caps")
+        await outbox.emit("pickup", order, to="drivers")
+        await outbox.flush(within=10)
+
+    It sends one message after the other, or many in one publish, and goes on when the server has
+    stored them. While a queue is full, or the server not there, all that comes later waits, too.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        client: socketio.AsyncClient,
+        namespace: str,
+        rules: Rules,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+    ) -> None:
+        #: How many messages the server has not answered for; those put aside are not among them.
+        self.pending = 0
+        self._store, self._clock = store, clock
+        self._rules = replace(rules, attempts=2**62)  # to send is tried as often as it takes
+        self._on_error, self._random = on_error, random or Random()
+        self._connection = Connection(client, namespace)
+        self._more, self._empty = asyncio.Event(), asyncio.Event()
+        self._batch: list[_Message] = []  # claimed and not answered, in order
+        self._one_by_one_on: str | None = None  # the connection whose server knows no batches
+        self._failures = 0
+        self._ended = 0  # connections that have ended since the last answer, while one was awaited
+        self._stop = asyncio.Event()
+        self._last_error: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        client: socketio.AsyncClient,
+        namespace: str = "/",
+        rules: Rules | None = None,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+    ) -> Self:
+        """Return the outbox in the file `path`, which is made if it is not there, and begin to send
+        what is in it.
+
+        `client`: a `socketio.AsyncClient`, connected or not. `rules`: of these count `length`,
+        `payload` and the back-off. `on_error`: is called with each error of the sending, which is
+        also logged. `clock`: gives the time in seconds since the epoch; `random`: where the jitter
+        of the back-off comes from.
+
+        Raises `StoreError` if the file is somebody else's, of a newer version, damaged, or in use
+        by another process.
+        """
+        rules = rules or _RULES
+        store = await SqliteStore.open(path, length=rules.length, clock=clock)
+        outbox = cls(store, client, namespace, rules, on_error=on_error, clock=clock, random=random)
+        stats = await store.stats(_QUEUE)
+        outbox._count(stats.ready + stats.leased + stats.delayed if stats else 0)
+        outbox._connection.open()
+        outbox._task = asyncio.create_task(outbox._run(), context=contextvars.Context())
+        return outbox
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: str | Sequence[str],
+        key: str | None = None,
+        ttl: float | None = None,
+    ) -> str:
+        """Keep a message for the queue `to`, or several, and return its key, once it is on disk.
+
+        `key`: the server stores it once, however often it is sent; made at random if not given.
+        `ttl`: for how many seconds from now it is worth being delivered.
+
+        Raises `TypeError` or `ValueError` for what no server takes, `QueueFull` if the outbox holds
+        as many as it may, `StoreError` if the disk does not take it. Then nothing was kept.
+        """
+        if self._closing is not None:
+            raise RuntimeError("this outbox is closed: open it again")
+        key = uuid.uuid4().hex if key is None else key
+        # Looked at here, where whoever gave it can be told.
+        checked = new_message(event, data, to, key, ttl, self._rules.payload, self._clock())
+        envelope = {"to": to if isinstance(to, str) else list(to), "key": key, "data": data}
+        body = encode(envelope, self._rules.payload + _ENVELOPE)
+        message = NewMessage(event, body, (_QUEUE,), None, checked.expires)
+        await self._adding(self._store.put((message,)), len)
+        return key
+
+    async def flush(self, within: float = 10.0) -> None:
+        """Wait until nothing is pending: each message is stored by the server, or put aside.
+
+        `within`: a deadline in seconds; then `TimeoutError` says what is pending, and why.
+        """
+        try:
+            async with asyncio.timeout(within):
+                await self._empty.wait()
+        except TimeoutError:
+            raise TimeoutError(
+                f"not all was sent within {within:g} s: pending {self.pending}{self._first()}; "
+                f"{self._why()}"
+            ) from None
+
+    async def rejected(self, limit: int = 100) -> list[Rejected]:
+        """Return the oldest of the messages that were put aside, at most `limit`."""
+        return [
+            Rejected(d.id, d.event, e["data"], e["to"], e["key"], d.reason)
+            for d in await self._store.dead(_QUEUE, limit)
+            for e in [decode(d.body)]
+        ]
+
+    async def retry(self, ids: Iterable[str] | None = None) -> int:
+        """Send messages that were put aside again: all, or those with these ids; return how many.
+
+        They have the same keys, come before those that wait, and their `ttl` is over.
+        """
+        return await self._adding(self._store.redrive(_QUEUE, ids), int)
+
+    async def close(self, within: float = 1.0) -> None:
+        """Send nothing more and let go of the file; what is pending stays there.
+
+        `within`: for how many seconds to wait for the answer to what is on its way. Closing twice
+        is harmless.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(within))
+        await asyncio.shield(self._closing)
+
+    async def _close(self, within: float) -> None:
+        self._more.set()
+        self._stop.set()
+        if self._task is not None:
+            if self._connection.sid is not None:
+                await asyncio.wait({self._task}, timeout=within)
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._connection.close()
+        await self._store.close()
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while self._closing is None and not self._batch:
+                    self._more.clear()
+                    await self._fill()
+                    if not self._batch and self._closing is None:
+                        await self._more.wait()
+                if self._closing is not None:
+                    return
+                await self._connection.connected()
+                if len(self._batch) < min(self.pending, _MOST):
+                    await self._fill()
+                await self._publish()
+                self._failures, self._ended, self._last_error = 0, 0, None
+            except ConnectionError as error:
+                self._last_error = error  # the next connection will do
+                self._ended += 1
+                if self._ended > 1:
+                    # Or is it the message that ends them? Then slowly, and one by one.
+                    self._report("loses its connection again while it sends", error)
+                    await self._rest(back_off(self._ended - 1, self._rules, self._random) or 0.0)
+            except Exception as error:
+                self._last_error = error
+                self._report("has not sent a message yet", error)
+                self._failures += 1
+                wait = back_off(self._failures, self._rules, self._random)
+                await self._connection.pause(wait or 0.0)
+
+    async def _fill(self) -> None:
+        """Take the next messages from the disk, and put aside those whose time is over."""
+        # This process holds the file, so a lease need not end.
+        claimed = await self._store.claim(_QUEUE, _MOST - len(self._batch), inf, in_order=False)
+        for attempt in claimed.attempts:
+            if attempt.expires is not None and attempt.expires <= self._clock():
+                await self._put_aside(attempt.receipt, "expired before it could be sent")
+            else:
+                self._batch.append(self._message(attempt))
+
+    def _message(self, attempt: Attempt) -> _Message:
+        envelope = decode(attempt.body)
+        published = {
+            "queue": envelope["to"],
+            "event": attempt.event,
+            "data": envelope["data"],
+            "key": envelope["key"],
+        }
+        if attempt.expires is not None:
+            published["ttl"] = max(attempt.expires - self._clock(), 0.001)
+        # Bytes travel as attachments, of which a server takes only so many in one event.
+        alone = isinstance(attempt.body, bytes)
+        return _Message(attempt.receipt, len(attempt.body), alone, published)
+
+    async def _publish(self) -> None:
+        """Publish the oldest, many at once if they may."""
+        if not self._batch:
+            return
+        messages: list[_Message] = []
+        size = 0
+        for message in self._batch:
+            size += message.size
+            if messages and (size > _LARGEST or message.alone or messages[0].alone):
+                break
+            messages.append(message)
+        one = self._ended > 1 or self._connection.sid == self._one_by_one_on
+        if len(messages) == 1 or one:
+            await self._publish_first()
+            return
+        asked = {"messages": [message.published for message in messages]}
+        try:
+            answer = await self._connection.call("publish", asked, _ANSWER)
+            if len(answer.get("ids") or ()) != len(messages):
+                raise Refused("publish", NO_ANSWER, "it does not seem to know the batch form")
+        except Refused as error:
+            # One of them may be at fault, or the server knows no batches: it is all or none.
+            sid, refused = self._connection.sid, False
+            for _ in messages:
+                refused = not await self._publish_first() or refused
+            if (error.for_good or error.code == NO_ANSWER) and not refused:
+                self._one_by_one_on = sid
+            return
+        await self._stored(messages)
+
+    async def _publish_first(self) -> bool:
+        """Publish the oldest alone; return False if it was put aside."""
+        message = self._batch[0]
+        try:
+            answer = await self._connection.call("publish", message.published, _ANSWER)
+            if not (answer.get("id") or answer.get("ids")):
+                raise Refused("publish", NO_ANSWER, "it does not say that it has stored it")
+        except Refused as error:
+            if not error.for_good:
+                raise
+            self._report("puts a message aside", error)
+            await self._put_aside(message.receipt, f"{error.code}: {error}")
+            del self._batch[0]
+            return False
+        await self._stored([message])
+        return True
+
+    async def _stored(self, messages: list[_Message]) -> None:
+        """The server has stored these: only now they are forgotten."""
+        await self._insist(lambda: self._store.ack([message.receipt for message in messages]))
+        del self._batch[: len(messages)]
+        self._count(-len(messages))
+
+    async def _put_aside(self, receipt: str, reason: str) -> None:
+        await self._insist(lambda: self._store.bury(receipt, reason))
+        self._count(-1)
+
+    async def _insist(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Do what has to be done on the disk before anything else, as often as it takes."""
+        while True:
+            try:
+                return await work()
+            except StoreError as error:
+                self._last_error = error
+                self._report("cannot note what became of a message", error)
+                await self._connection.pause(self._rules.longest_back_off)
+
+    async def _adding(self, asked: asyncio.Future[_T], how_many: Callable[[_T], int]) -> _T:
+        """Wait for the store, and count what was added, even if whoever waits is cancelled."""
+
+        def note(done: asyncio.Future[_T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                self._count(how_many(done.result()))
+                self._more.set()
+
+        asked.add_done_callback(note)
+        return await asyncio.shield(asked)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, even if there is a connection, unless the outbox is closed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass
+
+    def _count(self, more: int) -> None:
+        self.pending += more
+        if self.pending:
+            self._empty.clear()
+        else:
+            self._empty.set()
+
+    def _first(self) -> str:
+        if not self._batch:
+            return ""
+        first = self._batch[0].published
+        return f", the first is {first['event']!r} to {first['queue']!r} (key {first['key']})"
+
+    def _why(self) -> str:
+        if self._connection.sid is None:
+            return f"the client is not connected to {self._connection.namespace}"
+        return f"last met: {self._last_error}" if self._last_error else "no answer yet"
+
+    def _report(self, what: str, error: Exception) -> None:
+        _log.error("the outbox %s %s: %s", self._store.path, what, error)
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception:
+                _log.exception("on_error of the outbox %s failed", self._store.path)
