@@ -303,7 +303,8 @@ MUTANTS = [
     Mutant(
         "what was counted at a goodbye is believed after a crash",
         "sqlite_rows",
-        '        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL WHERE id = ?", (id,))\n',
+        '        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL '
+        'WHERE id = ?", (id,))\n',
         "",
     ),
     Mutant(
