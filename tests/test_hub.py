@@ -420,7 +420,7 @@ async def test_what_expires_and_what_fails_is_dead_until_it_is_redriven(
     assert redriven["redriven"] == 1
     await inbox.until(1)
     delivery = inbox.events[0][1][1]
-    assert (delivery["id"], delivery["redelivered"]) == (id, False)  # it was never sent
+    assert (delivery["id"], delivery["attempt"], delivery["redelivered"]) == (id, 1, False)
     # It fails until it is dead, and says why; a lone surrogate in the reason is no matter.
     for attempt in range(5):
         await inbox.until(attempt + 1)
