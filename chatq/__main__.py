@@ -17,12 +17,21 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser(
         "doctor", help="say what the lessons need, what is missing, and how to mend it"
     )
-    command.set_defaults(run=doctor.run)
-    chosen = parser.parse_args(arguments)
+    command.set_defaults(run=lambda _: doctor.run())
+    given = sys.argv[1:] if arguments is None else arguments
+    serve = commands.add_parser(
+        "serve", help="serve durable queues over Socket.IO: a hub in a process of its own"
+    )
+    if given[:1] == ["serve"]:
+        from . import hub
+
+        hub.add_arguments(serve)
+        serve.set_defaults(run=hub.run)
+    chosen = parser.parse_args(given)
     if chosen.run is None:
         parser.print_help()
         return 0
-    status: int = chosen.run()
+    status: int = chosen.run(chosen)
     return status
 
 

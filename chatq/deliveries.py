@@ -23,6 +23,7 @@ _MEANING = {
     Reason.TO_SERVER: "· not addressed: a client's emit goes to the server",
     Reason.ON_THE_WAY: "… on the way",
     Reason.FROZEN: "… frozen: waits unread",
+    Reason.WAITING: "… waits in the queue",
 }
 _NOT = "✗ did not get it"
 
@@ -48,13 +49,15 @@ class Deliveries:
     def table(self) -> Table:
         """Return the table: a row for each message, a column for the server and each client."""
         rows = []
+        queues = [*dict.fromkeys(m.life.queue for m in self.messages if m.life)]
         for message in self.messages:
             emitted = message.emitted
             cells = [cell(message.verdicts.get(name)) for name in (SERVER, *self.names)]
-            rows.append([str(emitted.message), label(message), route(message), *cells])
+            kept = [_kept(message, queue) for queue in queues]
+            rows.append([str(emitted.message), label(message), route(message), *kept, *cells])
         notes = [self._cut] if self._cut else []
         return Table(
-            ("no.", "message", "from → to", SERVER, *self.names),
+            ("no.", "message", "from → to", *(f"queue {q}" for q in queues), SERVER, *self.names),
             rows,
             notes=[*notes, *self._legend()],
         )
@@ -79,10 +82,21 @@ def cell(verdict: Verdict | None) -> str:
     """Return the mark of one message for one client, and its acknowledgement."""
     if verdict is None:
         return ""
+    attempt = f" {verdict.attempt}" if verdict.attempt else ""
     acknowledged = "" if verdict.acknowledged is None else ", ack"
     if acknowledged and verdict.acknowledged:
         acknowledged += f" {verdict.acknowledged}"
-    return verdict.reason.value + acknowledged
+    early = " before it was let in" if verdict.early else ""
+    return verdict.reason.value + early + attempt + acknowledged
+
+
+def _kept(message: Message, queue: str) -> str:
+    """Return where a message of this queue is now."""
+    life = message.life
+    if life is None or life.queue != queue:
+        return ""
+    detail = {"out": f" to {life.detail}", "dead": f": {life.detail}"}.get(life.state, "")
+    return life.mark + detail
 
 
 def label(message: Message) -> str:
@@ -94,7 +108,7 @@ def label(message: Message) -> str:
 def route(message: Message) -> str:
     """Return who sent a message to whom, and where."""
     emitted = message.emitted
-    where = "" if emitted.namespace == "/" else f" in {emitted.namespace}"
+    where = "" if emitted.namespace == "/" or emitted.queue else f" in {emitted.namespace}"
     nobody = " (nobody there)" if message.reached_nobody else ""
     return f"{emitted.sender} → {target(emitted)}{where}{nobody}"
 

@@ -20,15 +20,21 @@ from .explain import Message, Reason
 from .journal import (
     SERVER,
     Connected,
+    Died,
     Disconnected,
     Emitted,
     Fact,
     Froze,
     HungUp,
     Joined,
+    Killed,
     Left,
     Raised,
+    Redriven,
     Refused,
+    Returned,
+    Settled,
+    Subscribed,
     Thawed,
 )
 from .table import one_line, width
@@ -56,12 +62,14 @@ class _Layout:
 
 
 def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[str]) -> _Layout:
-    columns = {name: i for i, name in enumerate([SERVER, *names])}
+    # Queues stand between the server and the clients; no client's name looks like these.
+    queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
+    heads = [SERVER, *(_queue(queue) for queue in queues), *names]
+    columns = {name: i for i, name in enumerate(heads)}
     by_number = {m.emitted.message: m for m in messages}
     shown: list[_Row] = []
     alive: list[set[int]] = []
     inside: dict[int, set[str]] = {}
-    gone: set[tuple[str, str]] = set()  # leaving a room by disconnecting is no row of its own
 
     def row(text: str, column: int, sign: str) -> None:
         shown.append(_Row(one_line(text), {column: sign}))
@@ -73,30 +81,33 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
                 shown.append(_message_row(by_number[fact.message], columns))
             case Connected(client=client, namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).add(namespace)
-                gone.discard((client, namespace))
                 row(f"{client} connects{_to(namespace)}", column, "┬")
             case Refused(client=client, namespace=namespace, reason=reason) if column >= 0:
                 row(f"{client} is refused{_to(namespace)}: {reason}", column, "✗")
             case Disconnected(client=client, namespace=namespace, reason=reason) if column >= 0:
                 inside.setdefault(column, set()).discard(namespace)
-                gone.add((client, namespace))
                 row(f"{client} is gone{_from(namespace)}: {reason}", column, "┴")
             case Joined(client=client, namespace=namespace, room=room) if column >= 0:
                 row(f"{client} joins room {room!r}{_in(namespace)}", column, "+")
-            case Left(client=client, namespace=namespace, room=room) if column >= 0:
-                if (client, namespace) not in gone:
-                    row(f"{client} leaves room {room!r}{_in(namespace)}", column, "−")
+            case Left(client, namespace, room, gone=False) if column >= 0:  # gone is a row already
+                row(f"{client} leaves room {room!r}{_in(namespace)}", column, "−")
             case HungUp(client=client) if column >= 0:
                 row(f"{client} hangs up", column, "↓")
             case Froze(client=client) if column >= 0:
                 row(f"{client} freezes", column, "‖")
             case Thawed(client=client) if column >= 0:
                 row(f"{client} thaws", column, "▸")
+            case Killed(client=client) if column >= 0:
+                row(f"{client} is killed", column, "†")
+            case Subscribed(client=client, queue=queue) if column >= 0:
+                row(f"{client} consumes queue {queue!r}", column, "+")
+            case Settled() | Returned() | Died() | Redriven() if fact.message in by_number:
+                shown.append(_life_row(by_number[fact.message], fact, columns))
             case Raised(client=client, event=event, error=error) if column >= 0:
                 row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
         while len(alive) < len(shown):
-            alive.append({0, *(c for c, spaces in inside.items() if spaces)})
-    return _Layout([one_line(name, 20) for name in (SERVER, *names)], shown, alive)
+            alive.append({*range(len(queues) + 1), *(c for c, spaces in inside.items() if spaces)})
+    return _Layout([one_line(name, 20) for name in heads], shown, alive)
 
 
 def _to(namespace: str) -> str:
@@ -113,6 +124,18 @@ def _in(namespace: str) -> str:
 
 def _message_row(message: Message, columns: dict[str, int]) -> _Row:
     signs, tips = {}, {}
+    stored = message.attempt_of
+    if message.life:
+        signs = {columns[_queue(message.life.queue)]: "▣"}
+        if message.emitted.sender == SERVER:
+            signs[0] = "●"
+        return _Row(one_line(label(message)), signs, one_line(route(message)))
+    if stored and stored.life:
+        source = columns[_queue(stored.life.queue)]
+        ends = [name for name in message.emitted.recipients if name in columns]
+        signs = {source: "●", **{columns[n]: message.verdicts[n].reason.value[0] for n in ends}}
+        text = f"to {', '.join(ends)}"
+        return _Row(one_line(label(message)), signs, one_line(text))
     for name, verdict in message.verdicts.items():
         if name not in columns or verdict.reason is Reason.TO_SERVER:
             continue
@@ -120,6 +143,27 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
         signs[columns[name]] = sign
         tips[columns[name]] = one_line(f"{name}: {cell(verdict)}")
     return _Row(one_line(label(message)), signs, one_line(route(message)), tips)
+
+
+def _queue(name: str) -> str:
+    return f"▤ {name}"
+
+
+def _life_row(
+    message: Message, fact: Settled | Returned | Died | Redriven, columns: dict[str, int]
+) -> _Row:
+    assert message.life is not None
+    column = columns[_queue(message.life.queue)]
+    what = label(message)
+    match fact:
+        case Settled(client=client) if client in columns:
+            signs = {column: "■", columns[client]: "●"}
+            return _Row(one_line(f"{what}: settled"), signs, f"{client} answers with its receipt")
+        case Returned(client=client, reason=reason):
+            return _Row(one_line(f"{what} of {client} is back: {reason}"), {column: "↺"})
+        case Died(reason=reason):
+            return _Row(one_line(f"{what} is dead: {reason}"), {column: "✗"})
+    return _Row(one_line(f"{what} is back: redriven"), {column: "↺"})
 
 
 class Diagram:
@@ -160,7 +204,8 @@ class Diagram:
 _SIGNS = (
     "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
     "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves"
-    "   ‖ freezes   ▸ thaws"
+    "   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
+    "   ↺ is back in the queue"
 )
 
 
@@ -187,14 +232,28 @@ def _as_text(layout: _Layout, cut: str) -> str:
 
 
 _LEFT, _STEP, _ROW, _TOP = 50, 110, 30, 46
+#: Narrower than this no legend needs to be broken, in pixels.
+_NARROW = 700
 _FONT = "font-family='ui-sans-serif,system-ui,sans-serif'"
+
+
+def _lines(text: str, longest: int) -> list[str]:
+    """Break a legend between its signs."""
+    lines: list[str] = []
+    for part in filter(None, text.split("   ")):
+        if lines and len(lines[-1]) + 3 + len(part) <= longest:
+            lines[-1] += f"   {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _as_svg(layout: _Layout, cut: str, description: str) -> str:
     text_x = _LEFT + _STEP * (len(layout.names) - 1) + 50
     longest = max([width(row.text + row.route) + 3 for row in layout.rows] or [0])
-    wide = max(text_x + 7 * longest + 20, 7 * len(_legend(layout)) + 40)
-    tall = _TOP + _ROW * len(layout.rows) + 44 + (18 if cut else 0)
+    wide = max(text_x + 7 * longest + 20, _NARROW)
+    legend = _lines(_legend(layout), (wide - 40) // 7)
+    tall = _TOP + _ROW * len(layout.rows) + 26 + 18 * len(legend) + (18 if cut else 0)
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{wide}' height='{tall}' "
         f"viewBox='0 0 {wide} {tall}' role='img' {_FONT} font-size='13'>",
@@ -213,8 +272,11 @@ def _as_svg(layout: _Layout, cut: str, description: str) -> str:
     for n, (row, alive) in enumerate(zip(layout.rows, layout.alive, strict=True)):
         parts += _svg_row(row, alive, _TOP + _ROW * n + _ROW // 2, text_x)
     y = tall - 14
-    legend = html.escape(_legend(layout)).replace("   ", "\N{NO-BREAK SPACE}" * 4)
-    parts.append(f"<text x='8' y='{y}' fill='#444'>{legend}</text>")
+    for line in reversed(legend):
+        line = html.escape(line).replace("   ", "\N{NO-BREAK SPACE}" * 4)
+        parts.append(f"<text x='8' y='{y}' fill='#444'>{line}</text>")
+        y -= 18
+    y += 18
     if cut:
         parts.append(f"<text x='8' y='{y - 18}' fill='#444'>{html.escape(cut)}</text>")
     return "".join([*parts, "</svg>"])

@@ -22,6 +22,7 @@ from .journal import (
     SERVER,
     Acknowledged,
     Connected,
+    Died,
     Disconnected,
     Emitted,
     Ended,
@@ -30,14 +31,29 @@ from .journal import (
     HungUp,
     Joined,
     Journal,
+    Killed,
     Left,
     Raised,
     Received,
+    Redriven,
     Refused,
+    Returned,
+    Settled,
     Thawed,
+    Tried,
 )
 
-__all__ = ["Message", "Reason", "Verdict", "explain", "find", "sentence", "target", "verdict_of"]
+__all__ = [
+    "Life",
+    "Message",
+    "Reason",
+    "Verdict",
+    "explain",
+    "find",
+    "sentence",
+    "target",
+    "verdict_of",
+]
 
 
 class Reason(Enum):
@@ -61,21 +77,49 @@ class Reason(Enum):
     LEFT_ROOM = "✗ left room"
     SKIPPED = "✗ skipped"
     LOST = "✗ lost"
+    WAITING = "… in queue"
+    OTHER_CONSUMER = "✗ to another"
+    EXPIRED = "✗ expired"
+    DEAD = "✗ dead"
 
 
 #: Reasons with which the message reached the client's side of the connection.
 ARRIVED = (Reason.RECEIVED, Reason.NO_HANDLER, Reason.RAISED)
 
+_LEFT = "had left room {!r} before"
+_AND_CAME_BACK = "was in room {!r} on an earlier connection, and has not joined again"
 _GOODBYES = ("client disconnect", "server disconnect")
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One reason, what there is to add to it, and the answer if the client acknowledged."""
+    """One reason, what there is to add to it, and the answer if the client acknowledged.
+
+    `early`: it was for all who were in, but the `connect` handler had not let this client in.
+    """
 
     reason: Reason
     detail: str = ""
     acknowledged: str | None = None
+    early: bool = False
+    attempt: str = ""  # of a message of a queue: which one it was, and how it ended
+
+
+@dataclass(slots=True)
+class Life:
+    """Where a message of a queue is now, and who has had it."""
+
+    queue: str
+    state: str = "waits"  # or: out, settled, expired, dead
+    detail: str = ""  # the client, or the reason
+    #: By client: the number of its last attempt, how that ended, and the message that carried it.
+    attempts: dict[str, tuple[int, str, Message | None]] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """The state as a sign and a word."""
+        signs = {"waits": "… waits", "out": "→ out", "settled": "✓ settled"}
+        return signs.get(self.state, f"✗ {self.state}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +129,9 @@ class Message:
     emitted: Emitted
     verdicts: dict[str, Verdict]
     cause_sender: str | None
+    life: Life | None = None
+    #: This is an attempt to deliver that message of a queue.
+    attempt_of: Message | None = None
 
     @property
     def got_by(self) -> set[str]:
@@ -94,7 +141,7 @@ class Message:
     @property
     def reached_nobody(self) -> bool:
         """Whether the server had nobody to send this to."""
-        return self.emitted.sender == SERVER and not self.emitted.recipients
+        return self.emitted.sender == SERVER and not (self.emitted.recipients or self.life)
 
 
 @dataclass
@@ -103,7 +150,8 @@ class _Standing:
 
     namespaces: dict[tuple[str, str], Fact] = field(default_factory=dict)
     polite: dict[tuple[str, str], bool] = field(default_factory=dict)
-    rooms: dict[tuple[str, str, str], bool] = field(default_factory=dict)
+    #: How it left the room; empty while it is in.
+    rooms: dict[tuple[str, str, str | int], str] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     hung_up: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
@@ -115,14 +163,15 @@ class _Standing:
             case HungUp():
                 self.hung_up.add(fact.client)
             case Joined():
-                self.rooms[fact.client, fact.namespace, fact.room] = True
+                self.rooms[fact.client, fact.namespace, fact.room] = ""
             case Left():
-                self.rooms[fact.client, fact.namespace, fact.room] = False
+                how = _AND_CAME_BACK if fact.gone else _LEFT
+                self.rooms[fact.client, fact.namespace, fact.room] = how.format(fact.room)
             case Froze():
                 self.frozen.add(fact.client)
             case Thawed():
                 self.frozen.discard(fact.client)
-            case Ended():
+            case Ended() | Killed():
                 self.frozen.discard(fact.client)
                 self.ended.add(fact.client)
 
@@ -146,9 +195,9 @@ class _Standing:
             return self._outside(client, fact)
         if emitted.rooms or emitted.clients:
             inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
-            if client not in emitted.clients and True not in inside:
-                if False in inside:
-                    return Verdict(Reason.LEFT_ROOM, emitted.rooms[inside.index(False)])
+            if client not in emitted.clients and "" not in inside:
+                if left := [how for how in inside if how]:
+                    return Verdict(Reason.LEFT_ROOM, left[0])
                 return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
         return Verdict(Reason.SKIPPED)
 
@@ -191,26 +240,80 @@ def explain(
         match fact:
             case Emitted():
                 cause = messages.get(fact.cause) if fact.cause is not None else None
-                messages[fact.message] = Message(
+                messages[fact.message] = message = Message(
                     fact,
                     {name: _at_emit(name, fact, standing, unseen) for name in [SERVER, *names]},
                     cause.emitted.sender if cause else None,
+                    Life(fact.queue) if fact.queue else None,
+                    cause if cause and cause.life else None,
                 )
+                _attempted(message)
+            case Tried() | Settled() | Returned() | Died() | Redriven():
+                if (lived := messages.get(fact.message)) and lived.life:
+                    _lived(lived.life, fact)
             case Disconnected():
                 _server_ended(messages.values(), fact)
-            case Ended():
+            case Ended() | Killed():
                 _reads_no_more(messages.values(), fact.client)
             case Froze() | Thawed():
-                _froze(messages.values(), fact)
+                _froze(messages.values(), fact, unseen)
             case Received() | Raised() | Acknowledged() if fact.message in messages:
                 _arrived(messages[fact.message], fact)
     if over:
         for name in (SERVER, *names):
             _reads_no_more(messages.values(), name)
+    for message in messages.values():
+        if message.life:
+            for name in names:
+                message.verdicts[name] = _of_queue(message.life, name)
     return [*messages.values()]
 
 
+def _attempted(message: Message) -> None:
+    """Note that this emit carries an attempt of a message of a queue."""
+    stored = message.attempt_of
+    for name in message.emitted.recipients if stored else ():
+        if stored and stored.life and name in stored.life.attempts:
+            number, end, _ = stored.life.attempts[name]
+            stored.life.attempts[name] = (number, end, message)
+
+
+def _lived(life: Life, fact: Tried | Settled | Returned | Died | Redriven) -> None:
+    match fact:
+        case Tried(client=client, attempt=attempt):
+            life.attempts[client] = (attempt, "", None)
+            life.state, life.detail = "out", client
+        case Settled(client=client) | Returned(client=client):
+            number, _, carrier = life.attempts[client]
+            end = fact.reason if isinstance(fact, Returned) else "settled"
+            life.attempts[client] = (number, end, carrier)
+            life.state, life.detail = ("settled", client) if end == "settled" else ("waits", "")
+        case Died(reason=reason):
+            life.state, life.detail = ("expired", "") if reason == "expired" else ("dead", reason)
+        case Redriven():
+            life.state, life.detail = "waits", ""
+
+
+_STATES = {"waits": Reason.WAITING, "expired": Reason.EXPIRED, "dead": Reason.DEAD}
+
+
+def _of_queue(life: Life, name: str) -> Verdict:
+    """What became of a message of a queue for this client: its last attempt, or where it is."""
+    if name in life.attempts:
+        number, end, carrier = life.attempts[name]
+        verdict = carrier.verdicts[name] if carrier else Verdict(Reason.ON_THE_WAY)
+        answer = None if end == "settled" else verdict.acknowledged
+        return replace(
+            verdict,
+            acknowledged=answer,
+            attempt=f"attempt {number}" + (f", {end}" if end else ""),
+        )
+    return Verdict(_STATES.get(life.state, Reason.OTHER_CONSUMER), life.detail)
+
+
 def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str]) -> Verdict:
+    if emitted.queue:  # told when all is read
+        return Verdict(Reason.SENDER if emitted.sender == SERVER else Reason.TO_SERVER)
     if name == emitted.sender:
         return Verdict(Reason.SENDER)
     if name in emitted.recipients:
@@ -218,11 +321,14 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
         gone = standing.namespaces.get((client, emitted.namespace))
         if isinstance(gone, Disconnected):  # for the server: nothing passes any more
             return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
-        if name in unseen:
-            return Verdict(Reason.SENT)
+        # A greeting to it alone is meant; what goes to everybody there is a leak.
+        meant = name == SERVER or name in emitted.clients
+        early = not meant and not isinstance(gone, Connected)
         if name in standing.ended:  # the server does not know it yet
             return Verdict(Reason.LOST)
-        return Verdict(Reason.FROZEN if name in standing.frozen else Reason.ON_THE_WAY)
+        if name in standing.frozen:
+            return Verdict(Reason.FROZEN, early=early)
+        return Verdict(Reason.SENT if name in unseen else Reason.ON_THE_WAY, early=early)
     if emitted.sender != SERVER:
         return Verdict(Reason.TO_SERVER)
     return standing.absent(name, emitted)
@@ -246,14 +352,14 @@ def _reads_no_more(messages: Iterable[Message], name: str) -> None:
             message.verdicts[name] = Verdict(Reason.LOST)
 
 
-def _froze(messages: Iterable[Message], fact: Froze | Thawed) -> None:
+def _froze(messages: Iterable[Message], fact: Froze | Thawed, unseen: set[str]) -> None:
     before, after = Reason.ON_THE_WAY, Reason.FROZEN
     if isinstance(fact, Thawed):
-        before, after = after, before
+        before, after = after, Reason.SENT if fact.client in unseen else before
     for message in messages:
         verdict = message.verdicts.get(fact.client)
         if verdict and verdict.reason is before:
-            message.verdicts[fact.client] = Verdict(after)
+            message.verdicts[fact.client] = replace(verdict, reason=after)
 
 
 def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
@@ -262,9 +368,10 @@ def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
         return
     match fact:
         case Received(handled=handled):
-            verdict = Verdict(Reason.RECEIVED if handled else Reason.NO_HANDLER)
+            reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
+            verdict = Verdict(reason, early=verdict.early)
         case Raised(error=error):
-            verdict = Verdict(Reason.RAISED, error)
+            verdict = Verdict(Reason.RAISED, error, early=verdict.early)
         case Acknowledged(data=data):
             verdict = replace(verdict, acknowledged=data)
     message.verdicts[fact.client] = verdict
@@ -276,6 +383,8 @@ def find(messages: list[Message], which: str | int) -> Message:
     Raises `LookupError` naming what was emitted.
     """
     for message in reversed(messages):
+        if which == message.emitted.event and message.attempt_of:
+            continue  # the message that was stored is meant
         if which in (message.emitted.message, message.emitted.event):
             return message
     known = sorted({m.emitted.event for m in messages})
@@ -284,6 +393,8 @@ def find(messages: list[Message], which: str | int) -> Message:
 
 def target(emitted: Emitted) -> str:
     """Say to whom a message was addressed."""
+    if emitted.queue:
+        return f"queue {emitted.queue!r}"
     if emitted.sender != SERVER:
         return SERVER
     parts = [*emitted.clients, *(f"room {room!r}" for room in emitted.rooms)]
@@ -333,12 +444,33 @@ def sentence(message: Message, client: str) -> str:
         Reason.OTHER_NAMESPACE: f"{not_got}: it is connected, but not to {emitted.namespace}",
         Reason.NOT_ADDRESSED: f"{not_got}: it was sent to {target(emitted)} alone",
         Reason.NOT_IN_ROOM: f"{not_got}: it was not in room {rooms}",
-        Reason.LEFT_ROOM: f"{not_got}: it had left room {detail!r} before",
+        Reason.LEFT_ROOM: f"{not_got}: it {detail}",
         Reason.SKIPPED: f"{not_got}: it {skipped}",
         Reason.LOST: f"{not_got}: the connection ended before it arrived",
+        Reason.WAITING: f"{not_got}: it waits in {target(emitted)}",
+        Reason.OTHER_CONSUMER: f"{not_got}: it {_went(message)} {detail}, from {target(emitted)}",
+        Reason.EXPIRED: f"{not_got}: it expired in {target(emitted)}",
+        Reason.DEAD: f"{not_got}: it is dead in {target(emitted)} ({detail})",
     }[reason]
+    if verdict.early:
+        text += f", though {emitted.namespace} had not let it in"
+    if verdict.attempt:
+        text += f" ({verdict.attempt}{_whereabouts(message)})"
     if verdict.acknowledged is not None:
         text += f" and acknowledged it with {verdict.acknowledged or 'nothing'}"
     if message.reached_nobody:
         text += "; the emit reached nobody at all"
     return f"{text}."
+
+
+def _went(message: Message) -> str:
+    return "is out to" if message.life and message.life.state == "out" else "went to"
+
+
+def _whereabouts(message: Message) -> str:
+    """Where a message of a queue is now, if that is not said by its last attempt."""
+    life = message.life
+    if life is None or life.state in ("out", "settled"):
+        return ""
+    where = f"now it {life.state} in" if life.state == "waits" else f"now it is {life.state} in"
+    return f"; {where} {target(message.emitted)}" + (f": {life.detail}" if life.detail else "")

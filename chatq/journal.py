@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import reprlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,9 +24,11 @@ from dataclasses import dataclass
 from typing import Any, TextIO, get_args
 
 __all__ = [
+    "EARLIER",
     "SERVER",
     "Acknowledged",
     "Connected",
+    "Died",
     "Disconnected",
     "Emitted",
     "Ended",
@@ -34,15 +37,23 @@ __all__ = [
     "HungUp",
     "Joined",
     "Journal",
+    "Killed",
     "Left",
     "Raised",
     "Received",
+    "Redriven",
     "Refused",
+    "Returned",
+    "Settled",
+    "Subscribed",
     "Thawed",
+    "Tried",
     "preview",
 ]
 
 SERVER = "server"
+#: Who emitted what was in a queue before anybody watched it.
+EARLIER = "earlier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +84,21 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The server put `client` into `room`."""
+    """The server put `client` into `room`; the rooms 17 and "17" are two."""
 
     client: str
     namespace: str
-    room: str
+    room: str | int
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The server took `client` out of `room` (also when the client disconnected)."""
+    """The server took `client` out of `room`; `gone`: because its connection had ended."""
 
     client: str
     namespace: str
-    room: str
+    room: str | int
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +130,20 @@ class Thawed:
 
 
 @dataclass(frozen=True, slots=True)
+class Killed:
+    """The process of `client` was killed: what it has not read is lost."""
+
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
 class Emitted:
     """`sender` emitted `event`.
 
     `rooms` and `clients` say to whom it was addressed; both empty: to everyone (from a client: to
     the server). `recipients` are those the server had a connection for at that moment. `cause` is
-    the number of the message whose handler emitted it.
+    the number of the message whose handler emitted it. `queue`: stored in that queue, and sent to
+    nobody yet; it is the `cause` of each attempt to deliver it.
     """
 
     message: int
@@ -131,11 +151,12 @@ class Emitted:
     event: str
     data: str
     namespace: str
-    rooms: tuple[str, ...] = ()
+    rooms: tuple[str | int, ...] = ()
     clients: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()
     cause: int | None = None
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +187,55 @@ class Acknowledged:
     data: str
 
 
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """`client` consumes `queue`."""
+
+    client: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A queue is about to send `message` to `client`, for the `attempt`th time."""
+
+    message: int
+    client: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`client` answered with the receipt: the message is dealt with, and gone from its queue."""
+
+    message: int
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The message is back in its queue, and why."""
+
+    message: int
+    client: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The message is not delivered any more, and why."""
+
+    message: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven:
+    """The dead message is back in its queue."""
+
+    message: int
+
+
 Fact = (
     Connected
     | Refused
@@ -176,10 +246,17 @@ Fact = (
     | Ended
     | Froze
     | Thawed
+    | Killed
     | Emitted
     | Received
     | Raised
     | Acknowledged
+    | Subscribed
+    | Tried
+    | Settled
+    | Returned
+    | Died
+    | Redriven
 )
 
 
@@ -195,6 +272,7 @@ _STANDING: dict[type[Fact], tuple[str, int]] = {
     Ended: ("frozen?", 1),
     Froze: ("frozen?", 1),
     Thawed: ("frozen?", 1),
+    Killed: ("frozen?", 1),
 }
 
 _KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
@@ -286,22 +364,39 @@ class Journal:
         return f"<Journal: {len(self)} facts{cut}>"
 
 
-_short = reprlib.Repr()
+class _Short(reprlib.Repr):
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return f"<{len(value)} bytes>"
+
+    repr_bytearray = repr_bytes
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = 60
 _short.maxdict = _short.maxlist = _short.maxtuple = _short.maxset = 6
 _short.maxlevel = 3
 _LONGEST = 100
 
 
+#: What a queue says about a delivery, beside the data; and how its ids and receipts look.
+_DELIVERY = {"id", "queue", "attempt", "redelivered", "receipt"}
+_RANDOM = re.compile(r"\b(?:[0-9a-f]{32}|[0-9a-f]{8}-\d+)\b")
+
+
 def preview(args: tuple[Any, ...]) -> str:
-    """Return the arguments of a message in one short line: a picture of them, not a copy."""
+    """Return the arguments of a message in one short line: a picture of them, not a copy.
+
+    The same on every run: ids and receipts of queues are struck out.
+    """
     if len(args) == 1 and type(args[0]) is str and len(args[0]) <= 56:  # what most messages are
-        return repr(args[0])
-    text = ", ".join([_preview(arg) for arg in args[:10]])
+        text = repr(args[0])
+    else:
+        text = ", ".join([_preview(arg) for arg in args[:10]])
+    text = _RANDOM.sub("…", text) if len(text) > 9 else text
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _preview(value: object) -> str:
-    if isinstance(value, (bytes, bytearray)):
-        return f"<{len(value)} bytes>"
+    if isinstance(value, dict) and value.keys() >= _DELIVERY:
+        return f"attempt {value['attempt']}" + (", redelivered" if value["redelivered"] else "")
     return _short.repr(value)

@@ -40,15 +40,23 @@ class Leases(Generic[_T]):
         leases = [
             Lease(chance[32 * i : 32 * i + 32], queue, until, item) for i, item in enumerate(items)
         ]
-        mine = self._by_queue.setdefault(queue, {})
         for lease in leases:
-            self._by_receipt[lease.receipt] = mine[lease.receipt] = lease
+            self._by_receipt[lease.receipt] = lease
+        self._add(queue, leases)
         return leases
 
     def restore(self, lease: Lease[_T]) -> None:
         """Undo a `take`."""
         self._by_receipt[lease.receipt] = lease
-        self._by_queue.setdefault(lease.queue, {})[lease.receipt] = lease
+        self._add(lease.queue, [lease])
+
+    def _add(self, queue: str, leases: list[Lease[_T]]) -> None:
+        mine = self._by_queue.setdefault(queue, {})
+        last = mine[next(reversed(mine))].until if mine else float("-inf")
+        mine.update((lease.receipt, lease) for lease in leases)
+        if leases and leases[0].until < last:
+            # A shorter lease, a clock put back, an undoing: seldom. Who ends first stays first.
+            self._by_queue[queue] = dict(sorted(mine.items(), key=lambda entry: entry[1].until))
 
     def take(self, receipt: object) -> Lease[_T] | None:
         """End the lease with this receipt and return it; None if there is none (any more)."""
@@ -62,7 +70,6 @@ class Leases(Generic[_T]):
 
     def expired(self, queue: str, now: float) -> list[Lease[_T]]:
         """End and return the leases of `queue` that are over."""
-        # All leases of a queue are equally long, so the oldest end first.
         over = []
         for lease in self._by_queue.get(queue, {}).values():
             if lease.until > now:

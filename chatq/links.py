@@ -46,10 +46,11 @@ class Recorder:
         event: object,
         data: object,
         namespace: str,
-        rooms: tuple[str, ...] = (),
+        rooms: tuple[str | int, ...] = (),
         clients: tuple[str, ...] = (),
         skipped: tuple[str, ...] = (),
         recipients: tuple[str, ...] = (SERVER,),
+        queue: str = "",
     ) -> int:
         """Note an emit; returns the number of its message."""
         # A tuple is several arguments and None is no argument, as in python-socketio.
@@ -67,6 +68,7 @@ class Recorder:
             skipped,
             recipients,
             cause.get(),
+            queue,
         )
         return number
 
@@ -76,8 +78,9 @@ class Tasks(dict[Any, str]):
 
     def add(self, task: Any, event: str = "") -> None:
         """Keep `task` until it is done."""
+        if task not in self:  # the task of a whole connection is met at each goodbye of its client
+            task.add_done_callback(lambda done: self.pop(done, None))
         self[task] = event
-        task.add_done_callback(lambda done: self.pop(done, None))
 
     def events(self) -> list[str]:
         """Return the events whose handlers have not returned."""
@@ -118,6 +121,8 @@ class Link:
         self.acks: dict[tuple[str, int], int] = {}
         self.server_open = True
         self.client_open = False
+        #: It was in a namespace, and has left the last one.
+        self.departed = False
         self.frozen = False
         self._leaving = False
         self._down = self._down_read = self._up = self._up_read = 0

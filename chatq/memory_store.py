@@ -7,17 +7,43 @@ sockets, when a message is dead.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import itertools
 import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
 
 from .leases import Leases
-from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
+from .store import Attempt, Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError, full
 
 __all__ = ["MemoryStore"]
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _at_once(
+    verb: Callable[Concatenate[MemoryStore, _P], _T],
+) -> Callable[Concatenate[MemoryStore, _P], asyncio.Future[_T]]:
+    """Let `verb` take effect when it is called, and answer when it is awaited."""
+
+    def asked(self: MemoryStore, /, *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
+        if self.closed:
+            raise StoreError("the store is closed")
+        answer: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        try:
+            answer.set_result(verb(self, *args, **kwargs))
+        except QueueFull as error:
+            answer.set_exception(error)
+        return answer
+
+    functools.update_wrapper(asked, verb)
+    return asked
 
 
 @dataclass(slots=True)
@@ -28,6 +54,7 @@ class _Item:
     id: str
     message: NewMessage
     born: float
+    expires: float | None
     attempts: int = 0
     spent: int = 0
     back: float | None = None
@@ -55,8 +82,10 @@ class MemoryStore:
         self._keys: dict[tuple[str, str], tuple[str, float]] = {}
         self._leases: Leases[_Item] = Leases()
         self._listeners: list[Callable[[str], None]] = []
+        self.closed = False
 
-    async def put(self, messages: Sequence[NewMessage]) -> list[list[str]]:
+    @_at_once
+    def put(self, messages: Sequence[NewMessage]) -> list[list[str]]:
         """See `Store.put`."""
         now = self._clock()
         self._keys = {k: v for k, v in self._keys.items() if v[1] > now} if self._keys else {}
@@ -70,7 +99,7 @@ class MemoryStore:
                 seen = (keys.get(key) or self._keys.get(key)) if message.key else None
                 if seen is None:
                     order = next(self._order)
-                    item = _Item(order, f"{self._name}-{order}", message, now)
+                    item = _Item(order, f"{self._name}-{order}", message, now, message.expires)
                     new.append((queue, item))
                     seen = (item.id, now + self._key_memory)
                     if message.key:
@@ -87,7 +116,8 @@ class MemoryStore:
             self._tell(queue)
         return ids
 
-    async def claim(self, queue: str, limit: int, lease: float, *, in_order: bool) -> Claimed:
+    @_at_once
+    def claim(self, queue: str, limit: int, lease: float, *, in_order: bool) -> Claimed:
         """See `Store.claim`."""
         now = self._clock()
         for ended in self._leases.expired(queue, now):
@@ -111,7 +141,7 @@ class MemoryStore:
                 i.message.body,
                 i.attempts,
                 i.spent,
-                i.message.expires,
+                i.expires,
                 lease.receipt,
             )
             for i, lease in zip(chosen, granted, strict=True)
@@ -121,11 +151,16 @@ class MemoryStore:
             times.append(end)
         return Claimed(attempts, min(times, default=None))
 
-    async def ack(self, receipts: Iterable[str]) -> list[bool]:
+    @_at_once
+    def ack(self, receipts: Iterable[str]) -> list[bool]:
         """See `Store.ack`."""
-        return [self._remove(receipt) is not None for receipt in receipts]
+        removed = [self._remove(receipt) for receipt in receipts]
+        for queue in {gone[0] for gone in removed if gone}:  # with `in_order`, the next is free now
+            self._tell(queue)
+        return [gone is not None for gone in removed]
 
-    async def release(self, receipt: str, delay: float = 0.0, *, counted: bool = True) -> bool:
+    @_at_once
+    def release(self, receipt: str, delay: float = 0.0, *, counted: bool = True) -> bool:
         """See `Store.release`."""
         lease = self._leases.take(receipt)
         if lease is None:
@@ -135,17 +170,37 @@ class MemoryStore:
         self._tell(lease.queue)
         return True
 
-    async def bury(self, receipt: str, reason: str) -> bool:
+    @_at_once
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> bool:
         """See `Store.bury`."""
         removed = self._remove(receipt)
         if removed is None:
             return False
         queue, item = removed
         item.reason, item.died = reason, self._clock()
+        item.attempts -= not counted
         self._dead[queue][item.id] = item
         return True
 
-    async def dead(self, queue: str, limit: int = 100) -> list[Dead]:
+    @_at_once
+    def peek(self, queue: str, limit: int, after: str = "") -> list[Kept]:
+        """See `Store.peek`."""
+        first = self._number(after)
+        items = [i for i in self._items.get(queue, {}).values() if i.order > first]
+        items.sort(key=lambda item: item.order)
+        return [Kept(i.id, i.message.event, i.message.body) for i in items[:limit]]
+
+    @_at_once
+    def remove(self, queue: str, ids: Sequence[str]) -> list[bool]:
+        """See `Store.remove`."""
+        items = [self._items.get(queue, {}).pop(id, None) for id in ids]
+        for lease in [*self._leases.of(queue)]:
+            if lease.item in items:
+                self._leases.take(lease.receipt)
+        return [item is not None for item in items]
+
+    @_at_once
+    def dead(self, queue: str, limit: int = 100) -> list[Dead]:
         """See `Store.dead`."""
         items = sorted(self._dead[queue].values(), key=lambda item: item.order)
         return [
@@ -153,19 +208,21 @@ class MemoryStore:
             for i in items[:limit]
         ]
 
-    async def redrive(self, queue: str, ids: Iterable[str] | None = None) -> int:
+    @_at_once
+    def redrive(self, queue: str, ids: Iterable[str] | None = None) -> int:
         """See `Store.redrive`."""
         wanted = [*self._dead[queue]] if ids is None else [i for i in ids if i in self._dead[queue]]
         for id in dict.fromkeys(wanted):
             item = self._dead[queue].pop(id)
-            item.spent = item.attempts
+            item.spent, item.expires = item.attempts, None
             self._give_back(item, self._clock(), delayed=True)
             self._items[queue][id] = item
         if wanted:
             self._tell(queue)
         return len(dict.fromkeys(wanted))
 
-    async def stats(self, queue: str) -> Stats | None:
+    @_at_once
+    def stats(self, queue: str) -> Stats | None:
         """See `Store.stats`."""
         if queue not in self._items:
             return None
@@ -186,6 +243,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
+        self.closed = True
 
     def _remove(self, receipt: str) -> tuple[str, _Item] | None:
         lease = self._leases.take(receipt)
@@ -193,6 +251,10 @@ class MemoryStore:
             return None
         lease.item.out = False
         return lease.queue, self._items[lease.queue].pop(lease.item.id)
+
+    def _number(self, id: str) -> int:
+        """Return the place of the message with this id in the order of `put`; 0 for no id."""
+        return int(id.removeprefix(f"{self._name}-")) if id else 0
 
     def _give_back(self, item: _Item, when: float, *, delayed: bool = False) -> None:
         item.out, item.back, item.delayed = False, when, delayed

@@ -11,12 +11,22 @@ attachments themselves.
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from .store import Body, NewMessage
 
-__all__ = ["DELIVERIES", "check_queue", "decode", "encode", "new_message"]
+__all__ = [
+    "DELIVERIES",
+    "TooLarge",
+    "attachments",
+    "check_queue",
+    "decode",
+    "encode",
+    "new_message",
+]
 
 #: The event that carries a frame: a list of [event, data, delivery].
 DELIVERIES = "deliveries"
@@ -26,7 +36,12 @@ _LONGEST_KEY = 500
 
 _plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
-_PLACE = "_chatq_bytes"
+#: Deeper than any data that means something, and safe for everybody who walks over it.
+_DEEPEST = 100
+
+
+class TooLarge(ValueError):
+    """The data of a message is larger than a message may be."""
 
 
 def new_message(
@@ -102,28 +117,31 @@ def encode(data: Any, longest: int) -> Body:
     except ValueError as error:
         raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
     if len(body) > longest:
-        raise ValueError(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
+        raise TooLarge(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
     return body
 
 
 def _encode(data: Any) -> Body:
     try:
-        return _plain(data)
+        return _shallow(_plain(data))
     except TypeError:  # bytes somewhere in it, or something that cannot be said at all
         pass
-    attachments: list[bytes] = []
+    # Nobody can have meant this name, so no data of theirs is taken for a place-holder.
+    name = f"bytes {os.urandom(8).hex()}"
+    found: list[bytes] = []
 
     def place(value: Any) -> dict[str, int]:
         if isinstance(value, (bytes, bytearray, memoryview)):
-            attachments.append(bytes(value))
-            return {_PLACE: len(attachments) - 1}
+            found.append(bytes(value))
+            return {name: len(found) - 1}
         raise TypeError(
             f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
         )
 
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False, default=place)
-    head = f'{{"sizes":{json.dumps([len(a) for a in attachments])},"data":{text}}}\n'
-    return b"".join([head.encode("ascii"), *attachments])
+    text = _shallow(json.dumps(data, separators=(",", ":"), allow_nan=False, default=place))
+    sizes = json.dumps([len(attachment) for attachment in found])
+    head = f'{{"sizes":{sizes},"place":"{name}","data":{text}}}\n'
+    return b"".join([head.encode("ascii"), *found])
 
 
 def decode(body: Body) -> Any:
@@ -132,18 +150,35 @@ def decode(body: Body) -> Any:
         return json.loads(body)
     head, _, rest = body.partition(b"\n")
     read = json.loads(head)
-    attachments = []
+    found = []
     for size in read["sizes"]:
-        attachments.append(rest[:size])
+        found.append(rest[:size])
         rest = rest[size:]
-    return _put_back(read["data"], attachments)
+    return _put_back(read["data"], read["place"], found)
 
 
-def _put_back(value: Any, attachments: list[bytes]) -> Any:
+def attachments(body: Body) -> int:
+    """Return how many times there are bytes in the data of a body."""
+    return 0 if isinstance(body, str) else len(json.loads(body.partition(b"\n")[0])["sizes"])
+
+
+def _put_back(value: Any, place: str, found: list[bytes]) -> Any:
     if isinstance(value, list):
-        return [_put_back(item, attachments) for item in value]
+        return [_put_back(item, place, found) for item in value]
     if isinstance(value, dict):
-        if value.keys() == {_PLACE}:
-            return attachments[value[_PLACE]]
-        return {key: _put_back(item, attachments) for key, item in value.items()}
+        if place in value:
+            return found[value[place]]
+        return {key: _put_back(item, place, found) for key, item in value.items()}
     return value
+
+
+def _shallow(text: str) -> str:
+    """Return a JSON text; raise if it is nested deeper than it may be."""
+    if text.count("[") + text.count("{") > _DEEPEST:
+        depth = 0
+        for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+            if mark[0] != '"':
+                depth += 1 if mark in "[{" else -1
+                if depth > _DEEPEST:
+                    raise ValueError(f"nested more than {_DEEPEST} levels deep")
+    return text

@@ -15,9 +15,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
-from .message import DELIVERIES, decode
+from .message import DELIVERIES, attachments, decode
 from .policy import Rules
 from .store import Attempt, Claimed, StoreError
 
@@ -25,20 +26,25 @@ __all__ = ["Out", "Pump", "Source"]
 
 _log = logging.getLogger("chatq")
 
-#: A polling client is given as many packets in one answer as it can take.
-_POLLING = 16
+#: Python's polling client loses everything if it finds more than 16 packets waiting; a few of them
+#: are left to others than us. How long to wait until it has asked for them, in seconds.
+_POLLING = 12
+_POLLING_WAIT = 0.05
 #: How long a claim for a few messages waits for more of the window to come free, in seconds.
 _GATHER = 0.005
+#: How long to wait after a failure of the store, in seconds; doubled after each, up to the longest.
+_AGAIN = 0.25
+_LONGEST_AGAIN = 30.0
 
 
 @dataclass(slots=True)
 class Out:
-    """A message that is out: when its lease ends, the count of its attempts, and the number of the
-    packet acknowledgement that python-socketio waits for (None: for none)."""
+    """A message that is out: when its lease ends, the count of its attempts, and what
+    python-socketio is to call when its packet is acknowledged (None: nothing any more)."""
 
     until: float
     counted: int
-    acknowledgement: int | None = None
+    callback: Callable[..., None] | None = None
 
 
 class Source(Protocol):
@@ -56,8 +62,11 @@ class Source(Protocol):
     async def unsent(self, attempts: list[Attempt]) -> None:
         """Take back what was claimed and never sent."""
 
-    def hold(self, receipt: str, pump: Pump) -> None:
-        """The message with this receipt is out to this pump's client."""
+    async def unsendable(self, attempt: Attempt, why: str) -> None:
+        """Take back what could not be sent; that was an attempt."""
+
+    def hold(self, attempt: Attempt, pump: Pump) -> None:
+        """This attempt is out to this pump's client."""
 
     def forget(self, receipt: str) -> None:
         """The lease with this receipt has ended."""
@@ -67,6 +76,12 @@ class Source(Protocol):
 
     def gone(self, pump: Pump) -> None:
         """This pump's client has left."""
+
+    def began(self) -> None:
+        """A pump is at work."""
+
+    def ended(self) -> None:
+        """A pump waits for something to do."""
 
 
 class Pump:
@@ -93,6 +108,7 @@ class Pump:
         self.out: dict[str, Out] = {}
         self._doubtful = False
         self._wake = asyncio.Event()
+        self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
@@ -113,13 +129,23 @@ class Pump:
         """Claim nothing more."""
         self.stopped = True
         self._wake.set()
+        if self._task is None:
+            self._rest()
         for timer in (self._gathering, self._timer):
             if timer is not None:
                 timer.cancel()
 
     def wake(self) -> None:
         """There may be something to do."""
+        if not self._busy and not self.stopped:
+            self._busy = True
+            self._source.began()
         self._wake.set()
+
+    def _rest(self) -> None:
+        if self._busy:
+            self._busy = False
+            self._source.ended()
 
     @property
     def connected(self) -> bool:
@@ -130,26 +156,45 @@ class Pump:
         """This message was answered."""
         out = self.out.pop(receipt, None)
         if out is not None:
-            if out.acknowledgement is not None:  # answered by an event: none will come
-                self._callbacks().pop(out.acknowledgement, None)
+            if out.callback is not None:  # answered by an event, or not at all
+                self._not_called_back(out.callback)
             self._doubtful = False
-            self._wake.set()
+            self.wake()
 
-    def _callbacks(self) -> dict[int, Any]:
-        found: dict[int, Any] = self._sio.manager.callbacks.get(self.sid, {})
-        return found
+    def _not_called_back(self, callback: Callable[..., None]) -> None:
+        # python-socketio keeps a callback until its packet is acknowledged, and tells nobody under
+        # which number; the oldest are first, and those are usually meant.
+        callbacks: dict[int, Any] = self._sio.manager.callbacks.get(self.sid, {})
+        for number, known in callbacks.items():
+            if known is callback:
+                del callbacks[number]
+                return
 
     async def _run(self) -> None:
-        while not self.stopped:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                while not self.stopped and await self._round():
-                    pass
-            except StoreError as error:
-                _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
-            except Exception:
-                _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
+        again = _AGAIN
+        try:
+            while not self.stopped:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    while not self.stopped and await self._round():
+                        pass
+                    again = _AGAIN
+                except Exception as error:
+                    self._complain(error)
+                    self._wake_at(self._source.clock() + again)
+                    again = min(2 * again, _LONGEST_AGAIN)
+                gathers = self._gathering is not None and self._gathering.when() > self._now()
+                if not gathers and not self._wake.is_set():
+                    self._rest()
+        finally:
+            self._rest()
+
+    def _complain(self, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
+        else:
+            _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
 
     async def _round(self) -> bool:
         """Claim and send once; tell whether there may be more to do at once."""
@@ -157,12 +202,17 @@ class Pump:
             self._source.gone(self)
             return False
         room = self._room()
-        if room <= 0 or self._gather(room):
+        if room <= 0:
+            if self.out:  # nobody else may say when the first of these leases has ended
+                self._wake_at(next(iter(self.out.values())).until)
             return False
+        if self._gather(room):
+            return False
+        until = self._source.clock() + self._source.rules.lease
         claimed = await self._source.claim(self.queue, room, in_order=self.window == 1)
         self._wake_at(claimed.due)
         send = self._send_frames if self.frame else self._send
-        await send(await self._source.deliverable(claimed.attempts))
+        await send(await self._source.deliverable(claimed.attempts), until)
         return len(claimed.attempts) == room
 
     def _room(self) -> int:
@@ -177,9 +227,33 @@ class Pump:
             self._source.forget(receipt)
         self._doubtful = self._doubtful or bool(ended)
         window = self.window
-        if not self.frame and self._sio.transport(self.sid, self._namespace) == "polling":
+        if not self.frame and self._packets() is not None:
             window = min(window, _POLLING)
         return (1 if self._doubtful else window) - len(self.out)
+
+    def _packets(self) -> int | None:
+        """How many packets wait for the next question of a client that polls; None: it does not."""
+        connection = self._sio.manager.eio_sid_from_sid(self.sid, self._namespace)
+        socket = self._sio.eio.sockets.get(connection)
+        if socket is None or socket.upgraded:
+            return None
+        return int(socket.queue.qsize())
+
+    async def _can_send(self, attempts: list[Attempt], until: float) -> bool:
+        """Wait until a client that polls can take these; False if they are not to be sent now."""
+        packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
+        woken = False
+        while not self.stopped and self.connected:
+            waiting = self._packets()
+            if not waiting or waiting + packets <= _POLLING:
+                break
+            self._wake_at(self._source.clock() + _POLLING_WAIT)
+            await self._wake.wait()
+            self._wake.clear()
+            woken = True
+        if woken:  # it was for the next round
+            self.wake()
+        return not self.stopped and self.connected and self._source.clock() < until
 
     def _gather(self, room: int) -> bool:
         """Whether to wait a moment for more room: a claim costs a sync of the disk."""
@@ -209,48 +283,63 @@ class Pump:
         self._timer = None
         self.wake()
 
-    async def _send(self, attempts: list[Attempt]) -> None:
+    async def _send(self, attempts: list[Attempt], until: float) -> None:
         for n, attempt in enumerate(attempts):
-            if self.stopped or not self.connected:
+            if not await self._can_send([attempt], until):
                 await self._source.unsent(attempts[n:])
                 return
-            receipt = attempt.receipt
-            out = self._hold(attempt)
-            await self._sio.emit(
-                attempt.event,
-                (decode(attempt.body), _delivery(attempt)),
-                to=self.sid,
-                namespace=self._namespace,
-                callback=lambda *answer, receipt=receipt: self._answered(receipt, *answer),
-            )
-            # python-socketio tells nobody the number that it gave: it is the newest.
-            out.acknowledgement = next(reversed(self._callbacks()), None)
+            callback = partial(self._answered, attempt.receipt)
+            self._hold(attempt).callback = callback
+            try:
+                await self._sio.emit(
+                    attempt.event,
+                    (decode(attempt.body), _delivery(attempt)),
+                    to=self.sid,
+                    namespace=self._namespace,
+                    callback=callback,
+                )
+            except Exception as error:
+                await self._unsendable(attempt, error)
 
-    async def _send_frames(self, attempts: list[Attempt]) -> None:
+    async def _send_frames(self, attempts: list[Attempt], until: float) -> None:
         for start in range(0, len(attempts), self.frame):
-            if self.stopped or not self.connected:
+            frame = attempts[start : start + self.frame]
+            if not await self._can_send(frame, until):
                 await self._source.unsent(attempts[start:])
                 return
-            frame = attempts[start : start + self.frame]
             for attempt in frame:
                 self._hold(attempt)
-            await self._sio.emit(
-                DELIVERIES,
-                [[a.event, decode(a.body), _delivery(a)] for a in frame],
-                to=self.sid,
-                namespace=self._namespace,
-            )
+            try:
+                await self._emit_frame(frame)
+            except Exception:  # one of them: it shall not take the others with it
+                for attempt in frame:
+                    try:
+                        await self._emit_frame([attempt])
+                    except Exception as error:
+                        await self._unsendable(attempt, error)
+
+    async def _emit_frame(self, frame: list[Attempt]) -> None:
+        await self._sio.emit(
+            DELIVERIES,
+            [[a.event, decode(a.body), _delivery(a)] for a in frame],
+            to=self.sid,
+            namespace=self._namespace,
+        )
+
+    async def _unsendable(self, attempt: Attempt, error: Exception) -> None:
+        _log.error("%s cannot be sent message %s: %r", self.sid, attempt.id, error)
+        await self._source.unsendable(attempt, f"cannot be sent: {type(error).__name__}: {error}")
 
     def _hold(self, attempt: Attempt) -> Out:
         until = self._source.clock() + self._source.rules.lease
         out = self.out[attempt.receipt] = Out(until, attempt.number - attempt.spent)
-        self._source.hold(attempt.receipt, self)
+        self._source.hold(attempt, self)
         return out
 
     def _answered(self, receipt: str, *answer: Any) -> None:
         """A packet acknowledgement came. Only one that carries the receipt means anything."""
         if receipt in self.out:
-            self.out[receipt].acknowledgement = None
+            self.out[receipt].callback = None
             if len(answer) == 1 and answer[0] == receipt:
                 self._source.answered(receipt)
 

@@ -15,6 +15,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Self
 
@@ -24,8 +25,20 @@ from .memory_store import MemoryStore
 from .message import check_queue, decode, new_message
 from .policy import Rules, back_off, verdict
 from .pump import Pump
+from .queue_facts import (
+    Died,
+    Lapsed,
+    Observer,
+    QueueFact,
+    Redriven,
+    Returned,
+    Sent,
+    Settled,
+    Stored,
+    Subscribed,
+)
 from .sqlite_store import SqliteStore
-from .store import Attempt, Claimed, Stats, Store
+from .store import Attempt, Claimed, Stats, Store, StoreError
 
 __all__ = ["DeadMessage", "Queues"]
 
@@ -81,10 +94,15 @@ class Queues:
         self._namespaces: dict[str, tuple[Any, Callable[..., Any] | None]] = {}
         self._answers: list[str] = []
         self._flushing: asyncio.TimerHandle | None = None
+        self._leaving: dict[Pump, asyncio.TimerHandle] = {}
         self._swept = 64
         self._tasks: set[asyncio.Future[Any]] = set()
         self._quiet: asyncio.Event | None = None  # while closing: set when nothing is out
         self._closing: asyncio.Task[None] | None = None
+        self._closed = False
+        self._observer: Observer | None = None
+        self._working = 0
+        self._watched: dict[str, tuple[str, str, str]] = {}  # queue, id and sid by receipt
         store.listen(self._notify)
 
     @classmethod
@@ -139,6 +157,35 @@ class Queues:
         sio.on("received", self._on_received, namespace=namespace)
         sio.on("failed", self._on_failed, namespace=namespace)
 
+    def watch(self, observer: Observer) -> Callable[[], None]:
+        """Tell `observer` what happens to messages; returns the function that ends this.
+
+        One may watch at a time. What is out already is not told of.
+        """
+        if self._observer is not None:
+            raise RuntimeError("somebody watches these queues already")
+        self._observer = observer
+        for _ in range(self._working):
+            observer.began()
+        for pump in self._pumps.values():
+            observer.happened(Subscribed(pump.queue, pump.sid))
+
+        def end() -> None:
+            self._observer = None
+            self._watched.clear()
+            for _ in range(self._working):
+                observer.ended()
+
+        return end
+
+    def tick(self) -> None:
+        """Look at the clock now, instead of when a timer is due.
+
+        For a `clock` that is moved by hand: leases that have ended end, delays that are over are.
+        """
+        for pump in self._pumps.values():
+            pump.wake()
+
     # -- producing ------------------------------------------------------------------------------
 
     async def emit(
@@ -162,6 +209,9 @@ class Queues:
         self._open()
         message = new_message(event, data, to, key, ttl, self.rules.payload, self.clock())
         ids = (await self.store.put((message,)))[0]
+        if self._observer is not None:
+            for queue, id in zip(message.queues, ids, strict=True):
+                self._tell(Stored(queue, id, event, data))
         return ids[0] if isinstance(to, str) else ids
 
     # -- consuming ------------------------------------------------------------------------------
@@ -203,8 +253,13 @@ class Queues:
         if pump is None:
             pump = Pump(self, sio, namespace, sid, queue, window, frame)
             self._pumps[sid, queue] = pump
+            self._tell(Subscribed(queue, sid))
             self._by_queue.setdefault(queue, {})[sid] = pump
-            stats = await self.store.stats(queue)
+            try:
+                stats = await self.store.stats(queue)
+            except BaseException:
+                self.gone(pump)
+                raise
             if not pump.stopped:
                 pump.start()
         else:
@@ -245,7 +300,7 @@ class Queues:
         if not self._may_answer(sid, receipt):
             return False
         self._settled(receipt)
-        return (await self.store.ack([receipt]))[0]
+        return (await self._ack([receipt]))[0]
 
     async def failed(
         self, sid: str, receipt: str, reason: str = "", delay: float | None = None
@@ -257,12 +312,21 @@ class Queues:
         """
         if not self._may_answer(sid, receipt):
             return False
-        wait = back_off(self._holders[receipt].out[receipt].counted, self.rules, self._random)
+        counted = self._holders[receipt].out[receipt].counted
+        return await self._failed(receipt, counted, reason or "refused by its consumer", delay)
+
+    async def _failed(self, receipt: str, counted: int, reason: str, delay: float | None) -> bool:
+        wait = back_off(counted, self.rules, self._random)
+        if wait is not None and delay is not None:
+            wait = delay
+        reason = _tidy(reason)
+        known = self._report(receipt, Returned, reason, wait)
         self._settled(receipt)
         if wait is None:
-            why = reason[:_LONGEST_REASON] or "refused by its consumer"
-            return await self.store.bury(receipt, why)
-        return await self.store.release(receipt, wait if delay is None else delay)
+            if known:
+                self._tell(Died(*known[:2], reason))
+            return await self.store.bury(receipt, reason)
+        return await self.store.release(receipt, wait)
 
     # -- looking after --------------------------------------------------------------------------
 
@@ -289,10 +353,15 @@ class Queues:
     async def redrive(self, queue: str, ids: Iterable[str] | None = None) -> int:
         """Try dead messages of `queue` again: all, or those with these ids. Returns how many.
 
-        They keep their ids, and come as `redelivered`.
+        They keep their ids, and come as `redelivered` if they were ever sent.
         """
         self._open()
-        return await self.store.redrive(queue, ids)
+        wanted = None if ids is None else tuple(ids)
+        if self._observer is not None and wanted is None:
+            self._tell(Redriven(queue, None))
+        elif wanted:
+            self._tell(Redriven(queue, wanted))
+        return await self.store.redrive(queue, wanted)
 
     async def close(self, within: float = 1.0) -> None:
         """Send nothing more, wait for the answers to what is out, and let go of the store.
@@ -311,6 +380,9 @@ class Queues:
         if pumps:
             await asyncio.gather(*(pump.stop() for pump in pumps))
         self._quiet = asyncio.Event()
+        for receipt, pump in [*self._holders.items()]:
+            if not pump.connected:
+                self.forget(receipt)
         if self._holders:
             try:
                 async with asyncio.timeout(within):
@@ -320,6 +392,10 @@ class Queues:
         self._flush()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
+        self._closed = True
         await self.store.close()
 
     # -- what pumps ask for -----------------------------------------------------------------------
@@ -331,28 +407,40 @@ class Queues:
 
     async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
         """Return those that may still be delivered; the others are buried."""
-        now, good = self.clock(), []
+        now, good, bad = self.clock(), [], []
         for attempt in attempts:
             why = verdict(attempt.number - attempt.spent, attempt.expires, self.rules, now)
             if why is None:
                 good.append(attempt)
             else:
-                await self.store.bury(attempt.receipt, why)
+                self._tell(Died(attempt.queue, attempt.id, why))
+                bad.append(self.store.bury(attempt.receipt, why, counted=False))
+        if bad:
+            await asyncio.gather(*bad)
         return good
 
-    def hold(self, receipt: str, pump: Pump) -> None:
-        """Note that the message with this receipt is out to this pump's client."""
-        self._holders[receipt] = pump
+    def hold(self, attempt: Attempt, pump: Pump) -> None:
+        """Note that this attempt is out to this pump's client."""
+        self._holders[attempt.receipt] = pump
+        if self._observer is not None:
+            queue, id, number = attempt.queue, attempt.id, attempt.number
+            self._watched[attempt.receipt] = (queue, id, pump.sid)
+            data = decode(attempt.body)
+            self._tell(Sent(queue, id, attempt.event, data, number, pump.sid))
 
     def forget(self, receipt: str) -> None:
         """Note that the lease with this receipt has ended."""
+        self._report(receipt, Lapsed)
         self._holders.pop(receipt, None)
         self._look_if_quiet()
 
     async def unsent(self, attempts: list[Attempt]) -> None:
         """Give back what was claimed and never sent."""
-        for attempt in attempts:
-            await self.store.release(attempt.receipt, counted=False)
+        await asyncio.gather(*(self.store.release(a.receipt, counted=False) for a in attempts))
+
+    async def unsendable(self, attempt: Attempt, why: str) -> None:
+        """Try a message later that could not be sent; after its last attempt it is dead."""
+        await self._failed(attempt.receipt, attempt.number - attempt.spent, why, None)
 
     def gone(self, pump: Pump) -> None:
         """Let go of a pump whose client has left, or has unsubscribed."""
@@ -363,10 +451,25 @@ class Queues:
             del mine[pump.sid]
             if not mine:
                 del self._by_queue[pump.queue]
+            if pump.out:  # to be answered until their leases end
+                last = max(out.until for out in pump.out.values()) - self.clock()
+                loop = asyncio.get_running_loop()
+                self._leaving[pump] = loop.call_later(max(0.0, last), self._let_go, pump)
+        self._notify(pump.queue)  # somebody may be waiting for what this one would have done next
+
+    def _let_go(self, pump: Pump) -> None:
+        self._leaving.pop(pump, None)
+        for receipt in [*pump.out]:
+            pump.settled(receipt)
+            self.forget(receipt)
 
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
         self._settled(receipt)
+        if self._closed:  # too late: it is delivered again
+            return
+        if not self._answers:
+            self.began()
         self._answers.append(receipt)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().call_later(_GATHER, self._flush)
@@ -379,27 +482,44 @@ class Queues:
             receipts, self._answers = self._answers, []
             task = asyncio.ensure_future(self.store.ack(receipts))
             self._tasks.add(task)
-            task.add_done_callback(self._flushed)
+            task.add_done_callback(partial(self._flushed, receipts))
 
-    def _flushed(self, task: asyncio.Future[Any]) -> None:
+    def _flushed(self, receipts: list[str], task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             _log.error("acknowledged, but to be delivered again: %s", error)
+        elif not task.cancelled():
+            self._acknowledged(receipts, task.result())
+        self.ended()
 
     # -- answers --------------------------------------------------------------------------------
 
     async def _on_received(self, sid: str, *args: Any) -> dict[str, Any]:
+        return await self._told(self._received, sid, args)
+
+    async def _on_failed(self, sid: str, *args: Any) -> dict[str, Any]:
+        return await self._told(self._refused, sid, args)
+
+    async def _told(self, answer: Any, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
+        try:
+            told: dict[str, Any] = await answer(sid, args)
+        except StoreError as error:
+            code = "store" if self._closing is None else "closed"
+            return {"error": {"code": code, "message": str(error)}}
+        return told
+
+    async def _received(self, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
         data = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
         if isinstance(receipts := data.get("receipts"), list):
             mine = [r for r in receipts if isinstance(r, str) and self._may_answer(sid, r)]
             for receipt in mine:
                 self._settled(receipt)
-            return {"ok": all(await self.store.ack(mine)) and len(mine) == len(receipts)}
+            return {"ok": all(await self._ack(mine)) and len(mine) == len(receipts)}
         if not isinstance(data.get("receipt"), str):
             return _malformed("received", '{"receipt": …} with the receipt of a delivery')
         return {"ok": await self.received(sid, data["receipt"])}
 
-    async def _on_failed(self, sid: str, *args: Any) -> dict[str, Any]:
+    async def _refused(self, sid: str, args: tuple[Any, ...]) -> dict[str, Any]:
         data = args[0] if len(args) == 1 and isinstance(args[0], dict) else {}
         receipt, reason, delay = data.get("receipt"), data.get("reason", ""), data.get("delay")
         number = isinstance(delay, (int, float)) and not isinstance(delay, bool)
@@ -421,7 +541,46 @@ class Queues:
         pump = self._holders.pop(receipt, None)
         if pump is not None:
             pump.settled(receipt)
+            if pump.stopped:  # it claims no more, but somebody in line may, once this is done
+                asyncio.get_running_loop().call_soon(self._notify, pump.queue)
         self._look_if_quiet()
+
+    # -- telling whoever watches ------------------------------------------------------------------
+
+    def began(self) -> None:
+        """Work began that goes on by itself."""
+        self._working += 1
+        if self._observer is not None:
+            self._observer.began()
+
+    def ended(self) -> None:
+        """A piece of such work has ended."""
+        self._working -= 1
+        if self._observer is not None:
+            self._observer.ended()
+
+    def _tell(self, fact: QueueFact) -> None:
+        if self._observer is not None:
+            self._observer.happened(fact)
+
+    async def _ack(self, receipts: list[str]) -> list[bool]:
+        current = await self.store.ack(receipts)
+        self._acknowledged(receipts, current)
+        return current
+
+    def _acknowledged(self, receipts: list[str], current: list[bool]) -> None:
+        if self._watched:
+            for receipt, settled in zip(receipts, current, strict=True):
+                self._report(receipt, Settled if settled else Lapsed)
+
+    def _report(
+        self, receipt: str, kind: Callable[..., QueueFact], *more: Any
+    ) -> tuple[str, str, str] | None:
+        """Tell what ended the attempt with this receipt; return its queue, id and client."""
+        if self._observer is None or (known := self._watched.pop(receipt, None)) is None:
+            return None
+        self._observer.happened(kind(*known, *more))
+        return known
 
     def _look_if_quiet(self) -> None:
         if self._quiet is not None and not self._holders:
@@ -441,10 +600,20 @@ class Queues:
                 if not pump.connected:
                     self.gone(pump)
             self._swept = max(64, 2 * len(self._pumps))
+            # Nobody else looks at the leases of a pump that has stopped.
+            now = self.clock()
+            for receipt, pump in [*self._holders.items()]:
+                if pump.stopped and pump.out[receipt].until <= now:
+                    self._settled(receipt)
 
     def _open(self) -> None:
         if self._closing is not None:
             raise RuntimeError("these queues are closed: open them again")
+
+
+def _tidy(reason: str) -> str:
+    """Return this text from anywhere as a store can keep it."""
+    return reason[:_LONGEST_REASON].encode("utf-8", "replace").decode("utf-8")
 
 
 def _malformed(event: str, wanted: str) -> dict[str, Any]:

@@ -35,6 +35,9 @@ from .links import Link, Recorder, Tasks, cause
 
 __all__ = ["ServerTap", "listens"]
 
+#: How many clients that have left are still called by their names, when somebody emits to them.
+_REMEMBERED = 1_000
+
 
 class ServerTap:
     """Watches one `socketio.AsyncServer` until `detach`.
@@ -52,9 +55,10 @@ class ServerTap:
         self.recorder = recorder
         self.greet = greet
         self.links: dict[str, Link] = {}  # by the id of the Engine.IO connection
-        self.names: dict[str, str] = {}  # by sid; kept when the client has left
+        self.names: dict[str, str] = {}  # by sid; kept for a while when the client has left
         self.tasks = Tasks()
         self._closed: deque[str] = deque()
+        self._left: deque[str] = deque()
         self._by_sid: dict[str, Link] = {}
         self._emitting = 0
         self._handler_began = False
@@ -150,7 +154,9 @@ class ServerTap:
             self.recorder.journal.retract(message)
             raise
 
-    def _addressed(self, room: Any, namespace: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _addressed(
+        self, room: Any, namespace: str
+    ) -> tuple[tuple[str | int, ...], tuple[str, ...]]:
         """Tell rooms, by name, from sids, by the client's name."""
         if room is None:
             return (), ()
@@ -158,7 +164,7 @@ class ServerTap:
         addresses = room if isinstance(room, (list, tuple)) else (room,)
         valid = self.sio.manager.rooms.get(namespace, {}).get(None, ())
         return (
-            tuple([str(a) for a in addresses if a not in names]),
+            tuple([_room(a) for a in addresses if a not in names]),
             tuple(
                 [
                     names[a] if a in valid else f"a sid of {names[a]} not valid here"
@@ -190,7 +196,14 @@ class ServerTap:
     async def _on_engine_connect(self, eio_sid: str, environ: Any) -> Any:
         self.links[eio_sid] = self.greet(environ)
         self.tasks.add(asyncio.current_task())  # over a websocket, it serves the whole connection
+        connection = self.sio.eio.sockets[eio_sid]
+        change = functools.partial(self._on_change_of_transport, connection._upgrade_websocket)
+        connection._upgrade_websocket = change
         return await self._engine["connect"](eio_sid, environ)
+
+    async def _on_change_of_transport(self, original: Any, environ: Any) -> Any:
+        self.tasks.add(asyncio.current_task())  # from here on, it serves the connection
+        return await original(environ)
 
     async def _on_engine_disconnect(self, eio_sid: str, *reason: Any) -> Any:
         by_client = reason[:1] == (self.sio.eio.reason.CLIENT_DISCONNECT,)
@@ -262,16 +275,22 @@ class ServerTap:
             if link := self.links.get(eio_sid):
                 self._by_sid[sid] = link
                 self.names[sid] = link.name
+                link.departed = False
         elif new and room != sid and sid in self.names:
-            self.recorder.journal.append(Joined, self.names[sid], namespace, str(room))
+            self.recorder.journal.append(Joined, self.names[sid], namespace, _room(room))
 
     def _on_leave_room(self, original: Any, sid: str, namespace: str, room: Any) -> None:
         inside = self._inside(sid, namespace, room)
         original(sid, namespace, room)
         if room is None:
-            self._by_sid.pop(sid, None)
+            if link := self._by_sid.pop(sid, None):
+                link.departed = link not in self._by_sid.values()
+                self._left.append(sid)
+                if len(self._left) > _REMEMBERED:
+                    del self.names[self._left.popleft()]
         elif inside and room != sid and sid in self.names:
-            self.recorder.journal.append(Left, self.names[sid], namespace, str(room))
+            gone = not self.sio.manager.is_connected(sid, namespace)
+            self.recorder.journal.append(Left, self.names[sid], namespace, _room(room), gone)
 
     def _inside(self, sid: str, namespace: str, room: Any) -> bool:
         return sid in self.sio.manager.rooms.get(namespace, {}).get(room, ())
@@ -292,7 +311,9 @@ class ServerTap:
         if packet.packet_type in refusals and packet.data is not None:
             reason = packet.data
             reason = reason.get("message", reason) if isinstance(reason, dict) else reason
-            self.recorder.journal.append(Refused, link.name, packet.namespace or "/", str(reason))
+            # Anybody may ask for any name: what is kept of a long one is its beginning.
+            namespace = (packet.namespace or "/")[:200]
+            self.recorder.journal.append(Refused, link.name, namespace, str(reason)[:200])
 
     # -- messages from clients ------------------------------------------------------------------
 
@@ -314,7 +335,7 @@ class ServerTap:
         task = original(target, *args, **more)
         if target is self.sio._handle_event_internal:
             self._handler_began = True
-            self.tasks[task] = str(args[3][0])  # its handler takes it out again
+            self.tasks[task] = str(_event(args[3]))  # its handler takes it out again
         else:
             self.tasks.add(task)
         return task
@@ -326,21 +347,23 @@ class ServerTap:
             self.tasks.pop(asyncio.current_task(), None)
             await original(*args)
             return
+        event = _event(data)
         if not link.watched:
-            message = self.recorder.emitted(link.name, data[0], tuple(data[1:]), namespace)
+            rest = tuple(data[1:]) if isinstance(data, list) else data
+            message = self.recorder.emitted(link.name, event, rest, namespace)
         elif waiting := link.to_server[namespace]:
             message = waiting.popleft()
         else:
             message = None
         if message is not None:
-            handled = listens(self.sio, data[0], namespace)
+            handled = listens(self.sio, event, namespace)
             self.recorder.journal.append(Received, message, SERVER, handled)
         token = cause.set(message)
         try:
             await original(*args)
         except Exception as error:
             # Swallowed here, shown at settle: nobody awaits the library's task.
-            self.recorder.raised(SERVER, str(data[0]), error)
+            self.recorder.raised(SERVER, str(event), error)
         finally:
             if self.sio.async_handlers:
                 link.arrived_up()
@@ -349,8 +372,20 @@ class ServerTap:
                 cause.reset(token)
 
 
-def listens(side: Any, event: str, namespace: str) -> bool:
+def _room(name: Any) -> str | int:
+    # Plain values only. A number stays one: to the library, the rooms 17 and "17" are two.
+    return name if isinstance(name, (str, int)) else str(name)
+
+
+def _event(data: Any) -> Any:
+    """Return the event of a packet's data; a client may send anything, so also what is none."""
+    return data[0] if isinstance(data, list) and data else ""
+
+
+def listens(side: Any, event: Any, namespace: str) -> bool:
     """Whether a handler of this server or client listens to `event`."""
+    if not isinstance(event, str):
+        return False
     if event in side.handlers.get(namespace, ()):  # the usual case, told quickly
         return True
     if side._get_event_handler(event, namespace, ())[0] is not None:

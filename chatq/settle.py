@@ -23,6 +23,7 @@ Work = tuple[str, str, str]
 _SENTENCES = {
     "packet": "{n} on the way to {who} or being handled there",
     "handler": "{who}: the handler of {event!r} has not returned",
+    "queue": "{who}: messages are being claimed, sent or settled",
     "goodbye": "{who}: one side has hung up, the other does not know it yet",
 }
 

@@ -13,20 +13,23 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any
+from typing import Any, overload
 
 from .leases import Lease, Leases
-from .store import Attempt, Claimed, Dead, NewMessage, Stats, full
+from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
 __all__ = ["SCHEMA", "Rows"]
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL);
-CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER, dead INTEGER
+);
 CREATE TABLE body (
     id INTEGER PRIMARY KEY, event TEXT NOT NULL, data NOT NULL, born REAL NOT NULL,
     copies INTEGER NOT NULL
@@ -55,7 +58,11 @@ _FORGET_KEYS = 200  # at most so many with each put, so that no put waits for al
 
 @dataclass(slots=True, eq=False)
 class _Queue:
-    """What memory knows of one queue. `back`: numbers of messages given back, to go out again."""
+    """What memory knows of one queue. `back`: numbers of messages given back, to go out again.
+
+    `next`: where those begin that were not claimed since the file was opened; `ahead`: the numbers
+    from there on that are out or given back all the same, because a delay of theirs had ended.
+    """
 
     id: int
     name: str
@@ -63,6 +70,7 @@ class _Queue:
     dead: int
     next: int = 0
     back: list[int] = field(default_factory=list)
+    ahead: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -82,6 +90,15 @@ _COLUMNS = (
 )
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
 _SIZES = (128, 32, 8, 1)  # so that few different statements insert any number of rows
+
+
+@overload
+def _whole(time: float) -> float: ...
+@overload
+def _whole(time: None) -> None: ...
+def _whole(time: float | None) -> float | None:
+    """Return this time in whole milliseconds: SQLite's JSON carries no more than 15 digits."""
+    return None if time is None else math.floor(time * 1000) / 1000
 
 
 @cache
@@ -129,27 +146,41 @@ class Rows:
         for gathered in (self._new_bodies, self._new_rows, self._settled, self._bodies):
             gathered.clear()
 
-    def give_numbers_back(self) -> None:
-        """Before the file is closed: the numbers set aside that no message has got."""
+    def sum_up(self) -> None:
+        """Before the file is closed: give back numbers set aside, and note what was counted."""
         self._db.execute("UPDATE meta SET next = ?", (self._next,))
+        self._db.executemany(
+            "UPDATE queue SET pending = ?, dead = ? WHERE id = ?",
+            [(queue.count, queue.dead, queue.id) for queue in self._queues.values()],
+        )
 
     def _queue(self, name: str, *, make: bool = False) -> _Queue | None:
         found = self._queues.get(name)
         if found is not None:
             return found
-        row = self._db.execute("SELECT id FROM queue WHERE name = ?", (name,)).fetchone()
+        query = "SELECT id, pending, dead FROM queue WHERE name = ?"
+        row = self._db.execute(query, (name,)).fetchone()
         if row is None:
             if not make:
                 return None
-            row = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
-            found = _Queue(row.fetchone()[0], name, 0, 0)
+            made = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
+            found = _Queue(made.fetchone()[0], name, 0, 0)
         else:
-            found = _Queue(
-                row[0], name, self._count("pending", row[0]), self._count("dead", row[0])
-            )
+            found = _Queue(row[0], name, *self._counted(*row))
         self._queues[name] = found
         self._undo.append(lambda: self._queues.pop(name, None))
         return found
+
+    def _counted(self, id: int, pending: int | None, dead: int | None) -> tuple[int, int]:
+        """Return how many messages of a queue wait, and how many are dead.
+
+        What was noted when the file was closed holds until the first change. After a crash nothing
+        is noted, and they are counted.
+        """
+        if pending is None or dead is None:
+            return self._count("pending", id), self._count("dead", id)
+        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL WHERE id = ?", (id,))
+        return pending, dead
 
     def _count(self, table: str, queue: int) -> int:
         query = f"SELECT count(*) FROM {table} WHERE queue = ?"
@@ -189,7 +220,7 @@ class Rows:
         else:
             seq = self._numbers(1)
         self._new_bodies.append((seq, message.event, message.body, self._clock(), 1))
-        self._new_rows.append((queue.id, seq, seq, message.expires))
+        self._new_rows.append((queue.id, seq, seq, _whole(message.expires)))
         self._grow(queue, 1)
         return f"{self._name}-{seq}"
 
@@ -240,7 +271,7 @@ class Rows:
             self._new_bodies.append(body)
             for seq, queue in enumerate(missing, first):
                 numbers[queue.name] = seq
-                self._new_rows.append((queue.id, seq, first, message.expires))
+                self._new_rows.append((queue.id, seq, first, _whole(message.expires)))
                 self._grow(queue, 1)
                 if message.key is not None:
                     self._remember(queue, message.key, seq, now)
@@ -343,9 +374,11 @@ class Rows:
             rows = [found[seq] for seq in again]
         if len(rows) < limit:
             fresh = self._read(
-                "AND p.seq >= ? AND p.due IS NULL ORDER BY p.seq LIMIT ?",
+                "AND p.seq >= ? AND p.due IS NULL"
+                " AND p.seq NOT IN (SELECT value FROM json_each(?)) ORDER BY p.seq LIMIT ?",
                 queue.id,
                 queue.next,
+                json.dumps([*queue.ahead]),
                 limit - len(rows),
             )
             rows += fresh
@@ -399,14 +432,18 @@ class Rows:
             return False
         queue, out = self._queues[lease.queue], lease.item
         self._settled.setdefault(queue, []).append(out.seq)
-        if out.shared:
-            body = (out.body,)
-            self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", body)
-            self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", body)
-        else:
-            self._bodies.append(out.body)
+        self._not_ahead(queue, out.seq)
+        self._forget(out.body, out.shared)
         self._grow(queue, -1)
         return True
+
+    def _forget(self, body: int, shared: bool) -> None:
+        """One copy less of a body: without any, it is deleted."""
+        if shared:
+            self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", (body,))
+            self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", (body,))
+        else:
+            self._bodies.append(body)
 
     def release(self, receipt: str, delay: float, counted: bool) -> bool:
         """See `Store.release`."""
@@ -420,26 +457,69 @@ class Rows:
                 (queue.id, seq),
             )
         if delay > 0:
-            self._delay(queue, [(self._clock() + delay, seq)])
+            self._not_ahead(queue, seq)
+            self._delay(queue, [(_whole(self._clock() + delay), seq)])
         else:
             self._push_back(queue, seq)
         self.touched.add(queue.name)
         return True
 
-    def bury(self, receipt: str, reason: str) -> bool:
+    def bury(self, receipt: str, reason: str, counted: bool) -> bool:
         """See `Store.bury`."""
         lease = self._take(receipt)
         if lease is None:
             return False
         queue, seq = self._queues[lease.queue], lease.item.seq
         self._db.execute(
-            "INSERT INTO dead SELECT queue, seq, body, attempts, expires, ?, ? FROM pending "
+            "INSERT INTO dead SELECT queue, seq, body, attempts - ?, expires, ?, ? FROM pending "
             "WHERE queue = ? AND seq = ?",
-            (reason, self._clock(), queue.id, seq),
+            (not counted, reason, self._clock(), queue.id, seq),
         )
         self._delete(queue, [seq])
+        self._not_ahead(queue, seq)
         self._grow(queue, -1)
         self._dead_count(queue, 1)
+        return True
+
+    def peek(self, name: str, limit: int, after: str) -> list[Kept]:
+        """See `Store.peek`."""
+        queue = self._queue(name)
+        if queue is None:
+            return []
+        rows = self._db.execute(
+            "SELECT p.seq, b.event, b.data FROM pending p JOIN body b ON b.id = p.body "
+            "WHERE p.queue = ? AND p.seq > ? ORDER BY p.seq LIMIT ?",
+            (queue.id, self._seq(after) or 0, limit),
+        )
+        return [Kept(f"{self._name}-{seq}", event, data) for seq, event, data in rows]
+
+    def remove(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.remove`."""
+        queue = self._queue(name)
+        if queue is None:
+            return [False for _ in ids]
+        return [self._remove(queue, self._seq(id)) for id in ids]
+
+    def _remove(self, queue: _Queue, seq: int | None) -> bool:
+        query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
+        query += "WHERE p.queue = ? AND p.seq = ?"
+        row = self._db.execute(query, (queue.id, seq)).fetchone()
+        if row is None or seq is None:
+            return False
+        body, due, copies = row
+        for lease in self._leases.of(queue.name):
+            if lease.item.seq == seq:
+                self._take(lease.receipt)
+                break
+        else:
+            if seq in queue.back:
+                self._pop_back(queue, seq)
+        if due is not None:
+            self._due_no_more(queue, [(due, seq)])
+        self._delete(queue, [seq])
+        self._not_ahead(queue, seq)
+        self._forget(body, copies > 1)
+        self._grow(queue, -1)
         return True
 
     def dead(self, name: str, limit: int) -> list[Dead]:
@@ -464,7 +544,7 @@ class Rows:
             wanted = [seq for (seq,) in rows]
         else:
             wanted = [*dict.fromkeys(seq for id in ids if (seq := self._seq(id)) is not None)]
-        now, moved = self._clock(), []
+        now, moved = _whole(self._clock()), []
         for seq in wanted:
             done = self._db.execute(
                 "INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "
@@ -547,6 +627,16 @@ class Rows:
             "DELETE FROM retry WHERE queue = ? AND due = ? AND seq = ?",
             [(queue.id, due, seq) for due, seq in entries],
         )
+        ahead = {seq for _, seq in entries if seq >= queue.next}
+        if ahead:
+            queue.ahead |= ahead
+            self._undo.append(lambda: queue.ahead.difference_update(ahead))
+
+    def _not_ahead(self, queue: _Queue, seq: int) -> None:
+        """This message is not out any more, and not given back for now."""
+        if seq in queue.ahead:
+            queue.ahead.remove(seq)
+            self._undo.append(lambda: queue.ahead.add(seq))
 
     def _delete(self, queue: _Queue, numbers: list[int]) -> None:
         self._each("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)

@@ -21,16 +21,19 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from .sqlite_rows import SCHEMA, Rows
-from .store import Claimed, Dead, NewMessage, QueueFull, Stats, StoreError
+from .store import Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError
 
 __all__ = ["SqliteStore"]
 
 _APPLICATION = 0x63686171  # "chaq", in the header of the file
 _VERSION = 1
+#: How long requests that came during a transaction wait for others before the next, in seconds.
+_LINGER = 0.001
 
 
 class SqliteStore:
@@ -50,6 +53,7 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
         self._asked: list[_Request] = []
+        self._busy = False  # the thread has not answered yet
         self._closing: asyncio.Future[None] | None = None
         # Of the thread, from when it runs:
         self._inbox: thread_queue.SimpleQueue[list[_Request] | None] = thread_queue.SimpleQueue()
@@ -79,7 +83,12 @@ class SqliteStore:
         by another process; it is left as it was.
         """
         store = cls(path, length=length, key_memory=key_memory, clock=clock)
-        await asyncio.to_thread(store._connect)
+        connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:  # nobody wants it any more, but the thread goes on
+            connecting.add_done_callback(store._unwanted)
+            raise
         store._thread.start()
         return store
 
@@ -105,9 +114,17 @@ class SqliteStore:
         """See `Store.release`."""
         return self._ask(Rows.release, receipt, delay, counted)
 
-    def bury(self, receipt: str, reason: str) -> asyncio.Future[bool]:
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> asyncio.Future[bool]:
         """See `Store.bury`."""
-        return self._ask(Rows.bury, receipt, reason)
+        return self._ask(Rows.bury, receipt, reason, counted)
+
+    def peek(self, queue: str, limit: int, after: str = "") -> asyncio.Future[list[Kept]]:
+        """See `Store.peek`."""
+        return self._ask(Rows.peek, queue, limit, after)
+
+    def remove(self, queue: str, ids: Sequence[str]) -> asyncio.Future[list[bool]]:
+        """See `Store.remove`."""
+        return self._ask(Rows.remove, queue, [*ids])
 
     def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
         """See `Store.dead`."""
@@ -138,17 +155,21 @@ class SqliteStore:
         if self._closing is not None:
             raise StoreError(f"the store {self.path} is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
-        if not self._asked:
+        if not self._asked and not self._busy:
             self._loop.call_soon(self._hand_over)
         self._asked.append((work, args, future))
         return future
 
     def _hand_over(self) -> None:
         if self._asked:
+            self._busy = True
             self._inbox.put(self._asked)
             self._asked = []
 
     def _answer(self, answers: list[_Answer], touched: set[str]) -> None:
+        self._busy = False
+        if self._asked:  # somebody asked meanwhile, so more are likely to: they may share a sync
+            self._loop.call_later(_LINGER, self._hand_over)
         for future, result, error in answers:
             if future.done():
                 continue  # whoever asked was cancelled; it is done all the same
@@ -163,29 +184,20 @@ class SqliteStore:
     # -- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            requests = self._inbox.get()
-            gathered: list[_Request] = []
-            while requests is not None:
-                gathered += requests
-                try:
-                    requests = self._inbox.get_nowait()
-                except thread_queue.Empty:
-                    break
-            closing = requests is None
-            if gathered:
-                answers = self._transact(gathered)
-                touched, self._rows.touched = self._rows.touched, set()
-                self._post(self._answer, answers, touched)
+        while (requests := self._inbox.get()) is not None:
+            answers = self._transact(requests)
+            touched, self._rows.touched = self._rows.touched, set()
+            if not self._post(self._answer, answers, touched):
+                break
         self._disconnect()
         self._post(self._closed)
 
-    def _post(self, call: Callable[..., None], *args: Any) -> None:
+    def _post(self, call: Callable[..., None], *args: Any) -> bool:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            pass  # the event loop is gone, and everybody who asked with it
+            return False  # the event loop is gone, and everybody who asked with it
+        return True
 
     def _closed(self) -> None:
         if self._closing is not None and not self._closing.done():
@@ -238,7 +250,7 @@ class SqliteStore:
     def _is_fatal(self, error: Exception) -> bool:
         """Whether nothing more can be promised: what a failed sync left on a disk nobody knows."""
         room = getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
-        if isinstance(error, sqlite3.DatabaseError) and not room:
+        if isinstance(error, sqlite3.DatabaseError) and not room and not isinstance(error, _ASKED):
             self._broken = self._broken or (
                 f"the store {self.path} failed and does nothing more ({error}): mend the disk, "
                 "then open it again; what was answered before is on it"
@@ -254,19 +266,29 @@ class SqliteStore:
 
     def _connect(self) -> None:
         try:
+            beside = Path(f"{self.path}-shm")
+            strange = self.path.exists() and not beside.exists()
+            if self.path.exists():
+                # Whoever may write also tidies up when it closes, in a file that is not ours too.
+                looking = f"{self.path.absolute().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(looking, uri=True, timeout=0)) as db:
+                    self._is_empty(db)
             self._db = sqlite3.connect(
                 self.path, timeout=0, isolation_level=None, check_same_thread=False
             )
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+            if strange:  # made by looking; who owns the file alone needs none
+                beside.unlink(missing_ok=True)
         except sqlite3.Error as error:
-            raise StoreError(f"cannot open {self.path}: {error}") from None
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._db.close()
             raise StoreError(self._refusal(error)) from None
-        except BaseException:
+
+    def _unwanted(self, connected: asyncio.Future[None]) -> None:
+        if connected.exception() is None:
             self._db.close()
-            raise
 
     def _refusal(self, error: sqlite3.Error) -> str:
         if "locked" in str(error):
@@ -281,19 +303,26 @@ class SqliteStore:
             "restore a copy, or give another file"
         )
 
-    def _prepare(self) -> None:
-        db = self._db
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    def _is_empty(self, db: sqlite3.Connection) -> bool:
+        """Whether nothing is in the file yet. Raises `StoreError` if it is not ours to open."""
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if not empty and application != _APPLICATION:
+        if application != _APPLICATION and (application or not empty):
             raise StoreError(f"{self.path} is a database of another program; it was left as it is")
         if version > _VERSION:
             raise StoreError(
                 f"{self.path} was written by a newer chatq (version {version} of the file, this "
                 f"one reads {_VERSION}); it was left as it is: install that chatq"
             )
+        if not empty:
+            db.execute("SELECT name, next FROM meta").fetchone()
+        return empty
+
+    def _prepare(self) -> None:
+        db = self._db
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        empty = self._is_empty(db)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -8000")  # KiB
@@ -312,9 +341,11 @@ class SqliteStore:
         try:
             if not self._broken:
                 self._db.execute("PRAGMA synchronous = FULL")
-                self._rows.give_numbers_back()
+                self._db.execute("BEGIN IMMEDIATE")
+                self._rows.sum_up()
+                self._db.execute("COMMIT")
         except sqlite3.Error:
-            pass  # numbers are skipped then, nothing else
+            pass  # numbers are skipped then, and messages counted when it is opened next
         self._db.close()
 
 
@@ -322,8 +353,12 @@ class SqliteStore:
 _UNSYNCED = {
     Rows.ack,
     Rows.release,
+    Rows.remove,
+    Rows.peek,
     Rows.stats,
     Rows.dead,
 }
+#: What says that the question was wrong, not that the file is.
+_ASKED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
 _Request = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any]"]
 _Answer = tuple["asyncio.Future[Any]", Any, "Exception | None"]

@@ -12,9 +12,10 @@ import asyncio
 import contextvars
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import parse_qs
+from typing import Any, Protocol, Self, TypeVar
+from urllib.parse import parse_qs, urlencode
 
 import socketio  # type: ignore[import-untyped]
 from aiohttp import web
@@ -23,8 +24,12 @@ from .client import NAME_HEADER, Client
 from .deliveries import Deliveries
 from .drawing import Diagram
 from .explain import Message, Reason, explain, find, sentence, verdict_of
-from .journal import SERVER, Connected, Disconnected, Fact, Journal, Refused
+from .journal import SERVER, Connected, Disconnected, Froze, Journal, Killed, Refused, Thawed
 from .links import Link, Recorder
+from .process import Folder, Process
+from .queue_facts import Observer
+from .queue_tap import QueueTap
+from .relay import Relay
 from .server_tap import ServerTap
 from .settle import NotSettled, wait_for
 from .table import Table, one_line
@@ -43,6 +48,10 @@ class HandlerRaised(RuntimeError):
     def __init__(self, text: str, errors: list[Exception]) -> None:
         super().__init__(text)
         self.errors = errors
+
+
+class _Queues(Protocol):
+    def watch(self, observer: Observer) -> Callable[[], None]: ...
 
 
 class Stage:
@@ -82,7 +91,13 @@ class Stage:
         self._recorder = Recorder(self.journal)
         self._recorder.activity.running = self._running
         self._clients: dict[str, Client] = {}
-        self._guests: list[str] = []
+        self._processes: dict[str, Process] = {}
+        self._relays: dict[str, Relay] = {}
+        self._folder: Folder | None = None
+        self._queue_tap: QueueTap | None = None
+        self._unwatch: list[Callable[[], None]] = []
+        #: By name, the newest connection of each; None: a process that has not dialled yet.
+        self._guests: dict[str, Link | None] = {}
         self._names: list[str] = []
         self._tap: ServerTap | None = None
         self._runner: web.AppRunner | None = None
@@ -152,6 +167,8 @@ class Stage:
         if _open_stages.get(self.sio) is self:
             del _open_stages[self.sio]
         self._recorder.journal = Journal(keep=1)  # for what happens from here on
+        await asyncio.gather(*(process.kill() for process in self._processes.values()))
+        await asyncio.gather(*(relay.close() for relay in self._relays.values()))
         await self._hang_up(tap)
         # Guests, and clients long silent. Engine.IO's own `disconnect` would wait until the other
         # side has read everything, and for handlers that may never end.
@@ -169,6 +186,10 @@ class Stage:
         await runner.cleanup()
         await tap.tasks.cancel()  # what a client that was dialling just now has begun
         tap.detach()
+        while self._unwatch:
+            self._unwatch.pop()()
+        if self._folder is not None:
+            await self._folder.close()
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
@@ -212,7 +233,7 @@ class Stage:
         """
         self._opened()
         _check(name)
-        if name == SERVER or name in self._guests:
+        if name in (SERVER, "everyone") or name in self._guests:
             raise ValueError(f"a client cannot be called {name!r}: that name is not free")
         if before := self._clients.pop(name, None):
             await before.hang_up()
@@ -235,13 +256,72 @@ class Stage:
         if client is not None:
             client.link = Link(name, self._recorder.activity, watched=True)
             return client.link
-        given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40]
-        number = len(self._guests) + 1
-        while not given or given == SERVER or given in self._names:
-            given, number = f"guest {number}", number + 1
-        self._guests.append(given)
-        self._names.append(given)
-        return Link(given, self._recorder.activity, watched=False)
+        given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40].strip()
+        if not given.isprintable() or given == "everyone":  # no name to be told apart by
+            given = ""
+        before = self._guests.get(given)
+        # A process dials again under its name; so may a guest that has gone, as after a reload.
+        back = before is not None and (not before.server_open or before.departed)
+        if given not in self._relays and not back:
+            number = len(self._guests) + 1
+            while not given or given == SERVER or given in self._names:
+                given, number = f"guest {number}", number + 1
+            self._names.append(given)
+        link = self._guests[given] = Link(given, self._recorder.activity, watched=False)
+        return link
+
+    # -- processes ------------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path:
+        """A folder for files of this scene; closing the stage removes it."""
+        self._opened()
+        if self._folder is None:
+            self._folder = Folder()
+        return self._folder.path
+
+    async def process(self, name: str, program: str, *arguments: str, url: str = "") -> Process:
+        """Run the Python `program` in a real process of its own, and return that.
+
+            driver = await stage.process("driver", "import sys, socketio ...")
+            await driver.line("ready")  # wait until it has printed that
+            await stage.kill(driver)
+
+        `sys.argv[1]` is the address that it dials: that of a cable of its own, which `cut` cuts, to
+        the server at `url` (default: the stage's). The server knows it by `name`. `arguments` are
+        the rest of `sys.argv`. It runs in `folder`. A process of the same name is killed first.
+
+        Raises what `client` raises for a name, and `SyntaxError` if `program` is no Python.
+        """
+        self._opened()
+        _check(name)
+        if name not in self._relays:
+            if name == SERVER or name in self._names:
+                raise ValueError(f"a process cannot be called {name!r}: that name is not free")
+            self._names.append(name)
+            self._guests[name] = None
+        if before := self._processes.pop(name, None):
+            await before.kill()
+        if cable := self._relays.pop(name, None):
+            await cable.close()
+            await self._noticed(name)
+        relay = self._relays[name] = await Relay.open(url or self.url)
+        address = f"{relay.url}?{urlencode({'name': name})}"
+        process = await Process.start(name, program, address, *arguments, folder=self.folder)
+        process.on_kill = lambda: self._recorder.journal.append(Killed, name)
+        self._processes[name] = process
+        return process
+
+    def watch(self, queues: _Queues) -> None:
+        """Note in the journal, too, what becomes of the messages of `queues` (a `chatq.Queues`).
+
+        Opened again on the same store, they are watched again: the messages keep their numbers.
+        """
+        self._opened()
+        assert self._tap is not None
+        if self._queue_tap is None:
+            self._queue_tap = QueueTap(self._recorder, self._tap.names)
+        self._unwatch.append(queues.watch(self._queue_tap))
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -258,27 +338,40 @@ class Stage:
     async def until(
         self, condition: Callable[[], object], what: str = "the condition", within: float = 5.0
     ) -> None:
-        """Return when `condition()` is true; it is asked again after every fact in the journal.
+        """Return when `condition()` is true; it is asked again after every fact in the journal, and
+        after every line that a process prints.
 
         `within`: a deadline in seconds. Raises `NotSettled` naming `what` when it has passed.
         """
-        await wait_for(condition, self.journal.listen, what, within)
+        await wait_for(condition, self._listen, what, within)
 
-    def connected(self, client: str | Client, namespace: str = "/") -> bool:
+    def _listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        processes = self._processes.values()
+        stops = [self.journal.listen(listener), *(p.listen(listener) for p in processes)]
+
+        def stop_all() -> None:
+            for stop in stops:
+                stop()
+
+        return stop_all
+
+    def connected(self, client: str | Client | Process, namespace: str = "/") -> bool:
         """Whether the server counts `client` as connected to `namespace`.
 
         False, too, for a name that nobody has had yet: so one can wait for a guest to come.
         """
-        name = self._name(client)
-        if self._runner is None:
-            return False
-        standing: Fact | None = None
-        for fact in [*self.journal.standing(), *self.journal]:
+        return namespace in self._inside(self._name(client))
+
+    def _inside(self, name: str) -> set[str]:
+        """The namespaces that the server counts `name` as connected to."""
+        inside: set[str] = set()
+        for fact in [*self.journal.standing(), *self.journal] if self._runner else []:
             match fact:
-                case Connected() | Disconnected() | Refused():
-                    if (fact.client, fact.namespace) == (name, namespace):
-                        standing = fact
-        return isinstance(standing, Connected)
+                case Connected(client=client, namespace=namespace) if client == name:
+                    inside.add(namespace)
+                case Disconnected() | Refused() if fact.client == name:
+                    inside.discard(fact.namespace)
+        return inside
 
     def _running(self) -> Iterator[tuple[str, str]]:
         for event in self._tap.tasks.events() if self._tap else ():
@@ -301,17 +394,63 @@ class Stage:
 
     # -- faults ---------------------------------------------------------------------------------
 
-    async def freeze(self, client: str | Client) -> None:
+    async def freeze(self, client: str | Client | Process) -> None:
         """Suspend `client`: its connection stays open, but it reads and answers nothing."""
-        self._client(client).freeze()
+        if process := self._process(client):
+            if process.code is None and not process.frozen:
+                await process.freeze()
+                self._recorder.journal.append(Froze, process.name)
+        else:
+            self._client(client).freeze()
 
-    async def thaw(self, client: str | Client) -> None:
+    async def thaw(self, client: str | Client | Process) -> None:
         """Let a frozen client go on where it stopped."""
-        self._client(client).thaw()
+        if process := self._process(client):
+            if process.frozen:
+                self._recorder.journal.append(Thawed, process.name)
+                process.thaw()
+        else:
+            self._client(client).thaw()
 
-    async def cut(self, client: str | Client) -> None:
-        """End the connection of `client` without a goodbye, as when its process dies."""
-        self._client(client).cut()
+    async def cut(self, client: str | Client | Process) -> None:
+        """End the connection of `client` without a goodbye, as when its cable is cut.
+
+        A process can dial in vain until `mend`.
+        """
+        if process := self._process(client):
+            self._relays[process.name].cut()
+            await self._noticed(process.name)
+        else:
+            self._client(client).cut()
+
+    async def mend(self, process: str | Process) -> None:
+        """Mend the cable of a process."""
+        name = process if isinstance(process, str) else process.name
+        if name not in self._relays:
+            known = [*self._relays] or "none"
+            raise LookupError(f"no process is called {name!r}; there are {known}")
+        self._relays[name].mend()
+
+    async def kill(self, process: str | Process) -> None:
+        """Kill a process, as when the power fails: SIGKILL, and nothing of it runs any more."""
+        found = self._process(process)
+        if found is None:
+            known = [*self._processes] or "none"
+            raise LookupError(f"no process is called {process!r}; there are {known}")
+        await found.kill()
+        await self._noticed(found.name)
+
+    async def _noticed(self, name: str) -> None:
+        """Return when the server has noticed that the connections of `name` have ended."""
+        await self.until(
+            lambda: not self._inside(name), f"the server to notice that {name} is gone"
+        )
+
+    def _process(self, client: str | Client | Process) -> Process | None:
+        found = self._processes.get(self._name(client))
+        if isinstance(client, Process) and client is not found:
+            raise LookupError(f"this {client.name!r} is not, or no longer, a process of this stage")
+        return found
 
     # -- looking --------------------------------------------------------------------------------
 
@@ -320,7 +459,7 @@ class Stage:
 
         `events`: only messages with these names; `last`: only the newest so many.
         """
-        messages = self._messages(*events)
+        messages = [m for m in self._messages(*events) if not m.attempt_of]  # a cell says which
         if last is not None:
             messages = messages[-last:] if last > 0 else []
         return Deliveries(messages, self._names, self._cut())
@@ -332,7 +471,7 @@ class Stage:
         """
         return Diagram([*self.journal], self._messages(*events), self._names, rows, self._cut())
 
-    def why(self, client: str | Client, message: str | int) -> str:
+    def why(self, client: str | Client | Process, message: str | int) -> str:
         """Say in one sentence why `client` did, or did not, get `message`.
 
         `message`: the name of an event (its last message counts) or a message's number in the
@@ -340,7 +479,7 @@ class Stage:
         """
         return one_line(sentence(find(self._messages(), message), self._name(client)), 400)
 
-    def reason(self, client: str | Client, message: str | int) -> Reason:
+    def reason(self, client: str | Client | Process, message: str | int) -> Reason:
         """Return the one `Reason` behind `why`, for programs. Raises the same `LookupError`."""
         return verdict_of(find(self._messages(), message), self._name(client)).reason
 
@@ -369,10 +508,10 @@ class Stage:
         if self._runner is None:
             raise RuntimeError("this stage is not open: stage = await Stage.open(sio)")
 
-    def _name(self, client: str | Client) -> str:
+    def _name(self, client: str | Client | Process) -> str:
         return client if isinstance(client, str) else client.name
 
-    def _client(self, client: str | Client) -> Client:
+    def _client(self, client: str | Client | Process) -> Client:
         name = self._name(client)
         if name not in self._clients:
             known = [*self._clients] or "none"

@@ -14,6 +14,8 @@ The contract, which every engine's test checks
 - Order: those given back and due come first, then the rest in the order of `put`. With `in_order`
   nothing overtakes: the oldest message comes first, or nothing while it waits or is leased.
 - Nothing else ever deletes a message.
+- Verbs take effect in the order in which they are called, awaited or not; a closed store does
+  nothing more, and says so.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ __all__ = [
     "Attempt",
     "Claimed",
     "Dead",
+    "Kept",
     "NewMessage",
     "QueueFull",
     "Stats",
@@ -85,6 +88,15 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A message as it lies in its queue, claimed or not."""
+
+    id: str
+    event: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
 class Dead:
     """A message that is not delivered any more, and why; `died` in seconds since the epoch."""
 
@@ -136,8 +148,22 @@ class Store(Protocol):
         """
         ...
 
-    def bury(self, receipt: str, reason: str) -> Awaitable[bool]:
-        """Put a message among the dead of its queue."""
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> Awaitable[bool]:
+        """Put a message among the dead of its queue; `counted` as for `release`."""
+        ...
+
+    def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
+        """Return the oldest messages of `queue`, claimed or not, put after the one with that id.
+
+        Changes nothing: for consumers that keep no receipts. The dead are not among them.
+        """
+        ...
+
+    def remove(self, queue: str, ids: Sequence[str]) -> Awaitable[list[bool]]:
+        """Delete the messages of `queue` with these ids, claimed or not; tell which were there.
+
+        A receipt of such a message settles nothing any more. The dead stay.
+        """
         ...
 
     def dead(self, queue: str, limit: int = 100) -> Awaitable[list[Dead]]:
@@ -147,7 +173,8 @@ class Store(Protocol):
     def redrive(self, queue: str, ids: Iterable[str] | None = None) -> Awaitable[int]:
         """Give dead messages (all, or those with these ids) back to their queue; return how many.
 
-        They keep their ids and the count of their attempts, but the attempts do not weigh any more.
+        They keep their ids and the count of their attempts, but the attempts do not weigh any more,
+        and they do not expire again.
         """
         ...
 

@@ -18,6 +18,8 @@ _CELL = (
     "background:#fff;color:#111;padding:3px 10px;border-bottom:1px solid #ddd;"
     "text-align:left;vertical-align:top"
 )
+#: Cells of up to so many columns are not broken.
+_SHORT = 16
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Table:
             for header in self.headers
         )
         body = "".join(
-            "<tr>" + "".join(f'<td style="{_CELL}">{_markup(c)}</td>' for c in row) + "</tr>"
+            "<tr>" + "".join(f'<td style="{_style(c)}">{_markup(c)}</td>' for c in row) + "</tr>"
             for row in self.rows
         )
         body = body or f'<tr><td style="{_CELL}">(nothing yet)</td></tr>'
@@ -78,6 +80,13 @@ def width(text: str) -> int:
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = (c + " " * (n - width(c)) for c, n in zip(cells, widths, strict=True))
     return "  ".join(padded).rstrip()
+
+
+def _style(cell: str) -> str:
+    # A mark and its word stay on one line, and prose keeps room to be read; the table scrolls
+    # where there is no room for it.
+    short = width(cell) <= _SHORT
+    return _CELL + (";white-space:nowrap" if short else ";min-width:11em;overflow-wrap:anywhere")
 
 
 def _markup(cell: str) -> str:

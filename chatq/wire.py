@@ -165,6 +165,7 @@ def _strike_out(data: str | bytes) -> str:
     if isinstance(data, bytes):
         return f"<{len(data)} bytes>"
     text = re.sub(r'("sid":\s*")[^"]*"', r'\1…"', data)
+    text = re.sub(r'"[0-9a-f]{8}-\d+"|"[0-9a-f]{32}"', '"…"', text)  # ids of messages, receipts
     return text if len(text) <= 160 else f"{text[:159]}…"
 
 

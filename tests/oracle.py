@@ -22,8 +22,8 @@ from chatq import Reason
 NAMES = ("ada", "bob", "cy", "dee")
 SERVER = "server"
 SPACES = ("/", "/a", "/vip")
-#: One is called like a client and one is not a string: rooms may be any of these.
-ROOMS = ("red", "blue", "ada", 7)
+#: One is called like a client; 7 and "7" are two rooms.
+ROOMS = ("red", "blue", "ada", 7, "7")
 
 ANYTHING = ("news", "rare", "boom", "void", "chatted", "hello")
 _MANY = {"news", "boom", "chatted", "hello"}

@@ -5,6 +5,7 @@ script alone. A real stage plays them, and its answers must be those of the mode
 at every moment of quiet. Then by example: each reason's sentence, the pictures, and hostile input.
 """
 
+import asyncio
 import re
 import unicodedata
 import xml.etree.ElementTree as ElementTree
@@ -19,6 +20,8 @@ from chatq import HandlerRaised, Reason, Stage
 
 # -- random scripts against the model -----------------------------------------------------------
 
+#: Shown by example in `test_queue_tap.py`.
+OF_QUEUES = {Reason.WAITING, Reason.OTHER_CONSUMER, Reason.EXPIRED, Reason.DEAD}
 SCRIPTS, BATCH, LENGTH = 520, 20, 25
 #: Every fourth script is played with a journal that forgets: what is left must still be right.
 SHORT_MEMORY = 45
@@ -309,7 +312,8 @@ def test_the_scripts_are_worth_playing():
             for reason in verdicts.values():
                 seen[reason] += 1
     rare = {r.name for r, n in seen.items() if n < 60}
-    assert rare == {"SENT", "ON_THE_WAY"}  # a guest's, and a moment's: by example below
+    queues = {reason.name for reason in OF_QUEUES}
+    assert rare - queues == {"SENT", "ON_THE_WAY"}  # a guest's, and a moment's: by example below
 
 
 # -- each reason by example ---------------------------------------------------------------------
@@ -474,7 +478,8 @@ async def test_each_reason_has_its_sentence(sio, stage, scene):
 
 def test_there_is_a_scene_for_each_reason():
     by_itself = {Reason.ON_THE_WAY}  # the test below: it ends at settle
-    assert {Reason[scene.__name__.upper()] for scene in SCENES} == {*Reason} - by_itself
+    scenes = {Reason[scene.__name__.upper()] for scene in SCENES}
+    assert scenes == {*Reason} - by_itself - OF_QUEUES
 
 
 async def test_before_settle_a_message_is_on_the_way(sio, stage):
@@ -559,6 +564,36 @@ async def test_rooms_of_one_name_in_two_namespaces_are_two_rooms(sio, stage):
     await sio.emit("there", 1, to="red", namespace="/a", skip_sid=ada.get_sid("/a"))
     assert stage.reason("ada", "here") is Reason.SKIPPED
     assert stage.reason("ada", "there") is Reason.LEFT_ROOM
+
+
+async def test_a_number_and_its_digits_are_two_rooms(sio, stage):
+    ada, bob = await stage.clients("ada", "bob")
+    await sio.enter_room(ada.get_sid(), 17)
+    await sio.enter_room(bob.get_sid(), "17")
+    await sio.emit("news", 1, to="17")
+    await stage.settle()
+    assert stage.why("ada", "news") == "ada did not get 'news': it was not in room '17'."
+    await sio.leave_room(bob.get_sid(), "17")
+    await sio.enter_room(bob.get_sid(), 17)
+    await sio.leave_room(bob.get_sid(), 17)
+    await sio.emit("news", 2, to=17)
+    assert stage.why("bob", "news") == "bob did not get 'news': it had left room 17 before."
+
+
+async def test_a_client_that_came_back_is_told_that_its_rooms_did_not(sio, stage):
+    ada, bob = await stage.clients("ada", "bob")
+    for client in (ada, bob):
+        await sio.enter_room(client.get_sid(), "red")
+    await sio.leave_room(bob.get_sid(), "red")
+    for client in (ada, bob):
+        await client.disconnect()
+        await client.connect()
+    await stage.settle()
+    await sio.emit("news", 1, to="red")
+    assert stage.reason("ada", "news") is stage.reason("bob", "news") is Reason.LEFT_ROOM
+    again = "was in room 'red' on an earlier connection, and has not joined again"
+    assert again in stage.why("ada", "news")
+    assert "it had left room 'red' before" in stage.why("bob", "news")
 
 
 @pytest.mark.parametrize("which", ["of another namespace", "of an earlier connection"])
@@ -867,3 +902,28 @@ def columns(letter):
 def words(text):
     """The first words of a text, of long ones the beginning: they come through as they are."""
     return [word[:9] for word in re.findall(r"[^\W_]{2,}", text)[:3]]
+
+
+async def test_who_got_it_before_it_was_let_in_is_told_apart(sio, stage):
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def gate(sid, environ, auth):
+        await sio.emit("greeting", to=sid, namespace="/staff")
+        asked.set()
+        await answered.wait()
+
+    sio.on("connect", gate, namespace="/staff")
+    eve = await stage.client("eve", connect=False)
+    for event in ("news", "greeting"):
+        eve.on(event, lambda *data: None, namespace="/staff")
+    knocking = asyncio.create_task(eve.connect(namespaces=["/staff"], auth="me"))
+    await asked.wait()
+    await sio.emit("news", 1, namespace="/staff")
+    answered.set()
+    await knocking
+    await sio.emit("news", 2, namespace="/staff")
+    await stage.settle()
+    assert stage.why("eve", 1) == "eve got 'greeting'."  # it was for eve alone, and so meant
+    assert stage.why("eve", 2) == "eve got 'news', though /staff had not let it in."
+    assert stage.why("eve", 3) == "eve got 'news'."
+    assert "✓ before it was let in" in repr(stage.deliveries())

@@ -12,17 +12,24 @@ from chatq.journal import (
     SERVER,
     Acknowledged,
     Connected,
+    Died,
     Disconnected,
     Emitted,
     Ended,
     Froze,
     HungUp,
     Joined,
+    Killed,
     Left,
     Raised,
     Received,
+    Redriven,
     Refused,
+    Returned,
+    Settled,
+    Subscribed,
     Thawed,
+    Tried,
     preview,
 )
 
@@ -35,11 +42,18 @@ ONE_OF_EACH = [
     Raised("ada", "news", "ValueError: ü \n …", 1),
     Froze("ada"),
     Thawed("ada"),
+    Killed("ada"),
     Left("ada", "/", "room"),
     HungUp("ada"),
     Ended("ada"),
     Disconnected("ada", "/", "client disconnect"),
     Refused("bob", "/", "no token"),
+    Subscribed("bob", "drivers"),
+    Tried(1, "bob", 1),
+    Returned(1, "bob", "its lease ended"),
+    Died(1, "expired"),
+    Redriven(1),
+    Settled(1, "bob"),
 ]
 
 
@@ -209,6 +223,7 @@ def test_previews_read_like_the_arguments():
     assert preview(("hello",)) == "'hello'"
     assert preview(("order", {"id": 17}, [1, 2])) == "'order', {'id': 17}, [1, 2]"
     assert preview((b"abc", bytearray(2))) == "<3 bytes>, <2 bytes>"
+    assert preview(({"picture": b"abc"},)) == "{'picture': <3 bytes>}"
     assert preview(("y" * 100,)).startswith("'yyyy")
     assert "..." in preview(("y" * 100,))
 

@@ -1,30 +1,34 @@
-"""The README is executed: its script prints what it says it prints."""
+"""The README is executed: its scripts print what it says they print."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).parent.parent / "README.md"
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert found, f"the README has no {language} block"
-    return found[1]
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_script_prints_what_the_readme_says_it_prints(complaints):
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_scripts_print_what_the_readme_says_they_print(number, complaints, tmp_path):
+    scripts, outputs = blocks("python"), blocks("text")
+    assert len(scripts) == len(outputs) == 2
     script = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-X", "utf8", "-c", block("python")],
+        [sys.executable, "-W", "error", "-X", "dev", "-X", "utf8", "-c", scripts[number]],
         capture_output=True,
         text=True,
         encoding="utf-8",
         timeout=60,
         check=False,
+        cwd=tmp_path,
     )
     assert complaints(script.stderr) == ""
-    assert script.stdout == block("text")
+    assert script.stdout == outputs[number]
 
 
 def test_the_files_that_the_readme_links_to_exist():

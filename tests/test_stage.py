@@ -467,3 +467,28 @@ async def test_guests_have_names_of_their_own(stage):
     assert names[:3] == ["ada", "guest 3", "zoe"]
     assert len(names) == 8
     assert len({*names, "server"}) == 9
+
+
+async def test_a_guest_that_comes_back_has_its_name_back(sio, stage):
+    async with guest(stage, "?name=eve"):
+        pass
+    await stage.until(lambda: not stage.connected("eve"), "eve to leave")
+    await stage.settle()
+    async with guest(stage, "?name=eve"):
+        await sio.emit("news")
+        assert stage.reason("eve", "news") is Reason.SENT
+    assert repr(stage) == "<Stage: open, clients: eve>"
+
+
+async def test_closing_with_a_guest_that_changed_its_transport_leaves_no_task(sio):
+    tasks = asyncio.all_tasks()
+    stage = await Stage.open(sio)
+    client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+    await client.connect(stage.url)
+    assert client.transport() == "websocket"
+    others = asyncio.all_tasks()
+    async with asyncio.timeout(2):
+        await stage.close()
+        await client.wait()
+    assert asyncio.all_tasks() <= others
+    assert asyncio.all_tasks() == tasks

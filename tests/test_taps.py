@@ -211,9 +211,9 @@ async def test_rooms_are_facts_once_and_under_the_name_of_the_client(sio, stage)
         Joined("ada", "/", "drivers"),
         Joined("bob", "/", "drivers"),
         Left("ada", "/", "drivers"),
-        Joined("ada", "/", "17"),
+        Joined("ada", "/", 17),
         Left("bob", "/", "drivers"),
-        Left("ada", "/", "17"),
+        Left("ada", "/", 17, gone=True),
     ]
 
 

@@ -1,0 +1,513 @@
+"""The dialect of the "CAPS" lab: the hub that clients of lab 12 and lab 13 already talk to.
+
+Owns which queue a package's message goes to, who is given what, and what a `received` settles. Must
+not know: how it is spelled, tokens, packets, files.
+
+These clients keep no receipts, so nothing is claimed here: a message lies in a queue until the
+client whose queue it is says that it has received it, by the message's own id.
+
+- A store has one queue: in-transit and delivered for it.
+- The drivers have one queue as a whole. A driver who has asked for messages under a name of his own
+  has one of his own besides, with what was still waiting for the drivers then, and all pickups
+  since: so nothing is lost to him by what another driver has received.
+- Events of one connection take effect in the order in which they were emitted, as in a hub of a
+  class, whose handlers never wait: what was received before a getAll is not given again.
+- What a named driver has received leaves the common queue too, unless somebody has ever asked for
+  messages as "the drivers": then that is a client like the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import caps_words as words
+from .guard import Guard
+from .message import TooLarge, decode, encode, new_message
+from .policy import Rules
+from .queues import Queues
+from .store import NewMessage, QueueFull, StoreError
+
+__all__ = ["Caps"]
+
+_log = logging.getLogger("chatq.hub")
+
+_DRIVERS = "caps drivers"
+_NAMES = "caps names"
+#: How many drivers may have a queue of their own, and how many stores there may be.
+NAMED, STORES = 200, 10_000
+#: How many messages are read from the store at once, and left unread by the client.
+_PAGE, _UNREAD = 20, 20
+#: How many messages one `received` may name; how many that one client settled are remembered.
+_AT_ONCE = 1_000
+
+
+@dataclass(slots=True)
+class _Copy:
+    """What is known of a message in one queue, without its data."""
+
+    number: int
+    kind: str
+    ids: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Shelf:
+    """The messages of one queue, by the store's id and by their own ids."""
+
+    queue: str
+    copies: dict[str, _Copy] = field(default_factory=dict)
+    by_id: dict[str, dict[str, None]] = field(default_factory=dict)
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def add(self, stored: str, kind: str, ids: tuple[str, ...]) -> None:
+        if stored not in self.copies:
+            self.copies[stored] = _Copy(next(self.numbers), kind, ids)
+            for id in ids:
+                self.by_id.setdefault(id, {})[stored] = None
+
+    def take(self, stored: list[str]) -> dict[str, _Copy]:
+        """Forget and return these."""
+        taken = {id: self.copies.pop(id) for id in stored}
+        for number, copy in taken.items():
+            for id in copy.ids:
+                del self.by_id[id][number]
+                if not self.by_id[id]:
+                    del self.by_id[id]
+        return taken
+
+    def find(self, ids: tuple[str, ...], kind: str | None) -> list[str]:
+        """Those that the first of `ids` names; of the event `kind`, if there are such."""
+        found = [*self.by_id.get(ids[0], ())] if ids else []
+        exact = [stored for stored in found if self.copies[stored].kind == kind]
+        return exact or found
+
+
+@dataclass(slots=True)
+class _Person:
+    """What a connection has let be known: never more than a hint, since it may be one of two."""
+
+    driver: bool = False
+    name: str = ""  # of a driver that has one
+    store: str = ""
+    surely: bool = False  # it is that store: it has sent a pickup
+    settled: dict[str, None] = field(default_factory=dict)
+    before: list[asyncio.Future[None]] = field(default_factory=list)
+    last: asyncio.Future[None] | None = None
+    replays: dict[tuple[str, str | None], asyncio.Task[int]] = field(default_factory=dict)
+
+
+_Gone = tuple[_Shelf, dict[str, _Copy]]
+
+
+@contextlib.asynccontextmanager
+async def _turn(person: _Person, alone: bool) -> AsyncIterator[Callable[[], None]]:
+    """Wait for what this connection emitted before; `alone`: for all of it, or else only for what
+    came alone, since the store keeps the order of the rest. Gives what ends the turn early."""
+    turn = asyncio.get_running_loop().create_future()
+    wait = person.before if alone else [person.last] if person.last else []
+    if alone:
+        person.before, person.last = [turn], turn
+    else:
+        person.before = [*(b for b in person.before if not b.done()), turn]
+
+    def done() -> None:
+        if not turn.done():
+            turn.set_result(None)
+
+    try:
+        if waiting := [before for before in wait if not before.done()]:
+            await asyncio.wait(waiting)
+        yield done
+    finally:
+        done()
+
+
+class Caps:
+    """Serves `queues` to clients of the lab behind `guard`; call `start` before anybody comes."""
+
+    #: One thing is kept of each waiting message in memory: its ids. So there may be fewer of them.
+    rules = Rules(length=100_000)
+
+    def __init__(self, queues: Queues, guard: Guard) -> None:
+        self._store, self._rules, self._clock = queues.store, queues.rules, queues.clock
+        self._guard = guard
+        self._people: dict[str, _Person] = {}
+        self._shelves: dict[str, asyncio.Task[_Shelf]] = {}
+        self._named: dict[str, str] = {}  # the queues of drivers with a name
+        self._common = False  # somebody has asked as "the drivers"
+        self._stores: set[str] = set()
+        self._naming: asyncio.Task[None] | None = None
+        self._handlers = {
+            "join": self._join,
+            "get-all": self._get_all,
+            "received": self._received,
+        }
+        guard.on("*", self._heard)
+        guard.on_leave(self._left)
+
+    async def start(self) -> None:
+        """Read who is known."""
+        for kept in await self._store.peek(_NAMES, NAMED + 1):
+            name = decode(kept.body)
+            if name:
+                self._named[name] = _queue("driver", name)
+            else:
+                self._common = True
+        for queue in (_DRIVERS, *self._named.values()):
+            await self._made(queue)
+
+    async def _heard(self, event: Any, sid: str, *arguments: Any) -> Any:
+        kind = words.kind(event)
+        data = arguments[0] if arguments else None
+        try:
+            if kind is None:
+                raise ValueError(
+                    "this hub knows join, pickup, in-transit, delivered, getAll and received"
+                )
+            async with _turn(self._person(sid), alone=kind in self._handlers) as done:
+                if kind in self._handlers:
+                    return await self._handlers[kind](sid, data, done)
+                return await self._moved(kind, sid, event, data)
+        except (TypeError, ValueError, QueueFull, StoreError) as problem:
+            codes = {TooLarge: "too_large", QueueFull: "queue_full", StoreError: "unavailable"}
+            code = codes.get(type(problem), "malformed")
+            return self._guard.refuse(sid, event, code, str(problem)[:500])
+
+    async def _left(self, sid: str) -> None:
+        person = self._people.pop(sid, None)
+        for replay in [*person.replays.values()] if person else ():
+            replay.cancel()
+
+    def _person(self, sid: str) -> _Person:
+        if sid in self._people or self._guard.connected(sid):
+            return self._people.setdefault(sid, _Person())
+        return _Person()
+
+    # -- a package's messages ---------------------------------------------------------------------
+
+    async def _moved(self, kind: str, sid: str, event: str, data: Any) -> Any:
+        """Store a message, then give it to everybody but its sender."""
+        said = words.read(data)
+        if isinstance(data, dict) and not said.ids:
+            data = {**data, "messageId": str(uuid.uuid4())}
+            said = words.read(data)
+        if not said.ids:
+            raise TypeError(f"{event:.40} takes an object")
+        person = self._person(sid)
+        store = _owner(said)
+        if kind == "pickup":
+            person.store, person.surely = store or person.store, bool(store)
+        else:
+            person.driver = True
+        if store and store not in self._stores:
+            if len(self._stores) >= STORES:
+                raise ValueError(f"this hub serves {STORES} stores and takes no more")
+            self._stores.add(store)
+        if kind != "pickup" and not store:
+            encode(data, self._rules.payload)
+            await self._tell_all(sid, event, data)
+            raise ValueError("it names no store: nobody can be told of it later")
+        while kind == "pickup" and self._naming is not None:
+            await asyncio.wait([self._naming])
+        queues = [_DRIVERS, *self._named.values()] if kind == "pickup" else [_queue("store", store)]
+        await self._keep(queues, kind, event, data, said.ids)
+        await self._tell_all(sid, event, data)
+        return {"id": said.ids[0]}
+
+    async def _keep(
+        self, queues: list[str], kind: str, event: str, data: Any, ids: tuple[str, ...]
+    ) -> None:
+        """Store a message in those of `queues` that have room: who never says that he has received
+        anything must not keep it from the others."""
+        shelves = [await self._made(queue) for queue in queues]
+        room = [shelf for shelf in shelves if len(shelf.copies) < self._rules.length]
+        names = [shelf.queue for shelf in room] or queues
+        now, longest = self._clock(), self._rules.payload
+        message = new_message(event, data, names, None, None, longest, now)
+        try:
+            stored = (await self._store.put((message,)))[0]
+        except QueueFull:
+            stored = []
+        for shelf, id in zip(room, stored, strict=False):
+            shelf.add(id, kind, ids)
+        if len(stored) < len(queues):
+            _log.warning("a queue is full: %.40s is delivered, but not kept for all", event)
+
+    async def _tell_all(self, sid: str, event: str, data: Any) -> None:
+        """To everybody but the sender; and but those who leave too much unread already, for whom
+        it waits in the queue."""
+        await self._guard.sio.emit(
+            event,
+            data,
+            namespace=self._guard.namespace,
+            skip_sid=[sid, *self._guard.slow()],
+        )
+
+    # -- who it is --------------------------------------------------------------------------------
+
+    async def _join(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
+        said = words.read(data, asks=True)
+        names = (*said.stores, *said.clients)
+        if not names:
+            raise TypeError("join takes the name of a room, or an object that has one")
+        person = self._person(sid)
+        own = self._driver(said)
+        if own is not None or said.kind == "pickup":
+            person.driver = True
+            person.name = own or person.name
+        elif not person.store:
+            person.store = words.fold(names[0])
+        return {"room": names[0]}
+
+    # -- what was missed --------------------------------------------------------------------------
+
+    async def _get_all(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
+        said = words.read(data, asks=True)
+        person = self._person(sid)
+        queue = await self._asked(person, said)
+        if queue is None:
+            return {"count": 0}
+        key = (queue, said.kind)
+        replay = person.replays.get(key)
+        if replay is None:  # or else all that is asked for is being sent already
+            shelf = await self._made(queue)
+            replay = asyncio.create_task(self._replay(sid, shelf, next(shelf.numbers), said.kind))
+            person.replays[key] = replay
+            replay.add_done_callback(lambda _: person.replays.pop(key, None))
+        done()
+        await asyncio.wait([replay])
+        return {"count": replay.result()} if not replay.cancelled() else None
+
+    async def _asked(self, person: _Person, said: words.Said) -> str | None:
+        """Return the queue that a getAll is about; None: there is none."""
+        own = self._driver(said)
+        names = [words.fold(name) for name in (*said.stores, *said.clients)]
+        if own is None and said.kind == "pickup":
+            others = [name for name in names if name not in self._stores]
+            own = others[0] if others else person.name
+        elif own is None and person.driver and not (names and names[0] in self._stores):
+            own = names[0] if names else person.name
+        elif own is None and not names and not person.store and said.kind is None:
+            own = ""
+        if own is not None:
+            if said.kind in ("in-transit", "delivered"):
+                return None
+            own = own or person.name
+            person.driver = True
+            await self._know(own)
+            person.name = own if own in self._named else ""
+            return self._named.get(own, _DRIVERS)
+        store = names[0] if names else person.store
+        if not store:
+            return None
+        person.store = person.store or store
+        queue = _queue("store", store)
+        return queue if await self._shelf(queue) is not None else None
+
+    async def _know(self, name: str) -> None:
+        """Let the driver `name` ("" for all of them) have a queue of his own from now on."""
+        while self._naming is not None:
+            await asyncio.wait([self._naming])
+        known = name in self._named if name else self._common
+        if known or (name and len(self._named) >= NAMED):
+            return
+        self._naming = asyncio.create_task(self._name(name))
+        try:
+            await self._naming
+        finally:
+            self._naming = None
+
+    async def _name(self, name: str) -> None:
+        # Pickups wait meanwhile, so that older ones come first in the new queue, too.
+        queue = _queue("driver", name)
+        after = ""
+        while name:
+            kept = await self._store.peek(_DRIVERS, _PAGE, after)
+            copies = [NewMessage(k.event, k.body, (queue,), key=k.id) for k in kept]
+            if copies:
+                await self._store.put(copies)
+                after = kept[-1].id
+            if len(kept) < _PAGE:
+                break
+        await self._store.put((NewMessage("driver", encode(name, 1_000), (_NAMES,)),))
+        if name:
+            self._shelves.pop(queue, None)
+            await self._made(queue)
+            self._named[name] = queue
+        else:
+            self._common = True
+
+    async def _replay(self, sid: str, shelf: _Shelf, end: int, kind: str | None) -> int:
+        """Send what was put before the number `end`, at the pace at which the client reads."""
+        sent, after = 0, ""
+        while True:
+            kept = await self._store.peek(shelf.queue, _PAGE, after)
+            for message in kept:
+                copy = shelf.copies.get(message.id)
+                if copy is None or copy.number > end or kind not in (None, copy.kind):
+                    continue
+                await self._guard.sio.emit(
+                    message.event,
+                    decode(message.body),
+                    to=sid,
+                    namespace=self._guard.namespace,
+                )
+                sent += 1
+                if sent % _UNREAD == 0:
+                    await self._guard.read(sid)
+            if len(kept) < _PAGE:
+                return sent
+            after = kept[-1].id
+
+    # -- what was received ------------------------------------------------------------------------
+
+    async def _received(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
+        items = data if isinstance(data, list) else [data]
+        if len(items) > _AT_ONCE:
+            raise ValueError(f"received takes {_AT_ONCE} messages at once")
+        person, gone = self._person(sid), []
+        for item in items:
+            said = words.read(item)
+            if not said.ids:
+                raise ValueError("received takes a message, or an object with its messageId")
+            gone.append(await self._one_received(person, said))
+        done()
+        for shelf, copies in itertools.chain(*gone):
+            try:
+                await self._store.remove(shelf.queue, [*copies])
+            except StoreError:
+                for stored, copy in copies.items():
+                    shelf.add(stored, copy.kind, copy.ids)
+                raise
+        if not items:
+            raise ValueError("received takes a message, or an object with its messageId")
+        return {"ok": all(gone)}
+
+    async def _one_received(self, person: _Person, said: words.Said) -> list[_Gone]:
+        """Forget what was received; return what has to be removed from the store, too."""
+        for queue in self._whose(person, said):
+            shelf = await self._shelf(queue)
+            found = shelf.find(said.ids, said.kind) if shelf is not None else []
+            if shelf is None or not found:
+                continue
+            gone = [(shelf, shelf.take(found))]
+            if queue.startswith("caps driver"):
+                gone += await self._also(queue, said)
+                person.settled[said.ids[0]] = None
+                if len(person.settled) > _AT_ONCE:
+                    del person.settled[next(iter(person.settled))]
+            return gone
+        return []
+
+    async def _also(self, queue: str, said: words.Said) -> list[_Gone]:
+        """A pickup that a driver has received may lie in a second queue for the same one."""
+        others: Iterable[str] = ()
+        if queue != _DRIVERS:
+            others = () if self._common else (_DRIVERS,)
+        elif not self._common and len(self._named) == 1:
+            others = self._named.values()
+        shelves = [await self._made(other) for other in [*others]]
+        return [(shelf, shelf.take(shelf.find(said.ids, "pickup"))) for shelf in shelves]
+
+    def _whose(self, person: _Person, said: words.Said) -> list[str]:
+        """The queues that a `received` may be about; the first that has the message is it.
+
+        Whoever sends a whole message back names the message's store in it, driver or not. So: who
+        it says it is, as a driver; what the connection has shown; the event; and if nothing tells,
+        the drivers first: where a store has a message, a driver has had the pickup.
+        """
+        own = self._driver(said)
+        named = [words.fold(n) for n in (*said.stores, *said.clients) if words.driver(n) != ""]
+        stores = [_queue("store", name) for name in (*named, person.store) if name]
+        own = own if own in self._named else person.name
+        mine = [self._named.get(own or "", _DRIVERS)]
+        drivers = mine if self._common else [*dict.fromkeys((*mine, _DRIVERS))]
+        if self._driver(said) is not None:
+            return drivers
+        if person.driver and not person.surely:
+            # One that plays both parts may name a store; a driver who says it twice may, too.
+            both = said.only_ids and said.ids[0] not in person.settled
+            return [*drivers, *stores] if both else drivers
+        if person.surely and not person.driver:
+            return stores
+        if person.store and not person.surely:
+            return [*stores, *drivers]
+        if said.kind is not None:
+            return drivers if said.kind == "pickup" else stores
+        if said.ids[0] in person.settled and not said.only_ids:
+            return drivers
+        return [*stores, *drivers] if said.only_ids else [*drivers, *stores]
+
+    def _driver(self, said: words.Said) -> str | None:
+        """The own name of the driver that is named, "" if it is the drivers as a whole; or None."""
+        drivers: list[str] = []
+        others: list[str] = []
+        for name in said.clients:
+            known = words.fold(name)
+            own = None if known in self._stores else words.driver(name)
+            own = known if known in self._named else own
+            (others if own is None else drivers).append(own if own is not None else name)
+        drivers += [""] * ("" in map(words.driver, said.stores))
+        if not drivers:
+            return None
+        named = [words.fold(name) for name in others if words.fold(name) not in self._stores]
+        return next((name for name in (*drivers, *named) if name), "")
+
+    # -- what lies where --------------------------------------------------------------------------
+
+    async def _shelf(self, queue: str) -> _Shelf | None:
+        """Return what is known of a queue; None if there is no such queue."""
+        if queue not in self._shelves and await self._store.stats(queue) is None:
+            return None
+        return await self._made(queue)
+
+    async def _made(self, queue: str) -> _Shelf:
+        """Return what is known of a queue that is, or is to be; the first time, read it."""
+        task = self._shelves.get(queue)
+        if task is None:
+            task = self._shelves[queue] = asyncio.create_task(self._read(queue))
+        try:
+            return await asyncio.shield(task)
+        except StoreError:
+            self._shelves.pop(queue, None)
+            raise
+
+    async def _read(self, queue: str) -> _Shelf:
+        shelf, after = _Shelf(queue), ""
+        while True:
+            kept = await self._store.peek(queue, 10 * _PAGE, after)
+            for message in kept:
+                said = words.read(decode(message.body))
+                shelf.add(message.id, words.kind(message.event) or "", said.ids)
+                if store := _owner(said):
+                    self._stores.add(store)
+            if len(kept) < 10 * _PAGE:
+                return shelf
+            after = kept[-1].id
+
+
+def _owner(said: words.Said) -> str:
+    """The store whose package it is; "" if none is named."""
+    for name in said.stores:
+        if words.driver(name) != "":
+            return words.fold(name)
+    for name in said.clients:
+        if words.driver(name) is None:
+            return words.fold(name)
+    return ""
+
+
+def _queue(what: str, name: str) -> str:
+    """The name of the queue of a store or a driver."""
+    full = f"caps {what} {name}"
+    if len(full) > 100 or not full.isprintable():
+        full = f"caps {what} #{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:32]}"
+    return full

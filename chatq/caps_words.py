@@ -1,0 +1,138 @@
+"""What a client of the "CAPS" lab means by what it says: read with the table `caps.toml`.
+
+Owns spellings: which event it is, whose package, who speaks, which message. Pure. Must not know:
+sockets, queues, what is done about it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Said", "driver", "fold", "kind", "read"]
+
+_LONGEST = 200  # characters of a name or an id
+_DEEPEST, _MOST = 4, 200  # levels and fields of a message that are looked at
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).casefold()
+
+
+def _spellings(table: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {name: [_plain(word) for word in words] for name, words in table.items()}
+
+
+_TABLE = tomllib.loads(Path(__file__).with_name("caps.toml").read_text("utf-8"))
+_EVENTS = {word: name for name, words in _spellings(_TABLE["events"]).items() for word in words}
+_FIELDS = _spellings(_TABLE["fields"])
+_DRIVERS = set(_spellings(_TABLE["names"])["drivers"])
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a message names: stores and clients as they are spelled, the first one first; the kind
+    of event; its ids, the one that counts first; and whether it names nothing but that."""
+
+    stores: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    kind: str | None = None
+    ids: tuple[str, ...] = ()
+    only_ids: bool = False
+
+
+def kind(event: object) -> str | None:
+    """Return what an event is called in the table: join, get-all, received, pickup, …"""
+    return _EVENTS.get(_plain(event[:_LONGEST])) if isinstance(event, str) else None
+
+
+def fold(name: str) -> str:
+    """Return a name as it is compared."""
+    return " ".join(name.split()).casefold()
+
+
+def driver(name: str) -> str | None:
+    """Return the own name of a driver, "" for the drivers as a whole, None for anybody else."""
+    if _plain(name) in _DRIVERS:
+        return ""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    return fold(name) if {word.casefold() for word in words} & {"driver", "drivers"} else None
+
+
+def read(data: Any, *, asks: bool = False) -> Said:
+    """Return what `data` names; `asks`: it is a join or a getAll, that may be a mere name."""
+    if isinstance(data, str) and data[:1] in ("{", "["):
+        try:
+            data = json.loads(data)
+        except (ValueError, RecursionError):
+            pass
+    if not isinstance(data, dict):
+        text = _text(data)
+        if asks and isinstance(data, list):
+            return Said(clients=tuple(name for item in data[:20] if (name := _text(item))))
+        if text is None:
+            return Said()
+        if not asks:
+            return Said(ids=(text,), only_ids=True)
+        return Said(kind=kind(text)) if kind(text) else Said(clients=(text,))
+    found = [*_fields(data)]
+    ids = _of(found, "message") + _of(found, "order")
+    clients = _of(found, "client")
+    if not ids and not asks:
+        ids = _of(found, "id")[:1]
+    elif not clients:
+        clients = _of(found[: len(data)], "nameless")
+        clients = tuple(name for name in clients if kind(name) is None)
+    kinds = [kind(value) for value in _of(found, "event") + _of(found[: len(data)], "nameless")]
+    kinds = [name for name in kinds if name in ("pickup", "in-transit", "delivered")]
+    known = {*_FIELDS["store"], *_FIELDS["client"], *_FIELDS["nameless"], *_FIELDS["event"]}
+    known |= {*_FIELDS["message"], *_FIELDS["order"], *_FIELDS["id"], "time", "timestamp", "status"}
+    return Said(
+        stores=_of(found, "store"),
+        clients=clients,
+        kind=kinds[0] if kinds else None,
+        ids=tuple(dict.fromkeys(ids)),
+        only_ids=all(name in known for name, _ in found)
+        and not any(isinstance(value, (dict, list)) for value in data.values()),
+    )
+
+
+def _fields(data: dict[Any, Any]) -> Iterator[tuple[str, str]]:
+    """The fields of a message that have a text or a number, those nearest to the top first."""
+    waiting: deque[tuple[int, dict[Any, Any]]] = deque([(1, data)])
+    seen = 0
+    while waiting:
+        depth, part = waiting.popleft()
+        for name, value in part.items():
+            seen += 1
+            if seen > _MOST:
+                return
+            if isinstance(value, dict) and depth < _DEEPEST:
+                waiting.append((depth + 1, value))
+            elif isinstance(name, str) and (text := _text(value)) is not None:
+                yield _plain(name[:_LONGEST]), text
+
+
+def _of(found: list[tuple[str, str]], what: str) -> tuple[str, ...]:
+    """The values of the fields that are called so; the spelling that comes first counts first."""
+    names = _FIELDS[what]
+    return tuple(value for name in names for field, value in found if field == name)
+
+
+def _text(value: Any) -> str | None:
+    """Return a name or an id as text; None for what can be neither."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    if isinstance(value, int):
+        value = str(value) if abs(value) < 10**30 else ""
+    text = str(value).strip()
+    if len(text) > _LONGEST:
+        return "long-" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    return text or None

@@ -1,0 +1,269 @@
+"""The hub: queues on a server of their own, as a process.
+
+Owns what `python -m chatq serve` does from its arguments to its exit status: where it listens, what
+it prints and logs, how it ends. Must not know: what clients say to it, how messages are kept.
+
+It ends within two seconds, whoever is still connected; everything answered is on disk by then, as
+it is after SIGKILL. Clients are not told goodbye: a Socket.IO client that was told does not connect
+again by itself, and these shall, when the hub is back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import logging.handlers
+import os
+import queue as thread_queue
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+
+from aiohttp import web
+
+from .caps import Caps
+from .guard import WIRE, Guard, server, take_many
+from .native import Native
+from .queues import Queues
+from .store import StoreError
+
+__all__ = ["add_arguments", "run", "serve"]
+
+_log = logging.getLogger("chatq.hub")
+
+_STDERR = 2
+#: How long consumers may go on answering while the hub closes, and how long the rest may take.
+_ANSWERS, _CLOSING = 0.3, 1.5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` reads to the parser of a command line."""
+    parser.description = (
+        "Serve durable queues over Socket.IO. A message is kept in one file until a consumer has "
+        "acknowledged it. The protocol is described in chatq/PROTOCOL.md."
+    )
+    parser.epilog = (
+        "The first line of the output says where the hub listens. SIGTERM or Ctrl-C ends it; what "
+        "was answered survives SIGKILL, too. One line is logged to stderr for each refusal."
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on (default: %(default)s); any but loopback needs --token",
+    )
+    parser.add_argument(
+        "--port", type=_port, default=3001, help="0 takes a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--namespace",
+        type=_namespace,
+        default="/caps",
+        help="the Socket.IO namespace of the clients (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--store",
+        default="sqlite:///chatq.db",
+        metavar="URL",
+        help="sqlite:///FILE, sqlite:////FULL/PATH or memory: (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dialect",
+        choices=["caps"],
+        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received',
+    )
+    parser.add_argument(
+        "--token",
+        type=_token,
+        help="what clients have to give when they connect, as auth: {token: …}",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal comes; return the exit status."""
+    if options.token is None and not _is_loopback(options.host):
+        return _cannot(
+            f"{options.host} can be reached from other machines: give a --token that clients have "
+            "to know, or keep to 127.0.0.1",
+            2,
+        )
+    take_many()
+    with _logging():
+        try:
+            return asyncio.run(_serve(options))
+        except KeyboardInterrupt:  # before the signal was taken care of
+            return 0
+
+
+async def serve(
+    queues: Queues,
+    listener: socket.socket,
+    *,
+    namespace: str = "/caps",
+    token: str | None = None,
+    dialect: str | None = None,
+) -> web.AppRunner:
+    """Serve `queues` on a bound socket, in this process; the runner's `cleanup` ends it.
+
+    `token`: what clients have to give; `dialect`: "caps", or the hub's own protocol.
+    """
+    sio = server()
+    guard = Guard(sio, namespace, token)
+    protocol = Caps(queues, guard) if dialect == "caps" else Native(queues, guard)
+    await protocol.start()
+    application = web.Application()
+    sio.attach(application)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=1024).start()
+    return runner
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stopped.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
+    try:
+        listener = _listen(options.host, options.port)
+    except OSError as problem:
+        code = problem.errno or 0
+        why = os.strerror(code) if code > 0 else problem.strerror
+        return _cannot(f"cannot listen on {options.host} port {options.port}: {why}", 1)
+    with listener:
+        try:
+            rules = (Caps if options.dialect == "caps" else Native).rules
+            queues = await Queues.open(options.store, rules)
+        except ValueError as problem:
+            return _cannot(f"--store: {problem}", 2)
+        except (StoreError, OSError) as problem:
+            return _cannot(str(problem), 1)
+        runner = await serve(
+            queues,
+            listener,
+            namespace=options.namespace,
+            token=options.token,
+            dialect=options.dialect,
+        )
+        print(f"chatq hub listening on {_url(listener, options.namespace)}", flush=True)
+        await stopped.wait()
+        await _close(queues, runner)
+    return 0
+
+
+async def _close(queues: Queues, runner: web.AppRunner) -> None:
+    try:
+        async with asyncio.timeout(_CLOSING):
+            await queues.close(within=_ANSWERS)
+            await runner.cleanup()
+    except TimeoutError:
+        _log.warning("some clients did not let go in time")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def _url(listener: socket.socket, namespace: str) -> str:
+    host, port = listener.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{port}{namespace}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _cannot(why: str, status: int) -> int:
+    print(f"chatq serve: {why}", file=sys.stderr)
+    return status
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _namespace(text: str) -> str:
+    good = text.startswith("/") and text.isprintable() and len(text) <= 100
+    if not good or set(text) & set(",?# \"'"):
+        raise argparse.ArgumentTypeError(f"a namespace is like /caps, not {text!r}")
+    return text
+
+
+def _token(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a token that is empty keeps nobody out")
+    return text
+
+
+# -- the log ------------------------------------------------------------------------------------
+
+
+class _OneLine(logging.Formatter):
+    """One line for everything; of an exception its kind and its place: its text may quote data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = " ".join(record.getMessage().split())[:500]
+        if record.name == WIRE:  # what these say quotes the packet
+            kind = record.exc_info[0] if record.exc_info else None
+            return f"warning: refused a {'packet: ' + kind.__name__ if kind else 'request'}"
+        if record.exc_info and record.exc_info[0] is not None:
+            text = "a step failed" if not record.name.startswith("chatq.hub") else text
+            text += f" [{record.exc_info[0].__name__}"
+            if frames := traceback.extract_tb(record.exc_info[2]):
+                text += f" in {frames[-1].name}, line {frames[-1].lineno} of {frames[-1].filename}"
+            text += "]"
+        return f"{record.levelname.lower()}: {text}"
+
+
+class _Later(logging.handlers.QueueHandler):
+    """Hands lines to a thread, so that a stderr that nobody reads does not stop the hub."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(thread_queue.Full):
+            self.queue.put_nowait(self.format(record))
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Log to stderr for as long as the hub runs."""
+    lines: thread_queue.Queue[str | None] = thread_queue.Queue(10_000)
+
+    def write() -> None:
+        # Not by way of sys.stderr: its lock, held by a write that nobody reads, would keep the
+        # interpreter from ending.
+        while (line := lines.get()) is not None:
+            with contextlib.suppress(OSError):
+                os.write(_STDERR, f"{line}\n".encode("utf-8", "replace"))
+
+    later = _Later(lines)
+    later.setFormatter(_OneLine())
+    root = logging.getLogger()
+    root.addHandler(later)
+    logging.captureWarnings(True)
+    writer = threading.Thread(target=write, name="chatq log", daemon=True)
+    writer.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(later)
+        with contextlib.suppress(thread_queue.Full):
+            lines.put_nowait(None)
+        writer.join(0.2)

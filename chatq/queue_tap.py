@@ -1,0 +1,90 @@
+"""How the queues of a stage are watched.
+
+Owns the names of what queues know by ids: each stored message gets a number in the journal, each
+consumer its name. Must not know: how queues work, the stage, reasons, pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from . import journal, queue_facts
+from .links import Recorder, cause
+from .queue_facts import QueueFact
+
+__all__ = ["QueueTap"]
+
+_LAPSED = "its lease ended"
+_WORK = ("queue", "queues", "")
+
+
+class QueueTap:
+    """Writes what happens in queues into the journal of `recorder`; `names`: clients by sid."""
+
+    def __init__(self, recorder: Recorder, names: Mapping[str, str]) -> None:
+        self._recorder, self._names = recorder, names
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._dead: set[tuple[str, str]] = set()
+        self._out: dict[int, str] = {}
+
+    def began(self) -> None:
+        """See `Observer.began`."""
+        self._recorder.activity.begin(_WORK)
+
+    def ended(self) -> None:
+        """See `Observer.ended`."""
+        self._recorder.activity.end(_WORK)
+
+    def happened(self, fact: QueueFact) -> None:
+        """See `Observer.happened`."""
+        write = self._recorder.journal.append
+        match fact:
+            case queue_facts.Subscribed(queue, sid):
+                write(journal.Subscribed, self._names.get(sid, "?"), queue)
+            case queue_facts.Stored(queue, id, event, data):
+                self._number(queue, id, event, data, journal.SERVER)
+            case queue_facts.Sent(queue, id, event, data, attempt, sid):
+                number = self._number(queue, id, event, data, journal.EARLIER)
+                name = self._names.get(sid, "?")
+                if before := self._out.get(number):  # its connection, or the queues, had ended
+                    write(journal.Returned, number, before, _LAPSED)
+                self._out[number] = name
+                write(journal.Tried, number, name, attempt)
+                cause.set(number)  # of what the pump's task emits next
+            case queue_facts.Settled(queue, id, sid):
+                if number := self._held(queue, id, sid):
+                    write(journal.Settled, number, self._out.pop(number))
+            case queue_facts.Returned(queue, id, sid, reason, delay):
+                if number := self._held(queue, id, sid):
+                    when = f", again in {delay:.1f} s" if delay else ""
+                    why = f"refused: {reason}{when}"
+                    write(journal.Returned, number, self._out.pop(number), why)
+            case queue_facts.Lapsed(queue, id, sid):
+                if number := self._held(queue, id, sid):
+                    write(journal.Returned, number, self._out.pop(number), _LAPSED)
+            case queue_facts.Died(queue, id, reason):
+                if (known := (queue, id)) in self._numbers:
+                    number = self._numbers[known]
+                    if before := self._out.pop(number, None):
+                        write(journal.Returned, number, before, _LAPSED)
+                    self._dead.add(known)
+                    write(journal.Died, number, reason)
+            case queue_facts.Redriven(queue, ids):
+                for known in sorted(self._dead, key=lambda known: self._numbers[known]):
+                    if known[0] == queue and (ids is None or known[1] in ids):
+                        self._dead.discard(known)
+                        write(journal.Redriven, self._numbers[known])
+
+    def _held(self, queue: str, id: str, sid: str) -> int:
+        """Return the message's number if it is out to this client; 0: another has it."""
+        number = self._numbers.get((queue, id), 0)
+        return number if self._out.get(number) == self._names.get(sid, "?") else 0
+
+    def _number(self, queue: str, id: str, event: str, data: object, sender: str) -> int:
+        """Return the message's number; it is written down when it is met first."""
+        number = self._numbers.get((queue, id))
+        if number is None:
+            emitted = self._recorder.emitted
+            number = emitted(sender, event, data, "", recipients=(), queue=queue)
+            self._numbers[queue, id] = number
+        return number

@@ -1,0 +1,406 @@
+"""Mistakes that the tests of the queues have to notice, planted one at a time into a copy.
+
+`python tests/mutants.py` plants each, runs the tests against it and prints who noticed;
+`--sample N` takes N of them (`--seed` says which), `--only NAME` one, `--jobs N` several at once.
+It fails if a mistake goes unnoticed. `test_mutants.py` looks that each still has its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MUTANTS", "Mutant", "planted"]
+
+ROOT = Path(__file__).resolve().parent.parent
+#: The model first: it has to find nearly all of them.
+SUITES = ["test_model.py", "test_stores.py", "test_queues.py", "test_policy.py", "test_leases.py"]
+OPTIONS = ["--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: `old`, which occurs once in `chatq/<module>.py`, becomes `new`."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+MUTANTS = [
+    Mutant(
+        "a bare packet acknowledgement settles",
+        "pump",
+        "if len(answer) == 1 and answer[0] == receipt:",
+        "if True:",
+    ),
+    Mutant(
+        "deleted when it is sent",
+        "pump",
+        "            callback = partial(self._answered, attempt.receipt)\n",
+        "            callback = partial(self._answered, attempt.receipt)\n"
+        "            self._source.answered(attempt.receipt)\n",
+    ),
+    Mutant(
+        "an offset instead of one by one: all that is older is deleted too",
+        "sqlite_rows",
+        '"DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)',
+        '"DELETE FROM pending WHERE queue = ? AND seq <=", numbers[-1:], queue.id)',
+    ),
+    Mutant(
+        "a receipt is that of the message, the same for each attempt",
+        "sqlite_rows",
+        "        leases = self._leases.grant(queue.name, outs, until)\n",
+        "        leases = self._leases.grant(queue.name, outs, until)\n"
+        "        for lease in leases:\n"
+        "            self._leases._by_receipt.pop(lease.receipt)\n"
+        "            self._leases._by_queue[queue.name].pop(lease.receipt)\n"
+        "            lease.receipt = f'{lease.item.seq:032x}'\n"
+        "            self._leases.restore(lease)\n",
+    ),
+    Mutant(
+        "a receipt settles again and again",
+        "leases",
+        "self._by_receipt.pop(receipt, None) if isinstance(receipt, str) else None",
+        "self._by_receipt.get(receipt, None) if isinstance(receipt, str) else None",
+    ),
+    Mutant(
+        "the lease ends with the connection",
+        "queues",
+        "            if pump.out:  # to be answered until their leases end\n",
+        "            for receipt in [*pump.out]:\n"
+        "                pump.settled(receipt)\n"
+        "                self.forget(receipt)\n"
+        "                self._tasks.add(asyncio.ensure_future(self.store.release(receipt)))\n"
+        "            if pump.out:  # to be answered until their leases end\n",
+    ),
+    Mutant(
+        "live messages go round the store",
+        "queues",
+        "        ids = (await self.store.put((message,)))[0]\n",
+        "        ids = (await self.store.put((message,)))[0]\n"
+        "        for name in message.queues:\n"
+        "            for pump in [*self._by_queue.get(name, {}).values()][:1]:\n"
+        "                if not pump.frame and not pump._packets():\n"
+        "                    await pump._sio.emit(event, (data, {'id': ids[0], 'queue': name,\n"
+        "                        'attempt': 1, 'redelivered': False, 'receipt': ''}),\n"
+        "                        to=pump.sid, namespace=pump._namespace)\n",
+    ),
+    Mutant(
+        "anybody may answer with anybody's receipt",
+        "queues",
+        "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
+        "return True",
+    ),
+    Mutant(
+        "who was cut off cannot be stood in for",
+        "queues",
+        "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
+        "return pump.sid == sid",
+    ),
+    Mutant(
+        "attempts are counted in memory, not in the file",
+        "sqlite_rows",
+        '"UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq IN"',
+        '"UPDATE pending SET attempts = attempts, due = NULL WHERE queue = ? AND seq IN"',
+    ),
+    Mutant(
+        "the count of attempts is not synced before the message is sent",
+        "sqlite_store",
+        "    Rows.ack,\n    Rows.release,\n",
+        "    Rows.ack,\n    Rows.claim,\n    Rows.release,\n",
+    ),
+    Mutant(
+        "what is stored is not synced before it is answered",
+        "sqlite_store",
+        "    Rows.ack,\n    Rows.release,\n",
+        "    Rows.ack,\n    Rows.put,\n    Rows.release,\n",
+    ),
+    Mutant(
+        "what comes again does not say so",
+        "pump",
+        '"redelivered": attempt.number > 1,',
+        '"redelivered": attempt.number > 2,',
+    ),
+    Mutant(
+        "attempts are not bounded",
+        "policy",
+        "    if counted > rules.attempts:\n",
+        "    if counted > 10 * rules.attempts:\n",
+    ),
+    Mutant(
+        "one attempt too few",
+        "policy",
+        "    if counted > rules.attempts:\n",
+        "    if counted >= rules.attempts:\n",
+    ),
+    Mutant(
+        "refusals are not bounded",
+        "policy",
+        "    if counted >= rules.attempts:\n        return None\n",
+        "",
+    ),
+    Mutant(
+        "the window is ignored",
+        "pump",
+        "        return (1 if self._doubtful else window) - len(self.out)\n",
+        "        return 1 if self._doubtful else window\n",
+    ),
+    Mutant(
+        "who lets leases end gets whole windows all the same",
+        "pump",
+        "        self._doubtful = self._doubtful or bool(ended)\n",
+        "",
+    ),
+    Mutant(
+        "a window of 1 is not in order",
+        "pump",
+        "in_order=self.window == 1)",
+        "in_order=False)",
+    ),
+    Mutant(
+        "a full window does not wait for its own leases",
+        "pump",
+        "                self._wake_at(next(iter(self.out.values())).until)\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "the next claim begins too far on",
+        "sqlite_rows",
+        "fresh[-1][0] + 1 if len(rows) == limit else self._next)",
+        "fresh[-1][0] + 2 if len(rows) == limit else self._next)",
+    ),
+    Mutant(
+        "the next claim begins at the end in any case",
+        "sqlite_rows",
+        "fresh[-1][0] + 1 if len(rows) == limit else self._next)",
+        "self._next)",
+    ),
+    Mutant(
+        "where the next claim begins is not put back with its transaction",
+        "sqlite_rows",
+        '        self._undo.append(lambda: setattr(queue, "next", before))\n',
+        "",
+    ),
+    Mutant(
+        "what waited over a restart is leased twice",
+        "sqlite_rows",
+        "        ahead = {seq for _, seq in entries if seq >= queue.next}\n",
+        "        ahead: set[int] = set()\n",
+    ),
+    Mutant(
+        "leases are not taken back with their transaction",
+        "sqlite_rows",
+        "            self._undo.append(lambda: self._leases.restore(lease))\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "lengths are not put back with their transaction",
+        "sqlite_rows",
+        "            queue.count -= n\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what a failed transaction had gathered is written by the next",
+        "sqlite_rows",
+        "        for gathered in (self._new_bodies, self._new_rows, self._settled, self._bodies):\n"
+        "            gathered.clear()\n",
+        "",
+    ),
+    Mutant(
+        "a key is forgotten when its message is acknowledged",
+        "sqlite_rows",
+        "        self._settled.setdefault(queue, []).append(out.seq)\n",
+        "        self._settled.setdefault(queue, []).append(out.seq)\n"
+        '        self._db.execute("DELETE FROM key WHERE queue = ? AND seq = ?", '
+        "(queue.id, out.seq))\n",
+    ),
+    Mutant(
+        "a key is never forgotten",
+        "sqlite_rows",
+        "        coming: set[tuple[str, str]] = set()\n        now = self._clock()\n",
+        "        coming: set[tuple[str, str]] = set()\n        now = 0.0\n",
+    ),
+    Mutant(
+        "the time to live is ignored",
+        "policy",
+        "    if expires is not None and expires <= now:\n",
+        "    if expires is not None and expires <= 0:\n",
+    ),
+    Mutant(
+        "the body of a fan-out goes with its first copy",
+        "sqlite_rows",
+        "copies = copies - 1 WHERE id",
+        "copies = copies - 9 WHERE id",
+    ),
+    Mutant(
+        "the body of a fan-out stays for ever",
+        "sqlite_rows",
+        'self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", (body,))',
+        "pass",
+    ),
+    Mutant(
+        "redriven as a new message",
+        "sqlite_rows",
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "',
+        '"INSERT INTO pending SELECT queue, seq + 50000, body, attempts, attempts, NULL, ? "',
+    ),
+    Mutant(
+        "old attempts weigh after a redrive",
+        "sqlite_rows",
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ? "',
+    ),
+    Mutant(
+        "the wait after a failure is ignored where order is strict",
+        "sqlite_rows",
+        "        if due is not None and due > now:\n            return [], due\n",
+        "",
+    ),
+    Mutant(
+        "the wait after a failure is forgotten",
+        "queues",
+        "        return await self.store.release(receipt, wait)\n",
+        "        return await self.store.release(receipt)\n",
+    ),
+    Mutant(
+        "what was never sent counts as an attempt",
+        "queues",
+        "self.store.release(a.receipt, counted=False) for a in attempts",
+        "self.store.release(a.receipt) for a in attempts",
+    ),
+    Mutant(
+        "what was never sent is forgotten",
+        "queues",
+        "        await asyncio.gather(*(self.store.release(a.receipt, counted=False) "
+        "for a in attempts))\n",
+        "        await self.store.ack([a.receipt for a in attempts])\n",
+    ),
+    Mutant(
+        "numbers are given again after a crash",
+        "sqlite_rows",
+        '            self._db.execute("UPDATE meta SET next = ?", (self._last,))\n',
+        "",
+    ),
+    Mutant(
+        "numbers are given again after a goodbye",
+        "sqlite_rows",
+        '        self._db.execute("UPDATE meta SET next = ?", (self._next,))\n',
+        '        self._db.execute("UPDATE meta SET next = (SELECT '
+        'coalesce(max(seq), 0) + 1 FROM pending)")\n',
+    ),
+    Mutant(
+        "what was counted at a goodbye is believed after a crash",
+        "sqlite_rows",
+        '        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL '
+        'WHERE id = ?", (id,))\n',
+        "",
+    ),
+    Mutant(
+        "an error of the disk is kept from the producer",
+        "sqlite_store",
+        "            return [(future, None, told) for _, _, future in requests]\n",
+        "            return [(future, [['x']], None) for _, _, future in requests]\n",
+    ),
+    Mutant(
+        "after an error of the disk it goes on as if nothing were",
+        "sqlite_store",
+        "            if self._broken:\n                raise StoreError(self._broken)\n",
+        "",
+    ),
+    Mutant(
+        "the length limit is one too large",
+        "sqlite_rows",
+        "        if queue.count >= self._length:\n",
+        "        if queue.count > self._length:\n",
+    ),
+    Mutant(
+        "closing drops the last acknowledgements",
+        "queues",
+        "                pass\n        self._flush()\n",
+        "                pass\n        self._answers.clear()\n",
+    ),
+    Mutant(
+        "leaving does not let the next in line go on",
+        "queues",
+        "        self._notify(pump.queue)  # somebody",
+        "        # somebody",
+    ),
+    Mutant(
+        "a polling client gets all at once",
+        "pump",
+        "_POLLING = 12\n",
+        "_POLLING = 1000\n",
+    ),
+]
+
+
+def planted(mutant: Mutant, folder: Path) -> None:
+    """Plant the mistake into the package in `folder`. Raises `ValueError` if it has no place."""
+    path = folder / f"{mutant.module}.py"
+    text = path.read_text("utf-8")
+    if text.count(mutant.old) != 1:
+        raise ValueError(
+            f"{mutant.name!r} has {text.count(mutant.old)} places in {path.name}, not one: "
+            "say in tests/mutants.py where that line is now"
+        )
+    path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
+
+
+def tried(mutant: Mutant) -> tuple[Mutant, str, float]:
+    """Run the tests against the mistake; return the name of the test that noticed, or ""."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chatq-mutant-") as scratch:
+        for name in ("chatq", "tests"):
+            skipped = shutil.ignore_patterns("__pycache__", "node_modules")
+            shutil.copytree(ROOT / name, Path(scratch) / name, ignore=skipped)
+        shutil.copy(ROOT / "pyproject.toml", scratch)
+        planted(mutant, Path(scratch) / "chatq")
+        for suite in SUITES:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", "-x", "-q", *OPTIONS, f"tests/{suite}"],
+                cwd=scratch,
+                env=os.environ | {"PYTHONPATH": scratch, "CHATQ_MUTANT": "1"},
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+            if done.returncode:
+                found = re.search(r"^(?:FAILED|ERROR) tests/(\S+)", done.stdout, re.MULTILINE)
+                return mutant, found[1] if found else suite, time.monotonic() - began
+    return mutant, "", time.monotonic() - began
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sample", type=int, default=len(MUTANTS), metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="NAME", help="those with this in their name")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
+    given = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if (given.only or "") in mutant.name]
+    if given.sample < len(chosen):
+        chosen = random.Random(given.seed).sample(chosen, given.sample)
+    unnoticed = 0
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for mutant, by, seconds in pool.map(tried, chosen):
+            unnoticed += not by
+            print(f"{mutant.name:72}  {by or 'NOT NOTICED':64} {seconds:5.1f} s", flush=True)
+    print(f"{len(chosen) - unnoticed} of {len(chosen)} noticed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
