@@ -206,9 +206,15 @@ class Pump:
             if self.out:  # nobody else may say when the first of these leases has ended
                 self._wake_at(next(iter(self.out.values())).until)
             return False
+        if (waiting := self._packets()) is not None:
+            room = min(room, _POLLING - waiting)
+            if room <= 0:  # it takes nothing just now, and who knows when it will
+                self._wake_at(self._source.clock() + _POLLING_WAIT)
+                return False
         if self._gather(room):
             return False
-        until = self._source.clock() + self._source.rules.lease
+        # What cannot be sent by then is given back, well before its lease has ended.
+        until = self._source.clock() + self._source.rules.lease / 2
         claimed = await self._source.claim(self.queue, room, in_order=self.window == 1)
         self._wake_at(claimed.due)
         send = self._send_frames if self.frame else self._send

@@ -303,9 +303,8 @@ MUTANTS = [
     Mutant(
         "what was counted at a goodbye is believed after a crash",
         "sqlite_rows",
-        '        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL '
-        'WHERE id = ?", (id,))\n',
-        "",
+        "SET pending = NULL, dead = NULL WHERE",
+        "SET id = id WHERE",
     ),
     Mutant(
         "an error of the disk is kept from the producer",
@@ -358,15 +357,20 @@ def planted(mutant: Mutant, folder: Path) -> None:
     path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
 
 
-def tried(mutant: Mutant) -> tuple[Mutant, str, float]:
-    """Run the tests against the mistake; return the name of the test that noticed, or ""."""
+def tried(mutant: Mutant | None) -> tuple[str, str, float]:
+    """Run the tests against the mistake, or against none.
+
+    Return its name, that of the test that noticed, or "", and how many seconds it took.
+    """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chatq-mutant-") as scratch:
-        for name in ("chatq", "tests"):
+        for part in ("chatq", "tests"):
             skipped = shutil.ignore_patterns("__pycache__", "node_modules")
-            shutil.copytree(ROOT / name, Path(scratch) / name, ignore=skipped)
+            shutil.copytree(ROOT / part, Path(scratch) / part, ignore=skipped)
         shutil.copy(ROOT / "pyproject.toml", scratch)
-        planted(mutant, Path(scratch) / "chatq")
+        if mutant is not None:
+            planted(mutant, Path(scratch) / "chatq")
+        name = mutant.name if mutant is not None else "nothing"
         for suite in SUITES:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-x", "-q", *OPTIONS, f"tests/{suite}"],
@@ -379,8 +383,8 @@ def tried(mutant: Mutant) -> tuple[Mutant, str, float]:
             )
             if done.returncode:
                 found = re.search(r"^(?:FAILED|ERROR) tests/(\S+)", done.stdout, re.MULTILINE)
-                return mutant, found[1] if found else suite, time.monotonic() - began
-    return mutant, "", time.monotonic() - began
+                return name, found[1] if found else suite, time.monotonic() - began
+    return name, "", time.monotonic() - began
 
 
 def main() -> int:
@@ -393,11 +397,14 @@ def main() -> int:
     chosen = [mutant for mutant in MUTANTS if (given.only or "") in mutant.name]
     if given.sample < len(chosen):
         chosen = random.Random(given.seed).sample(chosen, given.sample)
+    if by := tried(None)[1]:
+        print(f"{by} fails although nothing was planted")
+        return 1
     unnoticed = 0
     with ThreadPoolExecutor(given.jobs) as pool:
-        for mutant, by, seconds in pool.map(tried, chosen):
+        for name, by, seconds in pool.map(tried, chosen):
             unnoticed += not by
-            print(f"{mutant.name:72}  {by or 'NOT NOTICED':64} {seconds:5.1f} s", flush=True)
+            print(f"{name:72}  {by or 'NOT NOTICED':64} {seconds:5.1f} s", flush=True)
     print(f"{len(chosen) - unnoticed} of {len(chosen)} noticed")
     return 1 if unnoticed else 0
 

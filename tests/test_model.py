@@ -566,7 +566,8 @@ class Machine(RuleBasedStateMachine):
             self.nobody_stalls()
 
     def nobody_stalls(self) -> None:
-        if self.loop.now < self.full_until + 40:
+        self.loop.advance(0.02)  # a timer may be a moment late
+        if self.killed or self.loop.now < self.full_until + 40:
             return
         for queue in QUEUES:
             stats = self.stats(queue)
@@ -575,14 +576,16 @@ class Machine(RuleBasedStateMachine):
             for (sid, name), pump in self.queues._pumps.items():
                 if name != queue or sid not in self.wire.clients:
                     continue
+                client = self.wire.clients[sid]
+                if client.polling and len(client.packets) >= 12:
+                    continue  # it takes nothing
                 if pump.window == 1:
                     stalls = not (pump.out or stats.leased or stats.delayed)
                 elif pump._doubtful:
                     stalls = not pump.out
                 else:
-                    client = self.wire.clients[sid]
-                    room = pump.window - len(pump.out)
-                    stalls = room > 0 and not (client.polling and client.packets)
+                    stalls = pump.window > len(pump.out)
+                    stalls &= not client.polling or len(pump.out) < 12
                 assert not stalls, f"{stats} of {queue!r}, and a consumer waits for it"
 
     @rule(queue=queue_names, all_of_them=st.booleans(), what=which)
@@ -748,7 +751,7 @@ class SqliteMachine(Machine):
 
 PROFILE = settings(
     derandomize=not EXAMPLES,
-    max_examples=EXAMPLES or 300,
+    max_examples=EXAMPLES or 200,
     stateful_step_count=40,
     deadline=None,
     database=None,
