@@ -559,9 +559,12 @@ def leaving(lesson):
         def __init__(self, *args):
             super().__init__(*args)
             self.left = []
+            self.may_go = asyncio.Event()
+            self.may_go.set()
 
         async def on_disconnect(self, *args):
             self.left.append(args[-1])
+            await self.may_go.wait()
 
     return Office
 
@@ -612,11 +615,18 @@ async def test_it_is_not_even_while_the_client_really_goes(lesson, frame):
     """In one request of long polling, what comes after an event is read before the event is run."""
     asked = []
     office = leaving(lesson)("/office", keyed(asked))
-    async with Stage(served(office)) as stage, aiohttp.ClientSession() as session:
+    office.may_go.clear()
+    sio = served(office)
+    sio.on("marker", lambda sid: office.may_go.set())  # it is run after the events before it
+    async with Stage(sio) as stage, aiohttp.ClientSession() as session:
         url = f"{stage.url}/socket.io/?EIO=4&transport=polling"
         async with session.get(url) as response:
             url += "&sid=" + json.loads((await response.text())[1:])["sid"]
-        for frames in (['40/office,{"key":"dan"}'], [f"42/office,{frame}"] * 3 + ["41/office,"]):
+        claims = [f"42/office,{frame}"] * 3
+        for frames in (
+            ["40", '40/office,{"key":"dan"}'],
+            [*claims, '42["marker"]', "41/office,"],
+        ):
             async with session.post(url, data="\x1e".join(frames)) as response:
                 assert await response.text() == "OK"
         await stage.until(lambda: office.left, "the guest to leave")
