@@ -244,6 +244,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         if self.eio.state == "connected":
             await self.disconnect()
         await self.tasks.cancel()  # handlers that never end
+        if (ws := self.eio.ws) is not None and not ws.closed:
+            ws._response.close()  # Engine.IO does not, where it gave the server up by itself
         if self.eio.http is not None and not self.eio.http.closed:  # a connection that was refused
             await self.eio.http.close()
 

@@ -538,7 +538,110 @@ async def test_a_guarded_door_stays_shut_when_its_gate_breaks(lesson, end, capsy
 
 async def test_a_guarded_door_keeps_nobody_who_was_given_up(lesson):
     door = Door()
-    assert await given_up(lesson.Guarded("/staff", door.ask), door) == 0
+    staff = leaving(lesson)("/staff", door.ask)
+    assert await given_up(staff, door) == 0
+    assert staff.left == []  # never in, so it is not said to have left
+
+
+async def test_who_is_refused_at_the_door_is_not_said_to_have_left(lesson):
+    office = leaving(lesson)("/office", lesson.approve)
+    async with Stage(served(office)) as stage:
+        eve = await dial(stage, "eve", ["/", "/office"])
+        assert await told(eve, "/office") == "no such tenant, or not its key"
+        await eve.disconnect()
+    assert office.left == []
+
+
+def leaving(lesson):
+    """A guarded class that notes whom it hears leave, and for what reason."""
+
+    class Office(lesson.Guarded):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.left = []
+            self.may_go = asyncio.Event()
+            self.may_go.set()
+
+        async def on_disconnect(self, *args):
+            self.left.append(args[-1])
+            await self.may_go.wait()
+
+    return Office
+
+
+def keyed(asked):
+    async def gate(namespace, auth):
+        asked.append(auth["key"])
+        return auth["key"]
+
+    return gate
+
+
+CLAIMED = [
+    '["disconnect"]',
+    '["disconnect","client disconnect"]',
+    '["disconnect","a","b"]',
+    '["connect"]',
+    '["connect",null]',
+    '["connect",{"key":"cy"}]',
+    '["connect",{},{"key":"cy"}]',
+]
+
+
+@pytest.mark.parametrize("name", ["/office", "*"])
+@pytest.mark.parametrize("frame", CLAIMED)
+async def test_an_event_that_is_only_named_so_is_neither_coming_nor_going(lesson, frame, name):
+    asked = []
+    office = leaving(lesson)(name, keyed(asked))
+    options = {"namespaces": "*"} if name == "*" else {}
+    sio = served(office, **options)
+    sio.on("connect", lambda sid, environ, auth: None)
+    async with Stage(sio) as stage, Line.open(stage) as line:
+        await line.say('40/office,{"key":"dan"}')
+        [welcome] = await line.hear("40/office,")
+        sid = json.loads(welcome.removeprefix("40/office,"))["sid"]
+        await line.say(f"42/office,1{frame}")
+        assert await line.hear("43/office,1") == ["43/office,1[false]"]
+        assert (asked, office.left) == (["dan"], [])
+        assert await office.get_session(sid, "/office") == "dan"
+        await line.say("41/office,")
+        await line.marked()
+        await stage.settle()
+        assert office.left == ["client disconnect"]
+
+
+@pytest.mark.parametrize("frame", CLAIMED)
+async def test_it_is_not_even_while_the_client_really_goes(lesson, frame):
+    """In one request of long polling, what comes after an event is read before the event is run."""
+    asked = []
+    office = leaving(lesson)("/office", keyed(asked))
+    office.may_go.clear()
+    sio = served(office)
+    sio.on("marker", lambda sid: office.may_go.set())  # it is run after the events before it
+    async with Stage(sio) as stage, aiohttp.ClientSession() as session:
+        url = f"{stage.url}/socket.io/?EIO=4&transport=polling"
+        async with session.get(url) as response:
+            url += "&sid=" + json.loads((await response.text())[1:])["sid"]
+        claims = [f"42/office,{frame}"] * 3
+        for frames in (
+            ["40", '40/office,{"key":"dan"}'],
+            [*claims, '42["marker"]', "41/office,"],
+        ):
+            async with session.post(url, data="\x1e".join(frames)) as response:
+                assert await response.text() == "OK"
+        await stage.until(lambda: office.left, "the guest to leave")
+        await stage.settle()
+        assert (asked, office.left) == (["dan"], ["client disconnect"])
+
+
+async def test_a_plain_handler_is_run_by_the_name_alone(lesson):
+    left = []
+    sio = served()
+    sio.on("disconnect", lambda sid, reason: left.append(reason))
+    async with Stage(sio) as stage, Line.open(stage) as line:
+        await line.say('42["disconnect","so I say"]')
+        await line.marked()
+        assert left == ["so I say"]
 
 
 async def test_the_check_decides_before_the_handler(lesson):

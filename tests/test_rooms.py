@@ -503,6 +503,16 @@ async def test_guests_from_node_are_at_home_in_the_rooms_of_the_lesson(lesson):
     assert {room: set(sids) for room, sids in sio.manager.rooms["/"].items()} == before
 
 
+async def test_the_goodbye_handler_runs_on_the_word_of_a_client_who_stays(lesson, capsys):
+    stage, dan = lesson["stage"], lesson["dan"]
+    sid = dan.get_sid()
+    capsys.readouterr()
+    await dan.call("disconnect", "I only say so")
+    assert capsys.readouterr().out == "somebody leaves '17'\n"
+    assert stage.sio.manager.is_connected(sid, "/")
+    assert lesson["who_is_in"]("17") == ["dan"]
+
+
 async def test_why_the_lessons_leave_asks(scene):
     """The room None is the library's list of everybody; who is off it is nowhere, for good."""
     sid = scene.ada.get_sid()
