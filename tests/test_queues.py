@@ -572,6 +572,14 @@ async def test_nothing_is_kept_of_clients_that_left(stage, sio, url):
         assert [*queues._pumps] == [(bob.client.get_sid(), "drivers")]
 
 
+async def test_clients_that_left_idle_queues_do_not_gather(stage, queues):
+    for n in range(150):
+        ada = await stage.client("ada")
+        await queues.subscribe(ada.get_sid(), f"queue {n}")
+    await stage.settle()
+    assert len(queues._pumps) == len(queues._by_queue) <= 65
+
+
 @pytest.mark.parametrize("kind", ["text", "bytes"])
 async def test_a_polling_client_is_given_no_more_than_it_can_take(stage, queues, kind):
     """Python's client loses everything when more than 16 packets come in one answer."""
