@@ -430,15 +430,19 @@ class Caps:
         own = own if own in self._named else person.name
         mine = [self._named.get(own or "", _DRIVERS)]
         drivers = mine if self._common else [*dict.fromkeys((*mine, _DRIVERS))]
-        if self._driver(said) is not None or (person.driver and not person.surely):
+        if self._driver(said) is not None:
             return drivers
+        if person.driver and not person.surely:
+            # One that plays both parts may name a store; a driver who says it twice may, too.
+            both = said.only_ids and said.ids[0] not in person.settled
+            return [*drivers, *stores] if both else drivers
         if person.surely and not person.driver:
             return stores
         if person.store and not person.surely:
             return [*stores, *drivers]
         if said.kind is not None:
             return drivers if said.kind == "pickup" else stores
-        if said.ids[0] in person.settled:
+        if said.ids[0] in person.settled and not said.only_ids:
             return drivers
         return [*stores, *drivers] if said.only_ids else [*drivers, *stores]
 

@@ -165,8 +165,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             await super()._handle_event(namespace, id, data)
             return
         message = waiting.popleft()
-        event = data[0]
-        handled = listens(self, event, namespace or "/")
+        event = str(data[0])
+        handled = listens(self, data[0], namespace or "/")
         self.recorder.journal.append(Received, message, self.name, handled)
         cause.set(message)  # the library runs each message in a task of its own
         task: Any = asyncio.current_task()

@@ -30,7 +30,7 @@ from typing import Any, Self, TypeVar
 import socketio  # type: ignore[import-untyped]
 
 from .answers import Answers
-from .connection import Connection, Refused
+from .connection import Connection, Refused, give_way
 from .inbox import open_inbox
 from .policy import Rules, back_off
 
@@ -239,7 +239,7 @@ class Consumer:
                         await self._answers.send()
                         # Handlers that return at once never give way; heartbeats, and the answers
                         # on their way, need that somebody does.
-                        await asyncio.sleep(0)
+                        await give_way()
                 finally:
                     if entries:
                         self._frames.appendleft((entries, done))

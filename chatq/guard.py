@@ -27,7 +27,7 @@ from engineio.async_drivers.aiohttp import (  # type: ignore[import-untyped]
 )
 from engineio.payload import Payload  # type: ignore[import-untyped]
 
-__all__ = ["WIRE", "Guard", "Handler", "error", "server"]
+__all__ = ["WIRE", "Guard", "Handler", "error", "server", "take_many"]
 
 _log = logging.getLogger("chatq.hub")
 #: The logger of python-socketio and python-engineio in a hub.
@@ -202,11 +202,26 @@ def server() -> socketio.AsyncServer:
         socket = sio.eio.sockets[eio_sid]
         socket.poll = partial(_poll, socket, socket.poll)
 
+    async def disconnect(eio_sid: str, reason: Any) -> None:
+        socket = sio.eio.sockets.get(eio_sid)
+        if socket is not None and reason == sio.eio.reason.CLIENT_DISCONNECT:
+            # Or else the poll of a client that has said goodbye would hang until the time-out, and
+            # with it the client's process.
+            socket.queue.put_nowait(None)
+        await sio._handle_eio_disconnect(eio_sid, reason)
+
     sio.eio.on("connect", connect)
-    # A browser that emits a hundred times at once while it still polls sends them in one request.
-    # More than these would be lost without a word; their size is limited anyway.
-    Payload.max_decode_packets = 10_000
+    sio.eio.on("disconnect", disconnect)
     return sio
+
+
+def take_many() -> None:
+    """Let polling clients send many packets at once, to all servers of this process.
+
+    A browser that emits a hundred times while it still polls sends them in one request: of more
+    than 16, none would be read, and nobody told. Their size is limited anyway.
+    """
+    Payload.max_decode_packets = 10_000
 
 
 # -- inside python-socketio and python-engineio -------------------------------------------------

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from .caps import Caps
-from .guard import WIRE, Guard, server
+from .guard import WIRE, Guard, server, take_many
 from .native import Native
 from .queues import Queues
 from .store import StoreError
@@ -37,6 +37,7 @@ __all__ = ["add_arguments", "run", "serve"]
 
 _log = logging.getLogger("chatq.hub")
 
+_STDERR = 2
 #: How long consumers may go on answering while the hub closes, and how long the rest may take.
 _ANSWERS, _CLOSING = 0.3, 1.5
 
@@ -91,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
             "to know, or keep to 127.0.0.1",
             2,
         )
+    take_many()
     with _logging():
         try:
             return asyncio.run(_serve(options))
@@ -243,14 +245,13 @@ class _Later(logging.handlers.QueueHandler):
 def _logging() -> Iterator[None]:
     """Log to stderr for as long as the hub runs."""
     lines: thread_queue.Queue[str | None] = thread_queue.Queue(10_000)
-    target = sys.stderr.fileno()
 
     def write() -> None:
         # Not by way of sys.stderr: its lock, held by a write that nobody reads, would keep the
         # interpreter from ending.
         while (line := lines.get()) is not None:
             with contextlib.suppress(OSError):
-                os.write(target, f"{line}\n".encode("utf-8", "replace"))
+                os.write(_STDERR, f"{line}\n".encode("utf-8", "replace"))
 
     later = _Later(lines)
     later.setFormatter(_OneLine())

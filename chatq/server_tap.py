@@ -335,7 +335,7 @@ class ServerTap:
         task = original(target, *args, **more)
         if target is self.sio._handle_event_internal:
             self._handler_began = True
-            self.tasks[task] = str(args[3][0])  # its handler takes it out again
+            self.tasks[task] = str(_event(args[3]))  # its handler takes it out again
         else:
             self.tasks.add(task)
         return task
@@ -347,21 +347,23 @@ class ServerTap:
             self.tasks.pop(asyncio.current_task(), None)
             await original(*args)
             return
+        event = _event(data)
         if not link.watched:
-            message = self.recorder.emitted(link.name, data[0], tuple(data[1:]), namespace)
+            rest = tuple(data[1:]) if isinstance(data, list) else data
+            message = self.recorder.emitted(link.name, event, rest, namespace)
         elif waiting := link.to_server[namespace]:
             message = waiting.popleft()
         else:
             message = None
         if message is not None:
-            handled = listens(self.sio, data[0], namespace)
+            handled = listens(self.sio, event, namespace)
             self.recorder.journal.append(Received, message, SERVER, handled)
         token = cause.set(message)
         try:
             await original(*args)
         except Exception as error:
             # Swallowed here, shown at settle: nobody awaits the library's task.
-            self.recorder.raised(SERVER, str(data[0]), error)
+            self.recorder.raised(SERVER, str(event), error)
         finally:
             if self.sio.async_handlers:
                 link.arrived_up()
@@ -375,8 +377,15 @@ def _room(name: Any) -> str | int:
     return name if isinstance(name, (str, int)) else str(name)
 
 
-def listens(side: Any, event: str, namespace: str) -> bool:
+def _event(data: Any) -> Any:
+    """Return the event of a packet's data; a client may send anything, so also what is none."""
+    return data[0] if isinstance(data, list) and data else ""
+
+
+def listens(side: Any, event: Any, namespace: str) -> bool:
     """Whether a handler of this server or client listens to `event`."""
+    if not isinstance(event, str):
+        return False
     if event in side.handlers.get(namespace, ()):  # the usual case, told quickly
         return True
     if side._get_event_handler(event, namespace, ())[0] is not None:

@@ -233,7 +233,7 @@ class Stage:
         """
         self._opened()
         _check(name)
-        if name == SERVER or name in self._guests:  # processes are among them
+        if name in (SERVER, "everyone") or name in self._guests:
             raise ValueError(f"a client cannot be called {name!r}: that name is not free")
         if before := self._clients.pop(name, None):
             await before.hang_up()
@@ -256,7 +256,9 @@ class Stage:
         if client is not None:
             client.link = Link(name, self._recorder.activity, watched=True)
             return client.link
-        given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40]
+        given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40].strip()
+        if not given.isprintable() or given == "everyone":  # no name to be told apart by
+            given = ""
         before = self._guests.get(given)
         # A process dials again under its name; so may a guest that has gone, as after a reload.
         back = before is not None and (not before.server_open or before.departed)

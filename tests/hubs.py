@@ -112,6 +112,7 @@ def spawn(*arguments: str, folder: Path, **options: Any) -> subprocess.Popen[str
             stdout=subprocess.PIPE,
             text=True,
             cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},  # the hub itself has to flush
             **{"stderr": log, **options},
         )
 

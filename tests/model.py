@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from chatq.connection import give_way
 from chatq.sqlite_store import SqliteStore
 
 START = 1_764_000_000.1234567  # any time with digits that are easily lost
@@ -50,7 +51,7 @@ class Loop(asyncio.SelectorEventLoop):
 
     async def _quiet(self) -> None:
         for _ in range(100_000):
-            await asyncio.sleep(0)
+            await give_way()
             due = any(
                 timer.when() <= self.now and not timer.cancelled() for timer in self._scheduled
             )
@@ -133,7 +134,7 @@ class Wire:
     async def emit(
         self, event: str, data: Any, *, to: str, namespace: str, callback: Any = None
     ) -> None:
-        await asyncio.sleep(0)  # as the real one, which waits for tasks
+        await give_way()  # as the real one, which waits for tasks
         client = self.clients.get(to)
         if client is None:
             return

@@ -330,8 +330,14 @@ async def test_drivers_with_names_lose_nothing_to_each_other(scene) -> None:
     await scene.again()
     ann, bob, new = [await scene.come() for _ in range(3)]
     assert await ann.missed({"clientId": "driver ann"}) == []
-    both = [("pickup", lab13(0)), ("pickup", lab13(1))]
-    assert await bob.missed({"clientId": "driver bob"}) == both
+    # Bob is known, although he has not come back yet.
+    vendor = await scene.come()
+    await vendor.emit("pickup", lab13(2))
+    await ann.inbox.until(lambda: lab13(2) in ann.inbox.data)
+    await ann.emit("received", lab13(2))
+    await ann.settled()
+    every = [("pickup", lab13(n)) for n in range(3)]
+    assert await bob.missed({"clientId": "driver bob"}) == every
     # Somebody has received them; so they are not kept for drivers that nobody has ever heard of.
     assert await new.missed({"clientId": "driver new"}) == []
 
@@ -373,6 +379,37 @@ async def test_an_event_that_is_named_is_received_alone(scene) -> None:
     await vendor.emit("received", receipt)
     await vendor.settled()
     assert await vendor.missed({"clientId": "1-206-flowers"}) == [("delivered", lab12(1))]
+
+
+async def test_one_connection_may_play_all_parts(scene) -> None:
+    person = await scene.come()
+    for n in range(3):
+        await person.emit("pickup", lab13(n))
+    assert len(await person.missed({"queueId": "drivers"})) == 3
+    for n in range(2):
+        await person.emit("received", {"clientId": "driver", "messageId": f"acme-widgets-{n}"})
+        await person.emit("in-transit", lab13(n))
+        await person.emit("delivered", lab13(n))
+    assert await person.missed({"queueId": "drivers"}) == [("pickup", lab13(2))]
+    assert len(await person.missed({"clientId": "acme-widgets"})) == 4
+    for n in range(2):
+        await person.emit(
+            "received", {"clientId": "acme-widgets", "messageId": f"acme-widgets-{n}"}
+        )
+    assert await person.missed({"clientId": "acme-widgets"}) == []
+
+
+async def test_a_driver_who_says_it_twice_takes_nothing_from_the_store(scene) -> None:
+    vendor, driver = await scene.come(), await scene.come()
+    await vendor.emit("pickup", lab13(0))
+    await driver.inbox.until(1)
+    receipt = {"queueId": "acme-widgets", "messageId": "acme-widgets-0"}  # as the order says
+    await driver.emit("received", receipt)
+    await driver.emit("in-transit", lab13(0))
+    await driver.emit("received", receipt)
+    await driver.settled()
+    assert await driver.missed({"queueId": "drivers"}) == []
+    assert await vendor.missed({"queueId": "acme-widgets"}) == [("in-transit", lab13(0))]
 
 
 # -- spellings ----------------------------------------------------------------------------------
@@ -434,6 +471,26 @@ def test_every_spelling_of_the_table_is_one_word() -> None:
 # -- what goes wrong ----------------------------------------------------------------------------
 
 
+@process
+async def test_events_of_a_connection_take_effect_in_order(scene) -> None:
+    """As in a hub whose handlers never wait: nobody has to wait for an answer before he goes on."""
+    person, vendor = await scene.come(), await scene.come()
+    ask = {"queueId": "drivers"}
+    for n in range(30):
+        await person.emit("pickup", lab12(n))
+    await person.emit("getAll", ask)
+    await person.inbox.until(30)
+    for n in range(29):
+        await person.emit("received", {**ask, "orderId": f"o{n}"})
+    assert await scene.hub.call(person.client, "getAll", ask) == {"count": 1}
+    assert [one["orderId"] for one in person.inbox.data[30:]] == ["o29"]
+    for n in range(50):
+        await vendor.emit("delivered", lab13(n))
+        await vendor.emit("received", {"store": "acme-widgets", "orderId": f"acme-widgets-{n}"})
+    assert await scene.hub.call(vendor.client, "getAll", "acme-widgets") == {"count": 0}
+
+
+@process
 @pytest.mark.parametrize("transport", ["polling", "websocket"])
 async def test_a_long_backlog_reaches_a_client_whatever_its_transport(scene, transport) -> None:
     vendor = await scene.come()

@@ -294,6 +294,18 @@ async def test_a_message_is_delivered_with_what_is_needed_to_answer(shared, clie
     assert (await shared.call(producer, "stats", {"queue": queue}))["leased"] == 0
 
 
+async def test_data_that_looks_like_a_place_holder_is_data(shared, clients, queue) -> None:
+    """A place-holder of bytes, that is: it is not taken for one, nor does it stop others."""
+    client = await clients()
+    inbox = Inbox(client, shared.namespace, answer=True)
+    await shared.call(client, "subscribe", {"queue": queue})
+    stored = [{"_chatq_bytes": 5}, {"bytes": 0}, {"b": 0}, {"bytes-": 9}]
+    for data in [{"raw": b"x", "more": stored}, stored, "after"]:
+        await shared.call(client, "publish", {"queue": queue, "event": "e", "data": data})
+    await inbox.until(3)
+    assert inbox.data == [{"raw": b"x", "more": stored}, stored, "after"]
+
+
 async def test_many_receipts_at_once(shared, clients, queue) -> None:
     client, other = await clients(), await clients()
     inbox = Inbox(client, shared.namespace)
@@ -408,7 +420,7 @@ async def test_what_expires_and_what_fails_is_dead_until_it_is_redriven(
     assert redriven["redriven"] == 1
     await inbox.until(1)
     delivery = inbox.events[0][1][1]
-    assert (delivery["id"], delivery["redelivered"]) == (id, True)
+    assert (delivery["id"], delivery["attempt"], delivery["redelivered"]) == (id, 1, False)
     # It fails until it is dead, and says why; a lone surrogate in the reason is no matter.
     for attempt in range(5):
         await inbox.until(attempt + 1)
@@ -502,6 +514,7 @@ async def test_limits_are_told(shared, clients, queue) -> None:
         {"queue": queue, "event": "e", "ttl": "soon"},
         {"queue": queue, "event": "e", "ttl": -1},
         {"queue": queue, "event": "e", "data": float("inf")},
+        {"queue": queue, "event": "e", "data": 10**150},
         {"queue": queue, "event": "e", "data": json.loads("[" * 200 + "]" * 200)},
         {"queue": queue, "event": "e", "more": 1},
     ]:

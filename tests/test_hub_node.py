@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hubs
 import node
+import pytest
 
 
 async def test_the_protocol_with_the_official_client(tmp_path: Path) -> None:
@@ -25,9 +26,10 @@ async def test_the_protocol_with_the_official_client(tmp_path: Path) -> None:
     assert said["malformed"] == "malformed"
 
 
-async def test_the_lab_with_the_official_client(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transports", [["polling", "websocket"], ["polling"], ["websocket"]])
+async def test_the_lab_with_the_official_client(transports: list[str], tmp_path: Path) -> None:
     with hubs.hub("--dialect", "caps", folder=tmp_path) as hub:
-        said = await asyncio.to_thread(node.run, "caps.js", hub.url + hub.namespace)
+        said = await asyncio.to_thread(node.run, "caps.js", hub.url + hub.namespace, *transports)
         assert await hub.stop() < 2
         assert "refused" not in hub.log
     assert said == {

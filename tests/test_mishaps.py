@@ -1,11 +1,14 @@
 """What goes wrong on the way, and must not confuse what comes after it."""
 
 import asyncio
+import contextlib
+from urllib.parse import urlencode
 
+import aiohttp
 import pytest
 import socketio
 
-from chatq import Reason, Stage
+from chatq import HandlerRaised, Reason, Stage
 
 
 @pytest.mark.parametrize("side", ["server", "client"])
@@ -122,3 +125,47 @@ async def test_after_closing_nothing_is_on_its_way_and_nobody_is_connected():
 async def test_a_diagram_without_rows_is_refused(stage):
     with pytest.raises(ValueError, match="at least 1 row, not 0"):
         stage.diagram(rows=0)
+
+
+NO_EVENTS = ['42[["say"]]', '42[{"a":1}]', "42[]", '42{"a":1}', "42[null]", "42[7]"]
+
+
+@pytest.mark.parametrize("frame", NO_EVENTS)
+async def test_what_is_no_event_is_done_with_all_the_same(sio, stage, frame):
+    """Anybody can send it over a bare websocket; it must not keep everybody from settling."""
+    sio.on("say", lambda sid, *args: None)
+    [ada] = await stage.clients("ada")
+    url = f"{stage.url}/socket.io/?EIO=4&transport=websocket&name=eve"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        await socket.receive_str()
+        await socket.send_str("40")
+        await socket.receive_str()
+        await socket.send_str(frame)
+        await socket.send_str('420["say"]')  # taken up after it, and answered
+        assert (await socket.receive_str()).startswith("430")
+        with contextlib.suppress(HandlerRaised):
+            await stage.settle()
+        await ada.emit("say", 1)
+        await stage.settle()
+        assert stage.reason("server", "say") is Reason.RECEIVED
+
+
+@pytest.mark.parametrize("event", [["say"], {"a": 1}, 7])
+async def test_an_event_that_is_no_name_is_done_with_all_the_same(sio, stage, event):
+    sio.on("say", lambda sid, *args: None)
+    [ada] = await stage.clients("ada")
+    ada.on("say", lambda *args: None)
+    for sender in (ada, sio):
+        await sender.emit(event, 1)
+        with contextlib.suppress(HandlerRaised):
+            await stage.settle()
+        await sender.emit("say", 1)
+        await stage.settle()
+
+
+@pytest.mark.parametrize("name", ["everyone", "server", "a\nb", "\u202egnp", " ", ""])
+async def test_a_guest_cannot_have_a_name_that_tells_nobody_apart(sio, stage, name):
+    guest = socketio.AsyncClient()
+    await guest.connect(f"{stage.url}?{urlencode({'name': name})}", transports=["websocket"])
+    await stage.until(lambda: stage.connected("guest 1"), "the guest")
+    await guest.disconnect()

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import START, Client, InlineStore, Killed, Loop, Wire, inline_store
 
+from chatq.connection import give_way
 from chatq.memory_store import MemoryStore
 from chatq.policy import Rules
 from chatq.queues import Queues
@@ -168,7 +169,7 @@ class Machine(RuleBasedStateMachine):
         self.now = self.loop.now
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        self.loop.run_until_complete(asyncio.sleep(0))
+        self.loop.run_until_complete(give_way())
         self.loop.close()
         asyncio.set_event_loop(None)
 

@@ -417,15 +417,15 @@ CLAIMS = {
         others_are_served,
         False,
         True,
-        "| a client's other namespaces, while it waits at a door | wait, too: the server does not "
-        "read its line | go on |",
+        "| a client's other namespaces, while it waits at a door | on a websocket: wait, too: the "
+        "server does not read its line | go on |",
     ),
     "a gate that raises something else lets in": (
         raises_something_else,
         HALF_INSIDE,
         OUTSIDE,
-        "| a gate that breaks: the client is not told | and is half inside: it gets what all get "
-        "| and is outside |",
+        "| a gate that breaks: the client is not told | and is half inside (neither let in nor "
+        "refused): it gets what all get | and is outside |",
     ),
     "who is given up while it waits stays inside": (
         given_up_stays,

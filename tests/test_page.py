@@ -77,7 +77,7 @@ async def opened(browser, url, name="eve", **options):
     """Open the page; return it when it is connected."""
     page = Page(browser, name)
     await browser.open(name, f"{url}/?name={name}", **options)
-    await page.status(f"Connected as {name}")
+    await page.status(f"Connected, asking to be called {name}")
     return page
 
 
@@ -117,12 +117,32 @@ async def test_a_page_without_a_name_is_guest_1(names, browser):
     assert names["stage"].connected("guest 1")
 
 
+async def test_a_page_does_not_claim_a_name_that_is_taken(names, browser):
+    stage = names["stage"]
+    await opened(browser, stage.url, "ada")  # a client of the stage has it
+    assert stage.connected("guest 1")
+
+
+async def test_a_long_name_is_cut_as_the_stage_cuts_it_and_a_blank_one_is_none(names, browser):
+    stage = names["stage"]
+    await browser.open("long", f"{stage.url}/?name={'w' * 300}", width=390)
+    page = Page(browser, "long")
+    [status] = await page.status("asking to be called")
+    assert status == f"Connected, asking to be called {'w' * 40}"
+    assert stage.connected("w" * 40)
+    await fits_and_is_accessible(page)
+    for number, blank in enumerate(("%20%20", "%E2%80%8B"), start=2):
+        await browser.open(blank, f"{stage.url}/?name={blank}")
+        assert await Page(browser, blank).status("Connected") == ["Connected"]
+        assert stage.connected(f"guest {number}")
+
+
 async def test_a_page_hangs_up_before_it_is_reloaded_so_that_it_keeps_its_name(names, browser):
     stage = names["stage"]
     page = await opened(browser, stage.url)
     await page.do("websocket")
     await page.do("reload")
-    await page.status("Connected as eve")
+    await page.status("Connected, asking to be called eve")
     assert stage.connected("eve")
     about = [f for f in stage.journal if isinstance(f, (Connected, Disconnected))][-3:]
     assert about == [
@@ -139,7 +159,7 @@ async def test_a_page_that_was_to_go_and_stays_calls_again(names, browser):
     await page.say("still here")
     assert await page.sees("waiting") == ["still here"]
     await page.do("pass", time=3000)
-    await page.status("Connected as eve")
+    await page.status("Connected, asking to be called eve")
     assert await page.sees("sent") == ["still here"]
 
 
@@ -156,8 +176,46 @@ async def test_what_is_heard_is_text_whatever_it_is(names, browser):
 
 async def test_a_message_of_nothing_is_not_sent(names, browser):
     page = await opened(browser, names["stage"].url)
-    await page.say("", "   ", "something")
+    await page.say("", "   ", "\u200b\u2060 \ufeff", "\u3164", "something")
     assert await page.sees("sent") == ["something"]
+    assert await page.states() == [("something", "sent")]
+
+
+async def test_a_text_that_is_too_long_is_refused_with_words_and_not_cut(names, browser):
+    page = await opened(browser, names["stage"].url)
+    await page.say("x" * 2001)
+    await page.do("see", selector="#refusal", text="2000 characters, and these are 2001: nothing")
+    assert await page.states() == []
+    assert await page.do("evaluate", script="document.querySelector('#text').value.length") == 2001
+    await fits_and_is_accessible(page)
+    await page.say("\N{GRINNING FACE}" * 2000)  # characters as people count them
+    [said] = await page.sees("sent")
+    assert said == "\N{GRINNING FACE}" * 2000
+    assert await page.do("texts", selector="#refusal") == [""]
+
+
+async def test_what_is_half_typed_survives_a_reload_and_is_not_sent(names, browser):
+    page = await opened(browser, names["stage"].url)
+    await page.do("fill", selector="#text", text="half a tho")
+    await page.do("reload")
+    await page.status("Connected, asking to be called eve")
+    value = "document.querySelector('#text').value"
+    assert await page.do("evaluate", script=value) == "half a tho"
+    assert await page.states() == []
+    await page.do("press", key="Enter")
+    assert await page.sees("sent") == ["half a tho"]
+    await page.do("reload")
+    await page.status("Connected, asking to be called eve")
+    assert await page.do("evaluate", script=value) == ""
+
+
+async def test_a_text_runs_in_its_own_direction(names, browser):
+    page = await opened(browser, names["stage"].url)
+    await page.say("\u05e9\u05dc\u05d5\u05dd!")
+    await page.sees("sent")
+    await page.heard("\u05e9\u05dc\u05d5\u05dd!")
+    ways = "[...document.querySelectorAll('li p')].map((e) => getComputedStyle(e).direction)"
+    assert await page.do("evaluate", script=ways) == ["rtl", "rtl"]
 
 
 async def test_the_end_of_the_log_stays_in_sight_unless_somebody_reads_further_up(names, browser):
@@ -295,7 +353,7 @@ async def test_the_page_works_behind_jupyter_server_proxy(names, browser, tmp_pa
         port = stage.url.rpartition(":")[2]
         await browser.open("eve", f"{address}/proxy/{port}/?token={token}&name=eve")
         page = Page(browser, "eve")
-        await page.status("Connected as eve")
+        await page.status("Connected, asking to be called eve")
         assert f"/proxy/{port}/socket.io/" in await page.do("websocket")
         await page.say("hello")
         await page.sees("sent")
@@ -317,15 +375,24 @@ async def test_what_is_typed_while_the_server_is_away_is_sent_when_it_is_back(br
         await page.sees("sent")
         await server.kill()
         await page.status("No connection. Calling again")
+        hidden = "document.querySelector('.note').hidden"
+        assert await page.do("evaluate", script=hidden)  # the line is not back yet
         # More than the 16 packets that a server takes in one letter: the page dials by letters.
         typed = [f"line {number}" for number in range(30)]
         await page.say(*typed)
         assert await page.sees("waiting", 30) == typed
         await page.status("(30 waiting)")
         await server.start()
-        await page.do("see", selector="#status", text="Connected as eve", within=15000)
+        await page.do(
+            "see", selector="#status", text="Connected, asking to be called eve", within=15000
+        )
         assert await page.sees("sent", 31) == ["before", *typed]
         assert await page.states() == [(text, "sent") for text in ["before", *typed]]
+        # The break stands where it was: after what was said before, before what was typed in it.
+        shown = await page.do("texts", selector=".mine p, .note p")
+        gap = "The line was down here: what was said meanwhile is not shown."
+        assert shown == ["before", gap, *typed]
+        assert not await page.do("evaluate", script=hidden)
     assert heard(server) == ["before", *typed]
 
 
@@ -341,12 +408,14 @@ async def test_what_was_under_way_when_the_server_died_is_for_a_person_to_decide
         assert await page.sees("not confirmed") == ["perhaps"]
         await page.status("(1 waiting, 1 not confirmed)")
         await server.start()
-        await page.do("see", selector="#status", text="Connected as eve", within=15000)
+        await page.do(
+            "see", selector="#status", text="Connected, asking to be called eve", within=15000
+        )
         assert await page.sees("sent") == ["later"]
         assert await page.states() == [("perhaps", "not confirmed"), ("later", "sent")]
         await page.do("click", selector="text=Send again >> visible=true")
         await page.sees("sent", 2)
-        await page.status("Connected as eve")
+        await page.status("Connected, asking to be called eve")
         focused = await page.do("evaluate", script="document.activeElement.id")
         assert focused == "text"
     assert heard(server) == ["later", "perhaps"]
@@ -434,10 +503,10 @@ async def test_a_refusal_is_told_and_what_was_typed_survives_a_reload(names, bro
     await page.status("closed for lunch (2 waiting)")
     sio.on("connect", lambda sid, environ: None)
     await page.do("click", selector="#dial")
-    await page.status("Connected as eve")
+    await page.status("Connected, asking to be called eve")
     assert await page.sees("sent", 2) == ["one", "two"]
     await page.do("reload")
-    await page.status("Connected as eve")
+    await page.status("Connected, asking to be called eve")
     assert await page.states() == []
     await stage.settle()
     said = [m.emitted.data for m in stage.deliveries(CHAT).messages if m.cause_sender is None]
@@ -475,7 +544,7 @@ async def test_a_duplicated_tab_says_nothing_by_itself(names, browser):
     await page.sees("waiting")
     names["sio"].on("connect", lambda sid, environ: None)
     await page.do("duplicate", **{"as": "copy"})
-    await copy.status("Connected as eve (1 not confirmed)")
+    await copy.status("Connected, asking to be called eve (1 not confirmed)")
     await page.do("click", selector="#dial")
     await page.sees("sent")
     assert await copy.states() == [("once", "not confirmed")]
@@ -499,7 +568,7 @@ async def test_a_server_that_hangs_up_is_called_again_on_request(names, browser)
     assert await page.sees("waiting") == ["still here"]
     await page.do("click", selector="#dial")
     await page.sees("sent")
-    await page.status("Connected as eve")
+    await page.status("Connected, asking to be called eve")
 
 
 # -- for everybody ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from chatq import QueueFull, Queues, Rules, StoreError
+from chatq.connection import give_way
 from chatq.store import NewMessage, Stats
 
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
@@ -748,7 +749,7 @@ async def test_closing_may_be_cancelled_and_is_finished_all_the_same(sio, stage,
     await queues.emit("pickup", 1, to="drivers")
     await ada.until(1)
     closing = asyncio.create_task(queues.close(within=0.05))
-    await asyncio.sleep(0)
+    await give_way()
     closing.cancel()
     await asyncio.gather(closing, return_exceptions=True)
     await queues.close()
@@ -757,7 +758,7 @@ async def test_closing_may_be_cancelled_and_is_finished_all_the_same(sio, stage,
 
 async def test_emit_may_be_cancelled(queues):
     emitting = asyncio.create_task(queues.emit("e", 1, to="q"))
-    await asyncio.sleep(0)
+    await give_way()
     emitting.cancel()
     await asyncio.gather(emitting, return_exceptions=True)
     await queues.emit("e", 2, to="q")

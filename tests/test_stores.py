@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from chatq.connection import give_way
 from chatq.memory_store import MemoryStore
 from chatq.sqlite_store import SqliteStore
 from chatq.store import NewMessage, QueueFull, Stats, StoreError
@@ -643,7 +644,7 @@ class TestSqliteStore(Contract):
             return await put(store, n)
 
         tasks = [asyncio.create_task(produce(n)) for n in range(10)]
-        await asyncio.sleep(0)  # all have asked, nothing is answered
+        await give_way()  # all have asked, nothing is answered
         for task in tasks[::2]:
             task.cancel()
         done = await asyncio.gather(*tasks, return_exceptions=True)
@@ -655,7 +656,7 @@ class TestSqliteStore(Contract):
         gc.disable()  # it shall not depend on the collector that the file is let go of
         try:
             opening = asyncio.create_task(SqliteStore.open(path))
-            await asyncio.sleep(0)
+            await give_way()
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
             await asyncio.to_thread(str)  # the only thread has done what came before
@@ -665,7 +666,7 @@ class TestSqliteStore(Contract):
 
     async def test_closing_may_be_cancelled(self, store, path):
         closing_ = asyncio.create_task(store.close())
-        await asyncio.sleep(0)
+        await give_way()
         closing_.cancel()
         await asyncio.gather(closing_, return_exceptions=True)
         await store.close()

@@ -15,7 +15,12 @@
 const PATIENCE = 5000; // milliseconds to wait for an answer
 const STAYED = 2000; // milliseconds after which a page that was to go has not gone
 const LONGEST_LOG = 500; // entries
+const LONGEST_TEXT = 2000; // characters
+const LONGEST_NAME = 40; // characters; a stage keeps no more
 const LOST = "No connection. Calling again …";
+const GAP = "The line was down here: what was said meanwhile is not shown.";
+// More than spaces, and marks that nobody sees.
+const VISIBLE = /[^\s\p{Cc}\p{Default_Ignorable_Code_Point}\u2800]/u;
 const HINTS = {
   waiting: "waiting",
   "on its way": "on its way …",
@@ -23,20 +28,24 @@ const HINTS = {
   "not confirmed": "not confirmed: it may have arrived, or not",
 };
 const KEPT = `chat: not sent from ${location.pathname}`; // several pages may share one origin
+const DRAFT = `chat: being typed on ${location.pathname}`;
 
-const [status, log, list, form, text, dial] = [
+const [status, log, list, form, text, dial, refusal] = [
   "#status",
   "#log",
   "#log ol",
   "form",
   "#text",
   "#dial",
+  "#refusal",
 ].map((at) => document.querySelector(at));
-const name = new URLSearchParams(location.search).get("name");
+const asked = new URLSearchParams(location.search).get("name") ?? "";
+const name = VISIBLE.test(asked) ? [...asked.trim()].slice(0, LONGEST_NAME).join("") : "";
 const outbox = []; // all that is not known to be sent, in the order in which it was typed
 let connection = "Calling …";
 let following = true;
 let scrolled = 0;
+let gap = null; // the entry that tells of a break, hidden until it is over
 
 log.addEventListener("scroll", () => {
   const up = log.scrollTop < scrolled;
@@ -95,13 +104,18 @@ function chat() {
   }
 
   socket.on("connect", () => {
-    moved(name ? `Connected as ${name}` : "Connected");
+    // What the server calls us, only the server knows: the name may be taken.
+    moved(name ? `Connected, asking to be called ${name}` : "Connected");
+    if (gap) gap.hidden = socket.recovered; // a server can be told to make up for a break
+    gap = null;
     next();
   });
   socket.on("disconnect", (reason) => {
     if (reason === "io client disconnect") moved("Leaving …");
     else moved(socket.active ? LOST : "The server hung up.", !socket.active);
     outbox.filter(({ state }) => state === "on its way").forEach((m) => ended(m, "not confirmed"));
+    gap = entry("note", "", GAP);
+    gap.hidden = true;
   });
   socket.on("connect_error", (error) => {
     moved(socket.active ? LOST : `The server refused the call: ${error.message}`, !socket.active);
@@ -119,12 +133,29 @@ function chat() {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (text.value.trim()) say(compose(text.value, say));
+    const said = text.value;
+    if (refuse([...said].length)) return;
     text.value = "";
+    keep(DRAFT, "");
+    if (VISIBLE.test(said)) say(compose(said, say));
+  });
+  text.addEventListener("input", () => {
+    keep(DRAFT, text.value);
+    if ([...text.value].length <= LONGEST_TEXT) refuse(0);
   });
 
   moved(connection);
+  text.value ||= kept(DRAFT);
   restore(say);
+}
+
+/** Say so if a text of `length` characters is too long; return whether it is. */
+function refuse(length) {
+  const tooLong = length > LONGEST_TEXT;
+  const words = `At most ${LONGEST_TEXT} characters, and these are ${length}: nothing was sent.`;
+  refusal.textContent = tooLong ? words : "";
+  text.setAttribute("aria-invalid", tooLong);
+  return tooLong;
 }
 
 /** Return a new message; `again` is called with it when a person decides to send it again. */
@@ -167,29 +198,40 @@ function forget(message) {
   if (at >= 0) outbox.splice(at, 1);
 }
 
-/** Keep what is not known to be sent over a reload of this tab. */
-function save() {
+/** Keep `words` over a reload of this tab. */
+function keep(where, words) {
   try {
-    sessionStorage.setItem(
-      KEPT,
-      JSON.stringify(outbox.map(({ text, state }) => ({ text, state }))),
-    );
+    if (words) sessionStorage.setItem(where, words);
+    else sessionStorage.removeItem(where);
   } catch {
     // A browser may forbid it. Then all still holds, but for the reload.
   }
+}
+
+function kept(where) {
+  try {
+    return sessionStorage.getItem(where) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** Keep what is not known to be sent. */
+function save() {
+  keep(KEPT, JSON.stringify(outbox.map(({ text, state }) => ({ text, state }))));
   tell();
 }
 
 function restore(say) {
-  let kept = [];
+  let unsent = [];
   try {
-    kept = JSON.parse(sessionStorage.getItem(KEPT)) ?? [];
+    unsent = JSON.parse(kept(KEPT) || "[]");
   } catch {
-    // Forbidden, or not what this page wrote.
+    // Not what this page wrote.
   }
   // A duplicated tab has a copy of what waits in the first: only a reload is sure to be the same.
   const [how] = performance.getEntriesByType("navigation");
-  for (const { text, state } of kept) {
+  for (const { text, state } of unsent) {
     const message = compose(text, say);
     outbox.push(message);
     change(message, state === "waiting" && how?.type === "reload" ? "waiting" : "not confirmed");
@@ -213,10 +255,13 @@ function entry(kind, who, said) {
     ["b", who],
     ["p", words],
   ]) {
-    item.appendChild(document.createElement(tag)).textContent = content;
+    if (tag === "b" && !content) continue; // the page's own words
+    const part = item.appendChild(document.createElement(tag));
+    part.textContent = content;
+    part.dir = "auto"; // Arabic and Hebrew run from right to left
   }
   list.append(item);
-  if (list.children.length > LONGEST_LOG) list.querySelector(".heard, [data-state=sent]")?.remove();
+  if (list.children.length > LONGEST_LOG) list.querySelector(".heard, .note, [data-state=sent]")?.remove();
   following ||= kind === "mine";
   return item;
 }

@@ -2,10 +2,10 @@
 // is there, two sockets in one process. Prints what each of them was given.
 import { io } from "socket.io-client";
 
-const url = process.argv[2];
+const [url, ...transports] = process.argv.slice(2);
 const sockets = [];
 const come = (options) => {
-  const socket = io(url, { reconnection: false, ...options });
+  const socket = io(url, { reconnection: false, transports, ...options });
   sockets.push(socket);
   return socket;
 };
