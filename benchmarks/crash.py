@@ -169,19 +169,9 @@ class Hub:
     def start(self) -> None:
         store = f"sqlite:///{self.folder / 'hub.db'}"
         with (self.folder / "hub.log").open("ab") as log:
+            command = [sys.executable, "-m", "chatq", "serve", "--port", str(self.port)]
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "chatq",
-                    "serve",
-                    "--port",
-                    str(self.port),
-                    "--store",
-                    store,
-                    "--namespace",
-                    NAMESPACE,
-                ],
+                [*command, "--store", store, "--namespace", NAMESPACE],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -207,21 +197,10 @@ def started(folder: Path, url: str, messages: int) -> Iterator[dict[str, subproc
         for kind in ("produce", "consume"):
             for n in range(CLIENTS):
                 name = f"{kind}-{n}"
+                command = [sys.executable, __file__, "--role", kind, "--name", f"p{n}"]
+                command += ["--url", url, "--book", str(folder / name)]
                 processes[name] = subprocess.Popen(
-                    [
-                        sys.executable,
-                        __file__,
-                        "--role",
-                        kind,
-                        "--url",
-                        url,
-                        "--name",
-                        f"p{n}",
-                        "--book",
-                        str(folder / name),
-                        "--messages",
-                        str(-(-messages // CLIENTS)),
-                    ],
+                    [*command, "--messages", str(-(-messages // CLIENTS))],
                     stdin=subprocess.PIPE,
                 )
         yield processes

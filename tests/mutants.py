@@ -25,6 +25,7 @@ __all__ = ["MUTANTS", "Mutant", "planted"]
 ROOT = Path(__file__).resolve().parent.parent
 #: The model first: it has to find nearly all of them.
 SUITES = ["test_model.py", "test_stores.py", "test_queues.py", "test_policy.py", "test_leases.py"]
+SUITES += ["test_crash.py"]
 OPTIONS = ["--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 
@@ -126,6 +127,12 @@ MUTANTS = [
         "sqlite_store",
         "    Rows.ack,\n    Rows.release,\n",
         "    Rows.ack,\n    Rows.put,\n    Rows.release,\n",
+    ),
+    Mutant(
+        "acknowledgements are synced each on its own",
+        "sqlite_store",
+        "    Rows.ack,\n    Rows.release,\n",
+        "    Rows.release,\n",
     ),
     Mutant(
         "what comes again does not say so",
@@ -364,7 +371,7 @@ def tried(mutant: Mutant | None) -> tuple[str, str, float]:
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chatq-mutant-") as scratch:
-        for part in ("chatq", "tests"):
+        for part in ("chatq", "tests", "benchmarks"):
             skipped = shutil.ignore_patterns("__pycache__", "node_modules")
             shutil.copytree(ROOT / part, Path(scratch) / part, ignore=skipped)
         shutil.copy(ROOT / "pyproject.toml", scratch)
