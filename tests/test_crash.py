@@ -212,7 +212,6 @@ async def test_a_file_that_may_grow_no_more_is_told_to_the_producer(tmp_path):
     assert whole(tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="apt-get install strace")
 def test_acknowledgements_cost_no_sync_of_their_own(tmp_path):
     """Counted by the kernel: the syncs of a process that stores, claims and acknowledges."""
     script = """if True:
@@ -234,6 +233,8 @@ def test_acknowledgements_cost_no_sync_of_their_own(tmp_path):
 
         asyncio.run(main())
     """
+    if shutil.which("strace") is None:
+        missing("strace", "apt-get install strace")
     log = tmp_path / "strace.log"
     command = ["strace", "-f", "-o", str(log), "-e", "trace=fsync,fdatasync,write"]
     done = subprocess.run(
