@@ -833,10 +833,12 @@ async def test_effect_and_id_are_committed_together_or_not_at_all(hub, dial, tmp
         assert len(own.execute("SELECT id FROM chatq_inbox").fetchall()) == 1
 
 
-@pytest.mark.parametrize("level", ["", None, "IMMEDIATE", "autocommit"])
+#: The kinds of transactions that this Python's sqlite3 knows.
+LEVELS = ["", None, "IMMEDIATE", *(["autocommit"] if sys.version_info >= (3, 12) else [])]
+
+
+@pytest.mark.parametrize("level", LEVELS)
 async def test_a_handler_that_commits_itself_is_told(hub, dial, tmp_path, level):
-    if level == "autocommit" and sys.version_info < (3, 12):
-        pytest.skip("sqlite3 has `autocommit` since Python 3.12")
     errors = Seen()
     how = {"autocommit": True} if level == "autocommit" else {"isolation_level": level}
     with contextlib.closing(sqlite3.connect(tmp_path / "own.db", **how)) as own:
@@ -874,13 +876,14 @@ async def test_a_connection_that_somebody_else_uses_is_refused_and_left_as_it_is
         assert len(own.execute("SELECT * FROM rides").fetchall()) == 2
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has `autocommit` since 3.12")
-async def test_a_connection_that_is_always_in_a_transaction_is_refused(hub, dial):
-    with (
-        contextlib.closing(sqlite3.connect(":memory:", autocommit=False)) as own,
-        pytest.raises(ValueError, match="autocommit=False"),
-    ):
-        await make(await dial(hub.url), inbox=own).start()
+if sys.version_info >= (3, 12):  # sqlite3 has `autocommit` since then
+
+    async def test_a_connection_that_is_always_in_a_transaction_is_refused(hub, dial):
+        with (
+            contextlib.closing(sqlite3.connect(":memory:", autocommit=False)) as own,
+            pytest.raises(ValueError, match="autocommit=False"),
+        ):
+            await make(await dial(hub.url), inbox=own).start()
 
 
 async def test_an_inbox_keeps_so_many_ids_and_no_more(hub, dial, tmp_path):
