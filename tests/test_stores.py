@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -673,14 +674,18 @@ class TestSqliteStore(Contract):
         await (await SqliteStore.open(path)).close()
 
     def test_an_event_loop_that_is_gone_hurts_nobody(self, path):
+        gone = threading.Event()
+
         async def ask_and_leave():
             store = await SqliteStore.open(path)
             await put(store, 1)
+            store._db.set_trace_callback(lambda _: gone.wait(5))  # no answer before the loop closes
             store.put([message(n) for n in range(1000)])
-            store._hand_over()  # and the loop closes before the answer is there
+            store._hand_over()
             return store
 
         store = asyncio.run(ask_and_leave())
+        gone.set()
         store._thread.join(5)
         assert not store._thread.is_alive()  # it has nobody left to work for
 
