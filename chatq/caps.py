@@ -380,13 +380,17 @@ class Caps:
                 raise ValueError("received takes a message, or an object with its messageId")
             gone.append(await self._one_received(person, said))
         done()
-        for shelf, copies in itertools.chain(*gone):
-            try:
-                await self._store.remove(shelf.queue, [*copies])
-            except StoreError:
+        # All at once, so that one transaction holds them: not in one queue and not in the other.
+        taken = [*itertools.chain(*gone)]
+        asked = [self._store.remove(shelf.queue, [*copies]) for shelf, copies in taken]
+        removed = await asyncio.gather(*asked, return_exceptions=True)
+        for (shelf, copies), result in zip(taken, removed, strict=True):
+            if isinstance(result, BaseException):
                 for stored, copy in copies.items():
                     shelf.add(stored, copy.kind, copy.ids)
-                raise
+        for result in removed:
+            if isinstance(result, BaseException):
+                raise result
         if not items:
             raise ValueError("received takes a message, or an object with its messageId")
         return {"ok": all(gone)}

@@ -491,13 +491,12 @@ async def test_events_of_a_connection_take_effect_in_order(scene) -> None:
 
 
 @process
-@pytest.mark.parametrize("transport", ["polling", "websocket"])
-async def test_a_long_backlog_reaches_a_client_whatever_its_transport(scene, transport) -> None:
+async def test_a_long_backlog_reaches_a_client(scene) -> None:
     vendor = await scene.come()
     for n in range(200):
         await vendor.emit("pickup", lab12(n))
     await vendor.settled()
-    driver = await scene.come(transports=[transport])
+    driver = await scene.come()
     missed = await driver.missed({"queueId": "drivers"})
     assert [one["orderId"] for _, one in missed] == [f"o{n}" for n in range(200)]
 
