@@ -1,8 +1,7 @@
 """A client in a process of its own, as `wire` tells it.
 
 Owns what the clients do, and the clock: all times are taken here, where messages arrive. It is
-python-socketio's own client with plain handlers; only frames are taken by `chatq.Consumer`, where
-there is one.
+python-socketio's own client with plain handlers; only frames are taken by `chatq.Consumer`.
 """
 
 from __future__ import annotations
@@ -67,7 +66,6 @@ class Client:
         self._arrivals = Arrivals()
         self._client.on("pickup", self._delivered, namespace=NAMESPACE)
         self._client.on("pickup", self._bare, namespace=PLAIN)
-        self._frames = getattr(chatq, "Consumer", None) or _Frames
 
     async def connect(self, port: int) -> None:
         """Connect to both namespaces."""
@@ -123,46 +121,13 @@ class Client:
 
     async def frames(self, queue: str, n: int, window: int, frame: int) -> dict[str, float]:
         """Take a backlog in frames."""
-        consumer = self._frames(
+        consumer = chatq.Consumer(
             self._client, queue, namespace=NAMESPACE, window=window, frame=frame
         )
         consumer.on("pickup", lambda order, delivery: self._arrivals.add())
         times = await self._arrivals.measure(n, consumer.start)
         await consumer.close()
         return times
-
-
-class _Frames:
-    """What takes frames as long as there is no `chatq.Consumer`: it answers each as a whole."""
-
-    def __init__(
-        self,
-        client: socketio.AsyncClient,
-        queue: str,
-        *,
-        namespace: str,
-        window: int,
-        frame: int,
-    ) -> None:
-        self._client, self._namespace = client, namespace
-        self._asked = {"queue": queue, "window": window, "frame": frame}
-        self._handlers: dict[str, Callable[[Any, Any], object]] = {}
-
-    def on(self, event: str, handler: Callable[[Any, Any], object]) -> None:
-        self._handlers[event] = handler
-
-    async def start(self) -> None:
-        self._client.on("deliveries", self._take, namespace=self._namespace)
-        await self._client.call("subscribe", self._asked, namespace=self._namespace)
-
-    async def close(self) -> None:
-        await self._client.call("unsubscribe", self._asked, namespace=self._namespace)
-
-    async def _take(self, entries: list[Any]) -> None:
-        for event, data, delivery in entries:
-            self._handlers[event](data, delivery)
-        receipts = [delivery["receipt"] for _, _, delivery in entries]
-        await self._client.emit("received", {"receipts": receipts}, namespace=self._namespace)
 
 
 async def _run(options: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
-from .message import DELIVERIES
+from .frame import DELIVERIES, unpack
 
 __all__ = ["NO_ANSWER", "Connection", "Refused", "give_way"]
 
@@ -209,10 +209,11 @@ class _Watch:
         if event not in _WATCHED:
             return await self._original(event, namespace, *args)
         if event == DELIVERIES:
-            queue = _queue_of(args)
+            entries = unpack(args[0]) if len(args) == 1 else []
+            queue = _queue_of(entries)
             for connection in self._of(namespace):
                 if connection.takes is not None and connection.queue == queue:
-                    await connection.takes(args[0])  # the client is busy until that is done
+                    await connection.takes(entries)  # the client is busy until that is done
                     return None
         for connection in self._of(namespace):
             if event == "disconnect":
@@ -239,10 +240,9 @@ def _checked(event: str, answer: Any) -> dict[str, Any]:
     raise Refused(event, str(told.get("code", "unexplained")), str(told.get("message", "")))
 
 
-def _queue_of(args: tuple[Any, ...]) -> Any:
+def _queue_of(entries: list[Any]) -> Any:
     """Return the queue of a frame: all in it are of the same."""
     try:
-        [entries] = args
         return entries[0][2]["queue"]
     except (ValueError, LookupError, TypeError):
         return None

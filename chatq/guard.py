@@ -25,6 +25,7 @@ from aiohttp import web
 from engineio.async_drivers.aiohttp import (  # type: ignore[import-untyped]
     WebSocket as _EngineWebSocket,
 )
+from engineio.exceptions import QueueEmpty  # type: ignore[import-untyped]
 from engineio.payload import Payload  # type: ignore[import-untyped]
 
 __all__ = ["WIRE", "Guard", "Handler", "error", "server", "take_many"]
@@ -311,16 +312,24 @@ class _WebSocket(_EngineWebSocket):  # type: ignore[misc]
 
 async def _poll(socket: Any, poll: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
     """What is sent to a client next; to one that polls, not more than it can take."""
-    if socket.upgraded or socket.queue.qsize() <= POLLED:
+    if socket.upgraded:
         return await poll()
+    queue, patience = socket.queue, socket.server.ping_interval + socket.server.ping_timeout
     packets: list[Any] = []
-    while len(packets) < POLLED and socket.queue.qsize():
-        packet = socket.queue.get_nowait()
-        socket.queue.task_done()
-        if packet is None:  # the end, which has to be met again
-            socket.queue.put_nowait(None)
-            break
+    try:
+        packet = await asyncio.wait_for(queue.get(), patience)
+    except (TimeoutError, asyncio.CancelledError):
+        raise QueueEmpty from None
+    queue.task_done()
+    # Counted while they are taken: more may have come since somebody looked.
+    while packet is not None:
         packets.append(packet)
+        if len(packets) == POLLED or not queue.qsize():
+            return packets
+        packet = queue.get_nowait()
+        queue.task_done()
+    if packets:  # the end, which has to be met again
+        queue.put_nowait(None)
     return packets
 
 

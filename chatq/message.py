@@ -19,7 +19,6 @@ from typing import Any
 from .store import Body, NewMessage
 
 __all__ = [
-    "DELIVERIES",
     "TooLarge",
     "attachments",
     "check_queue",
@@ -28,9 +27,7 @@ __all__ = [
     "new_message",
 ]
 
-#: The event that carries a frame: a list of [event, data, delivery].
-DELIVERIES = "deliveries"
-_RESERVED = {"connect", "disconnect", "connect_error", DELIVERIES}
+_RESERVED = {"connect", "disconnect", "connect_error", "deliveries"}
 _LONGEST_NAME = 100  # characters
 _LONGEST_KEY = 500
 

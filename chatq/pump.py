@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from .message import DELIVERIES, attachments, decode
+from .frame import DELIVERIES, cut, delivery, pack
+from .message import attachments, decode
 from .policy import Rules
 from .store import Attempt, Claimed, StoreError
 
@@ -53,8 +54,8 @@ class Source(Protocol):
     rules: Rules
     clock: Callable[[], float]
 
-    async def claim(self, queue: str, limit: int, *, in_order: bool) -> Claimed:
-        """Lease messages."""
+    async def claim(self, pump: Pump, limit: int) -> Claimed:
+        """Lease messages of this pump's queue."""
 
     async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
         """Return those that may still be delivered."""
@@ -215,7 +216,7 @@ class Pump:
             return False
         # What cannot be sent by then is given back, well before its lease has ended.
         until = self._source.clock() + self._source.rules.lease / 2
-        claimed = await self._source.claim(self.queue, room, in_order=self.window == 1)
+        claimed = await self._source.claim(self, room)
         self._wake_at(claimed.due)
         send = self._send_frames if self.frame else self._send
         await send(await self._source.deliverable(claimed.attempts), until)
@@ -299,7 +300,7 @@ class Pump:
             try:
                 await self._sio.emit(
                     attempt.event,
-                    (decode(attempt.body), _delivery(attempt)),
+                    (decode(attempt.body), delivery(attempt)),
                     to=self.sid,
                     namespace=self._namespace,
                     callback=callback,
@@ -308,11 +309,12 @@ class Pump:
                 await self._unsendable(attempt, error)
 
     async def _send_frames(self, attempts: list[Attempt], until: float) -> None:
-        for start in range(0, len(attempts), self.frame):
-            frame = attempts[start : start + self.frame]
+        sent = 0
+        for frame in cut(attempts, self.frame):
             if not await self._can_send(frame, until):
-                await self._source.unsent(attempts[start:])
+                await self._source.unsent(attempts[sent:])
                 return
+            sent += len(frame)
             for attempt in frame:
                 self._hold(attempt)
             try:
@@ -327,7 +329,7 @@ class Pump:
     async def _emit_frame(self, frame: list[Attempt]) -> None:
         await self._sio.emit(
             DELIVERIES,
-            [[a.event, decode(a.body), _delivery(a)] for a in frame],
+            pack(frame),
             to=self.sid,
             namespace=self._namespace,
         )
@@ -348,13 +350,3 @@ class Pump:
             self.out[receipt].callback = None
             if len(answer) == 1 and answer[0] == receipt:
                 self._source.answered(receipt)
-
-
-def _delivery(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "id": attempt.id,
-        "queue": attempt.queue,
-        "attempt": attempt.number,
-        "redelivered": attempt.number > 1,
-        "receipt": attempt.receipt,
-    }

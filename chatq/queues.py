@@ -89,6 +89,7 @@ class Queues:
         self.store, self.rules, self.clock = store, rules or Rules(), clock
         self._random = random or Random()
         self._pumps: dict[tuple[str, str], Pump] = {}  # by sid and queue
+        #: By queue and sid; who was served longest ago comes first, and so has the next message.
         self._by_queue: dict[str, dict[str, Pump]] = {}
         self._holders: dict[str, Pump] = {}  # by receipt
         self._namespaces: dict[str, tuple[Any, Callable[..., Any] | None]] = {}
@@ -400,10 +401,15 @@ class Queues:
 
     # -- what pumps ask for -----------------------------------------------------------------------
 
-    async def claim(self, queue: str, limit: int, *, in_order: bool) -> Claimed:
-        """Lease messages for a pump."""
+    async def claim(self, pump: Pump, limit: int) -> Claimed:
+        """Lease messages for a pump, which then stands last in the line of its queue."""
         self._flush()  # in the same transaction
-        return await self.store.claim(queue, limit, self.rules.lease, in_order=in_order)
+        queue, in_order = pump.queue, pump.window == 1
+        claimed = await self.store.claim(queue, limit, self.rules.lease, in_order=in_order)
+        if claimed.attempts and self._pumps.get((pump.sid, queue)) is pump:
+            line = self._by_queue[queue]
+            line[pump.sid] = line.pop(pump.sid)
+        return claimed
 
     async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
         """Return those that may still be delivered; the others are buried."""
@@ -540,6 +546,10 @@ class Queues:
     def _settled(self, receipt: str) -> None:
         pump = self._holders.pop(receipt, None)
         if pump is not None:
+            # It asks for more now; whoever is first in line asks before it.
+            for first in self._by_queue.get(pump.queue, {}).values():
+                first.wake()
+                break
             pump.settled(receipt)
             if pump.stopped:  # it claims no more, but somebody in line may, once this is done
                 asyncio.get_running_loop().call_soon(self._notify, pump.queue)

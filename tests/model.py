@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chatq.connection import give_way
+from chatq.frame import unpack
 from chatq.sqlite_store import SqliteStore
 
 START = 1_764_000_000.1234567  # any time with digits that are easily lost
@@ -142,7 +143,7 @@ class Wire:
         if callback is not None:
             number = next(self.numbers)
             self.callbacks.setdefault(to, {0: None})[number] = callback
-        frame = data if event == "deliveries" else [[event, *data]]
+        frame = unpack(data) if event == "deliveries" else [[event, *data]]
         for name, value, delivery in frame:
             assert name == "pickup"
             self.sent(client, delivery, value)

@@ -136,7 +136,7 @@ MUTANTS = [
     ),
     Mutant(
         "what comes again does not say so",
-        "pump",
+        "frame",
         '"redelivered": attempt.number > 1,',
         '"redelivered": attempt.number > 2,',
     ),
@@ -171,10 +171,16 @@ MUTANTS = [
         "",
     ),
     Mutant(
+        "whoever asks first is served first, always",
+        "queues",
+        "line[pump.sid] = line.pop(pump.sid)",
+        "pass",
+    ),
+    Mutant(
         "a window of 1 is not in order",
-        "pump",
-        "in_order=self.window == 1)",
-        "in_order=False)",
+        "queues",
+        "pump.window == 1",
+        "False",
     ),
     Mutant(
         "a full window does not wait for its own leases",

@@ -52,7 +52,10 @@ class Seen(list):
 
 
 class Hub:
-    """Queues behind a Socket.IO server. `refuse`: event to the error that answers it."""
+    """Queues behind a Socket.IO server. `refuse`: event to the error that answers it. `running`:
+    those that nobody has closed."""
+
+    running: ClassVar[set[Hub]] = set()
 
     def __init__(self, queues: Queues, batches: bool = True) -> None:
         self.queues, self.batches = queues, batches
@@ -79,12 +82,20 @@ class Hub:
         await site.start()
         hub.port = site._server.sockets[0].getsockname()[1]
         hub.url = f"http://127.0.0.1:{hub.port}"
+        cls.running.add(hub)
         return hub
 
     async def close(self) -> None:
+        self.running.discard(self)
         await self.sio.shutdown()
         await self.runner.cleanup()
         await self.queues.close(0)
+
+    @classmethod
+    async def close_all(cls) -> None:
+        """Leave none behind, whatever became of a test."""
+        for hub in [*cls.running]:
+            await hub.close()
 
     def _on(self, event, handler) -> None:
         async def answer(sid, *args):

@@ -491,12 +491,13 @@ async def test_events_of_a_connection_take_effect_in_order(scene) -> None:
 
 
 @process
-async def test_a_long_backlog_reaches_a_client(scene) -> None:
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+async def test_a_long_backlog_reaches_a_client(scene, transport) -> None:
     vendor = await scene.come()
     for n in range(200):
         await vendor.emit("pickup", lab12(n))
     await vendor.settled()
-    driver = await scene.come()
+    driver = await scene.come(transports=[transport])
     missed = await driver.missed({"queueId": "drivers"})
     assert [one["orderId"] for _, one in missed] == [f"o{n}" for n in range(200)]
 

@@ -18,8 +18,9 @@ from chatq.connection import give_way
 
 
 @pytest.fixture(autouse=True)
-async def no_process_stays():
+async def nothing_stays():
     yield
+    await Hub.close_all()
     await Program.kill_all()
 
 
@@ -249,6 +250,7 @@ async def test_what_is_no_delivery_is_reported_and_stops_nothing(hub, dial):
         bad = [1, None, [], ["pickup", 1], ["pickup", 1, {}], [["pickup"], 1, good]]
         bad += [["pickup", 1, {**good, "id": ["a"]}], ["pickup", 1, {**good, "receipt": None}]]
         frames = [None, 5, {}, [], [1], [["pickup", 1, {"queue": ["drivers"]}]]]
+        frames += ["", "[", "5", "[" * 100_000, "{}"]
         frames.append([["pickup", "good", good], *bad])
         for frame in frames:
             await hub.sio.emit("deliveries", frame, to=sid, namespace=NAMESPACE)
@@ -987,12 +989,13 @@ asyncio.run(main(url, file, name, int(kill_at), where))
 """
 
 #: When a consumer dies: in, or after, so many messages, or before so many SQL statements. A message
-#: is five of these, so each is once the next thing that a process would have done.
+#: is five of these, so each is once the next thing that a process would have done. The last leaves
+#: a message that is surely done and surely not answered.
 MOMENTS = [
     ("in the handler", 2),
-    ("after the commit", 3),
     ("after the answer", 2),
     *(("before a statement", n) for n in range(5)),
+    ("after the commit", 3),
 ]
 
 

@@ -330,8 +330,9 @@ async def test_frames(shared, clients, queue) -> None:
     await shared.call(client, "subscribe", {"queue": queue, "window": 20, "frame": 8})
     await inbox.until(3)
     assert {event for event, _ in inbox.events} == {"deliveries"}
-    flat = [one for frame in inbox.data for one in frame]
-    assert [len(frame) for frame in inbox.data] == [8, 8, 4]
+    frames = [json.loads(frame) for frame in inbox.data]
+    flat = [one for frame in frames for one in frame]
+    assert [len(frame) for frame in frames] == [8, 8, 4]
     assert [(event, data) for event, data, _ in flat] == [("e", n) for n in range(20)]
     receipts = [delivery["receipt"] for _, _, delivery in flat]
     assert await shared.call(client, "received", {"receipts": receipts}) == {"ok": True}

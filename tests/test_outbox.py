@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 from random import Random
 
@@ -15,8 +16,9 @@ QUICK = Rules(back_off=0.01, longest_back_off=0.05)
 
 
 @pytest.fixture(autouse=True)
-async def no_process_stays():
+async def nothing_stays():
     yield
+    await Hub.close_all()
     await Program.kill_all()
 
 
@@ -66,7 +68,7 @@ async def open_outbox(tmp_path):
 
 async def stored(hub, queue="drivers"):
     """Return the data in a queue of a hub, in order."""
-    claimed = await hub.queues.claim(queue, 100_000, in_order=False)
+    claimed = await hub.queues.store.claim(queue, 100_000, 60, in_order=False)
     return [decode(attempt.body) for attempt in claimed.attempts]
 
 
@@ -236,7 +238,7 @@ async def test_a_full_queue_is_waited_for_and_order_is_kept(dial, open_outbox):
         await outbox.flush(within=0.05)
     got = []
     while len(got) < 12:
-        claimed = await hub.queues.claim("drivers", 5, in_order=False)
+        claimed = await hub.queues.store.claim("drivers", 5, 60, in_order=False)
         got += [decode(attempt.body) for attempt in claimed.attempts]
         await hub.queues.store.ack([attempt.receipt for attempt in claimed.attempts])
         if len(got) < 12:
@@ -464,7 +466,8 @@ async def drained(url, dial, n):
     client, seen = await dial(url), Seen()
 
     @client.on("deliveries", namespace=NAMESPACE)
-    async def take(entries):
+    async def take(frame):
+        entries = json.loads(frame)
         for _, data, delivery in entries:
             seen.add((data, delivery["id"]))
         receipts = [delivery["receipt"] for _, _, delivery in entries]

@@ -16,6 +16,7 @@ import pytest
 
 from chatq import QueueFull, Queues, Rules, StoreError
 from chatq.connection import give_way
+from chatq.frame import unpack
 from chatq.store import NewMessage, Stats
 
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
@@ -39,7 +40,8 @@ class Inbox:
         self.changed.set()
         return self.answer(data, delivery)
 
-    async def _take_frame(self, frame):
+    async def _take_frame(self, packed):
+        frame = unpack(packed)
         for event, data, delivery in frame:
             self._take(event, data, delivery)
         receipts = [delivery["receipt"] for *_, delivery in frame]
@@ -153,6 +155,17 @@ async def test_several_consumers_compete(stage, queues):
         await queues.emit("pickup", n, to="drivers")
     await until(queues, ready=0, leased=0)
     assert sorted(n for inbox in inboxes for n in inbox.data) == [*range(60)]
+
+
+async def test_every_consumer_gets_its_share(stage, queues):
+    """However quick one of them answers: whoever was served longest ago stands first in line.
+    (Two questions that cross on their way to the store may swap places.)"""
+    inboxes = [await consumer(stage, queues, name) for name in ("ada", "bob", "cy")]
+    for n in range(30):
+        await queues.emit("pickup", n, to="drivers")
+        await until(queues, ready=0, leased=0)
+    assert sorted(n for inbox in inboxes for n in inbox.data) == [*range(30)]
+    assert min(len(inbox.data) for inbox in inboxes) >= 8
 
 
 async def test_several_queues_have_a_copy_each(stage, queues):

@@ -1,0 +1,77 @@
+"""A delivery on the wire, and many of them in one event.
+
+Owns what a client is told beside a message's data, and how a frame is packed and unpacked. Must not
+know: sockets, stores, when anything is sent.
+
+A frame is packed as one JSON text, with the bodies in it as they are kept: python-socketio walks
+over every value that it sends in search of bytes, and would encode again what was encoded when it
+was stored. Where there are bytes in a message, the frame is a plain list, and the client library's
+attachments carry them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .message import decode
+from .store import Attempt
+
+__all__ = ["DELIVERIES", "cut", "delivery", "pack", "unpack"]
+
+#: The event that carries a frame.
+DELIVERIES = "deliveries"
+#: How much data goes into one frame, in characters and bytes: packed it may take twice as much, and
+#: Python's client reads 4 MiB at once.
+_LARGEST = 1_000_000
+
+_text = json.JSONEncoder().encode
+
+
+def delivery(attempt: Attempt) -> dict[str, Any]:
+    """Return what a client is told beside the data."""
+    return {
+        "id": attempt.id,
+        "queue": attempt.queue,
+        "attempt": attempt.number,
+        "redelivered": attempt.number > 1,
+        "receipt": attempt.receipt,
+    }
+
+
+def cut(attempts: list[Attempt], most: int) -> Iterator[list[Attempt]]:
+    """Cut into frames of at most `most` messages, and not too large ones."""
+    frame: list[Attempt] = []
+    size = 0
+    for attempt in attempts:
+        if frame and (len(frame) == most or size + len(attempt.body) > _LARGEST):
+            yield frame
+            frame, size = [], 0
+        frame.append(attempt)
+        size += len(attempt.body)
+    if frame:
+        yield frame
+
+
+def pack(attempts: list[Attempt]) -> Any:
+    """Return the argument of the event: a JSON text, or a list, of [event, data, delivery]."""
+    if any(isinstance(attempt.body, bytes) for attempt in attempts):
+        return [[a.event, decode(a.body), delivery(a)] for a in attempts]
+    entries = [
+        f"[{_text(a.event)},{a.body!s},{{"
+        f'"id":{_text(a.id)},"queue":{_text(a.queue)},"attempt":{a.number},'
+        f'"redelivered":{"true" if a.number > 1 else "false"},"receipt":{_text(a.receipt)}}}]'
+        for a in attempts
+    ]
+    return f"[{','.join(entries)}]"
+
+
+def unpack(frame: Any) -> list[Any]:
+    """Return the entries of a frame; what is none has none."""
+    if isinstance(frame, str):
+        try:
+            frame = json.loads(frame)
+        except (ValueError, RecursionError):
+            return []
+    return frame if isinstance(frame, list) else []
