@@ -25,8 +25,8 @@ from peers import BODY, PEERS, Raw
 from storage_child import LEASE, LENGTH, QUEUE, WINDOW
 
 from chatq import Queues, Rules
-from chatq.sqlite_store import SqliteStore
-from chatq.store import NewMessage
+from chatq.queues.sqlite_store import SqliteStore
+from chatq.queues.store import NewMessage
 
 __all__ = ["PARTS"]
 

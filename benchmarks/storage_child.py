@@ -15,9 +15,9 @@ from typing import Any
 from measure import ORDER, PRODUCERS, in_flight, memory, obey
 
 from chatq import Queues, Rules
-from chatq.message import encode
-from chatq.sqlite_store import SqliteStore
-from chatq.store import NewMessage
+from chatq.queues.message import encode
+from chatq.queues.sqlite_store import SqliteStore
+from chatq.queues.store import NewMessage
 
 QUEUE = "drivers"
 LENGTH = 10_000_000

@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .connection import Refused
-    from .consumer import Consumer
-    from .explain import Reason
-    from .journal import Journal
-    from .outbox import Outbox
-    from .policy import Rules
-    from .queues import Queues
-    from .settle import NotSettled
-    from .stage import HandlerRaised, Stage
-    from .store import QueueFull, StoreError
+    from .peers.connection import Refused
+    from .peers.consumer import Consumer
+    from .peers.outbox import Outbox
+    from .queues.policy import Rules
+    from .queues.queues import Queues
+    from .queues.store import QueueFull, StoreError
+    from .stage.explain import Reason
+    from .stage.journal import Journal
+    from .stage.settle import NotSettled
+    from .stage.stage import HandlerRaised, Stage
 
 __all__ = [
     "Consumer",
@@ -34,18 +34,18 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Consumer": "consumer",
-    "HandlerRaised": "stage",
-    "Journal": "journal",
-    "NotSettled": "settle",
-    "Outbox": "outbox",
-    "QueueFull": "store",
-    "Queues": "queues",
-    "Reason": "explain",
-    "Refused": "connection",
-    "Rules": "policy",
-    "Stage": "stage",
-    "StoreError": "store",
+    "Consumer": "peers.consumer",
+    "HandlerRaised": "stage.stage",
+    "Journal": "stage.journal",
+    "NotSettled": "stage.settle",
+    "Outbox": "peers.outbox",
+    "QueueFull": "queues.store",
+    "Queues": "queues.queues",
+    "Reason": "stage.explain",
+    "Refused": "peers.connection",
+    "Rules": "queues.policy",
+    "Stage": "stage.stage",
+    "StoreError": "queues.store",
 }
 
 

@@ -23,10 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         "serve", help="serve durable queues over Socket.IO: a hub in a process of its own"
     )
     if given[:1] == ["serve"]:
-        from . import hub
+        from .hub.serve import add_arguments, run
 
-        hub.add_arguments(serve)
-        serve.set_defaults(run=hub.run)
+        add_arguments(serve)
+        serve.set_defaults(run=run)
     chosen = parser.parse_args(given)
     if chosen.run is None:
         parser.print_help()

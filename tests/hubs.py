@@ -18,9 +18,9 @@ from typing import Any
 import socketio
 
 from chatq import Queues
-from chatq.caps import Caps
-from chatq.hub import serve
-from chatq.native import Native
+from chatq.hub.caps import Caps
+from chatq.hub.native import Native
+from chatq.hub.serve import serve
 
 DEADLINE = 10.0  # seconds; what takes longer is a mistake
 

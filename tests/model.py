@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chatq.connection import give_way
-from chatq.frame import unpack
-from chatq.sqlite_store import SqliteStore
+from chatq.peers.connection import give_way
+from chatq.queues.frame import unpack
+from chatq.queues.sqlite_store import SqliteStore
 
 START = 1_764_000_000.1234567  # any time with digits that are easily lost
 

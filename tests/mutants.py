@@ -31,7 +31,7 @@ OPTIONS = ["--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One mistake: `old`, which occurs once in `chatq/<module>.py`, becomes `new`."""
+    """One mistake: `old`, which occurs once in `chatq/queues/<module>.py`, becomes `new`."""
 
     name: str
     module: str
@@ -359,7 +359,7 @@ MUTANTS = [
 
 
 def planted(mutant: Mutant, folder: Path) -> None:
-    """Plant the mistake into the package in `folder`. Raises `ValueError` if it has no place."""
+    """Plant the mistake into the modules in `folder`. Raises `ValueError` if it has no place."""
     path = folder / f"{mutant.module}.py"
     text = path.read_text("utf-8")
     if text.count(mutant.old) != 1:
@@ -382,7 +382,7 @@ def tried(mutant: Mutant | None) -> tuple[str, str, float]:
             shutil.copytree(ROOT / part, Path(scratch) / part, ignore=skipped)
         shutil.copy(ROOT / "pyproject.toml", scratch)
         if mutant is not None:
-            planted(mutant, Path(scratch) / "chatq")
+            planted(mutant, Path(scratch) / "chatq" / "queues")
         name = mutant.name if mutant is not None else "nothing"
         for suite in SUITES:
             done = subprocess.run(

@@ -19,7 +19,7 @@ import socketio
 from aiohttp import web
 
 from chatq import QueueFull, Queues, Rules, StoreError
-from chatq.message import new_message
+from chatq.queues.message import new_message
 
 NAMESPACE = "/caps"
 

@@ -13,7 +13,7 @@ import hubs
 import pytest
 from hubs import Inbox
 
-from chatq import caps_words as words
+from chatq.hub import caps_words as words
 
 
 class Person:

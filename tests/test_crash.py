@@ -216,8 +216,8 @@ def test_acknowledgements_cost_no_sync_of_their_own(tmp_path):
     """Counted by the kernel: the syncs of a process that stores, claims and acknowledges."""
     script = """if True:
         import asyncio, os, sys
-        from chatq.sqlite_store import SqliteStore
-        from chatq.store import NewMessage
+        from chatq.queues.sqlite_store import SqliteStore
+        from chatq.queues.store import NewMessage
 
         async def main():
             store = await SqliteStore.open(sys.argv[1])

@@ -11,7 +11,7 @@ from aiohttp import web
 from engineio.exceptions import QueueEmpty
 from engineio.packet import MESSAGE, Packet
 
-from chatq import guard
+from chatq.hub import guard
 
 
 @pytest.fixture

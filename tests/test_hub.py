@@ -17,9 +17,9 @@ import pytest
 import socketio
 from hubs import Hub, Inbox
 
-from chatq import native
 from chatq.__main__ import main
-from chatq.guard import BUFFER
+from chatq.hub import native
+from chatq.hub.guard import BUFFER
 
 
 @pytest.fixture(scope="module")

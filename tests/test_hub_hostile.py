@@ -13,7 +13,7 @@ import aiohttp
 import hubs
 from hubs import Inbox
 
-from chatq import native
+from chatq.hub import native
 
 EVENTS = 10_000
 TOGETHER = 250  # sent before the answers are waited for

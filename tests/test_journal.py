@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatq import Journal, Reason, Stage, journal
-from chatq.journal import (
+from chatq.stage.journal import (
     SERVER,
     Acknowledged,
     Connected,

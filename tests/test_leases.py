@@ -5,7 +5,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatq.leases import Leases
+from chatq.queues.leases import Leases
 
 
 def items(leases):

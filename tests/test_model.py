@@ -30,11 +30,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import START, Client, InlineStore, Killed, Loop, Wire, inline_store
 
-from chatq.connection import give_way
-from chatq.memory_store import MemoryStore
-from chatq.policy import Rules
-from chatq.queues import Queues
-from chatq.store import QueueFull, StoreError
+from chatq.peers.connection import give_way
+from chatq.queues.memory_store import MemoryStore
+from chatq.queues.policy import Rules
+from chatq.queues.queues import Queues
+from chatq.queues.store import QueueFull, StoreError
 
 EXAMPLES = int(os.environ.get("CHATQ_EXAMPLES", "0"))
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None

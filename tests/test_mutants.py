@@ -11,7 +11,7 @@ import chatq
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mistake_can_be_planted(mutant, tmp_path):
-    source = Path(chatq.__file__).parent / f"{mutant.module}.py"
+    source = Path(chatq.__file__).parent / "queues" / f"{mutant.module}.py"
     copy = Path(shutil.copy(source, tmp_path))
     planted(mutant, tmp_path)
     compile(copy.read_text("utf-8"), str(copy), "exec")

@@ -880,7 +880,7 @@ def grown(after, before):
 
 
 async def test_200_tenants_come_and_go_and_leave_nothing(lesson, monkeypatch):
-    monkeypatch.setattr("chatq.server_tap._REMEMBERED", 50)
+    monkeypatch.setattr("chatq.stage.server_tap._REMEMBERED", 50)
     lesson.TENANTS.update({name: f"key of {name}" for name in MANY})
     async with Stage(tenants(lesson), keep=50) as stage, Line.open(stage) as line:
         owned = sizes(stage)

@@ -10,7 +10,7 @@ import pytest
 from post import NAMESPACE, Cable, Hub, Program, Seen, hang_up, new_client, start_hub
 
 from chatq import Outbox, QueueFull, Rules, StoreError
-from chatq.message import decode
+from chatq.queues.message import decode
 
 QUICK = Rules(back_off=0.01, longest_back_off=0.05)
 
@@ -167,7 +167,7 @@ async def test_keys_are_the_users_or_made_and_the_server_knows_them(hub, dial, o
 
 
 async def test_a_frozen_server_is_asked_again(hub, dial, open_outbox, monkeypatch):
-    monkeypatch.setattr("chatq.outbox._ANSWER", 0.1)
+    monkeypatch.setattr("chatq.peers.outbox._ANSWER", 0.1)
     errors = Seen()
     cable = await Cable.lay(hub.port)
     outbox = await open_outbox(await dial(cable.url), on_error=errors.add)

@@ -19,7 +19,7 @@ from peer import peer
 from socketio.exceptions import ConnectionRefusedError
 
 from chatq import Reason
-from chatq.journal import Connected, Disconnected
+from chatq.stage.journal import Connected, Disconnected
 
 LESSON = "01-the-phone-call"
 CHAT = "chat message"

@@ -13,7 +13,7 @@ from peer import PeerError, peer
 from socketio.exceptions import ConnectionRefusedError
 
 from chatq import NotSettled, Reason, Stage
-from chatq.journal import Connected, Disconnected, Joined, Left, Refused
+from chatq.stage.journal import Connected, Disconnected, Joined, Left, Refused
 
 LESSON = "01-the-phone-call"
 CHAT = "chat message"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatq.policy import Rules, back_off, verdict
+from chatq.queues.policy import Rules, back_off, verdict
 
 RULES = Rules(attempts=5, back_off=1.0, longest_back_off=60.0)
 

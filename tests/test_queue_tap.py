@@ -5,7 +5,16 @@ from random import Random
 import pytest
 
 from chatq import NotSettled, Queues, Reason, Rules, Stage
-from chatq.journal import Died, Emitted, Redriven, Returned, Settled, Subscribed, Tried, preview
+from chatq.stage.journal import (
+    Died,
+    Emitted,
+    Redriven,
+    Returned,
+    Settled,
+    Subscribed,
+    Tried,
+    preview,
+)
 
 
 class Clock:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from chatq import QueueFull, Queues, Rules, StoreError
-from chatq.connection import give_way
-from chatq.frame import unpack
-from chatq.store import NewMessage, Stats
+from chatq.peers.connection import give_way
+from chatq.queues.frame import unpack
+from chatq.queues.store import NewMessage, Stats
 
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chatq.relay import Relay
+from chatq.stage.relay import Relay
 
 
 async def echo(reader, writer):

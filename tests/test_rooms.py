@@ -21,8 +21,8 @@ import pytest
 import socketio
 
 from chatq import Reason, Stage
-from chatq.client import Client
-from chatq.journal import Connected
+from chatq.stage.client import Client
+from chatq.stage.journal import Connected
 
 LESSON = Path(__file__).parent.parent / "notebooks" / "04-rooms.ipynb"
 NAMES = ("ada", "bob", "cy", "dan")

@@ -15,7 +15,7 @@ import pytest
 import socketio
 
 from chatq import HandlerRaised, NotSettled, Reason, Stage
-from chatq.settle import Activity, wait_for
+from chatq.stage.settle import Activity, wait_for
 
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
 NAMESPACES = ("/", "/room")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from chatq.memory_store import MemoryStore
-from chatq.sqlite_store import SqliteStore
-from chatq.store import NewMessage, Store
+from chatq.queues.memory_store import MemoryStore
+from chatq.queues.sqlite_store import SqliteStore
+from chatq.queues.store import NewMessage, Store
 
 
 class Clock:

@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from chatq.connection import give_way
-from chatq.memory_store import MemoryStore
-from chatq.sqlite_store import SqliteStore
-from chatq.store import NewMessage, QueueFull, Stats, StoreError
+from chatq.peers.connection import give_way
+from chatq.queues.memory_store import MemoryStore
+from chatq.queues.sqlite_store import SqliteStore
+from chatq.queues.store import NewMessage, QueueFull, Stats, StoreError
 
 QUEUE = "drivers"
 DAY = 24 * 3600.0
@@ -780,8 +780,8 @@ def owner(path: Path) -> subprocess.Popen[str]:
     """Start a process that puts a message into the file and keeps it open."""
     script = textwrap.dedent("""
         import asyncio, sys
-        from chatq.sqlite_store import SqliteStore
-        from chatq.store import NewMessage
+        from chatq.queues.sqlite_store import SqliteStore
+        from chatq.queues.store import NewMessage
 
         async def main():
             store = await SqliteStore.open(sys.argv[1])

@@ -15,69 +15,98 @@ import chatq
 #: Which modules of chatq each module imports. An arrow that is not here has to be argued for.
 IMPORTS: dict[str, set[str]] = {
     "__init__": {
-        "connection",
-        "consumer",
-        "explain",
-        "journal",
-        "outbox",
-        "policy",
-        "queues",
-        "settle",
-        "stage",
-        "store",
+        "peers.connection",
+        "peers.consumer",
+        "peers.outbox",
+        "queues.policy",
+        "queues.queues",
+        "queues.store",
+        "stage.explain",
+        "stage.journal",
+        "stage.settle",
+        "stage.stage",
     },
-    "answers": {"connection"},
-    "__main__": {"doctor", "hub"},
-    "caps": {"caps_words", "guard", "message", "policy", "queues", "store"},
-    "caps_words": set(),
-    "client": {"journal", "links", "server_tap", "settle", "wire"},
+    "__main__": {"doctor", "hub.serve"},
     "doctor": set(),
-    "connection": {"frame"},
-    "consumer": {"answers", "connection", "inbox", "policy"},
-    "deliveries": {"explain", "journal", "table"},
-    "drawing": {"deliveries", "explain", "journal", "table"},
-    "explain": {"journal"},
-    "frame": {"message", "store"},
-    "guard": set(),
-    "hub": {"caps", "guard", "native", "queues", "store"},
-    "inbox": {"store"},
-    "journal": set(),
-    "leases": set(),
-    "links": {"journal", "settle"},
-    "memory_store": {"leases", "store"},
-    "message": {"store"},
-    "native": {"guard", "message", "policy", "queues", "store"},
-    "policy": set(),
-    "outbox": {"connection", "message", "policy", "sqlite_store", "store"},
-    "process": {"settle"},
-    "pump": {"frame", "message", "policy", "store"},
-    "queue_facts": set(),
-    "queue_tap": {"journal", "links", "queue_facts"},
-    "queues": {"memory_store", "message", "policy", "pump", "queue_facts", "sqlite_store", "store"},
-    "relay": set(),
-    "server_tap": {"journal", "links"},
-    "settle": set(),
-    "sqlite_rows": {"leases", "store"},
-    "sqlite_store": {"sqlite_rows", "store"},
-    "stage": {
-        "client",
-        "deliveries",
-        "drawing",
-        "explain",
-        "journal",
-        "links",
-        "process",
-        "queue_facts",
-        "queue_tap",
-        "relay",
-        "server_tap",
-        "settle",
-        "table",
+    "hub.caps": {
+        "hub.caps_words",
+        "hub.guard",
+        "queues.message",
+        "queues.policy",
+        "queues.queues",
+        "queues.store",
     },
-    "store": set(),
-    "table": set(),
-    "wire": {"table"},
+    "hub.caps_words": set(),
+    "hub.guard": set(),
+    "hub.native": {"hub.guard", "queues.message", "queues.policy", "queues.queues", "queues.store"},
+    "hub.serve": {"hub.caps", "hub.guard", "hub.native", "queues.queues", "queues.store"},
+    "peers.answers": {"peers.connection"},
+    "peers.connection": {"queues.frame"},
+    "peers.consumer": {"peers.answers", "peers.connection", "peers.inbox", "queues.policy"},
+    "peers.inbox": {"queues.store"},
+    "peers.outbox": {
+        "peers.connection",
+        "queues.message",
+        "queues.policy",
+        "queues.sqlite_store",
+        "queues.store",
+    },
+    "queues.frame": {"queues.message", "queues.store"},
+    "queues.leases": set(),
+    "queues.memory_store": {"queues.leases", "queues.store"},
+    "queues.message": {"queues.store"},
+    "queues.policy": set(),
+    "queues.pump": {"queues.frame", "queues.message", "queues.policy", "queues.store"},
+    "queues.facts": set(),
+    "queues.queues": {
+        "queues.memory_store",
+        "queues.message",
+        "queues.policy",
+        "queues.pump",
+        "queues.facts",
+        "queues.sqlite_store",
+        "queues.store",
+    },
+    "queues.sqlite_rows": {"queues.leases", "queues.store"},
+    "queues.sqlite_store": {"queues.sqlite_rows", "queues.store"},
+    "queues.store": set(),
+    "stage.client": {
+        "stage.journal",
+        "stage.links",
+        "stage.server_tap",
+        "stage.settle",
+        "stage.wire",
+    },
+    "stage.deliveries": {"stage.explain", "stage.journal", "stage.table"},
+    "stage.drawing": {"stage.deliveries", "stage.explain", "stage.journal", "stage.table"},
+    "stage.explain": {"stage.journal"},
+    "stage.journal": set(),
+    "stage.links": {"stage.journal", "stage.settle"},
+    "stage.process": {"stage.settle"},
+    "stage.queue_tap": {"queues.facts", "stage.journal", "stage.links"},
+    "stage.relay": set(),
+    "stage.server_tap": {"stage.journal", "stage.links"},
+    "stage.settle": set(),
+    "stage.stage": {
+        "queues.facts",
+        "stage.client",
+        "stage.deliveries",
+        "stage.drawing",
+        "stage.explain",
+        "stage.journal",
+        "stage.links",
+        "stage.process",
+        "stage.queue_tap",
+        "stage.relay",
+        "stage.server_tap",
+        "stage.settle",
+        "stage.table",
+    },
+    "stage.table": set(),
+    "stage.wire": {"stage.table"},
 }
+#: Which rooms each room may know at all.
+ROOMS = {"hub": {"queues"}, "peers": {"queues"}, "queues": set(), "stage": {"queues"}}
 #: Names that say nothing of what is inside.
 EMPTY_NAMES = {"utils", "helpers", "manager", "types", "errors"}
 
@@ -86,20 +115,23 @@ SOURCES = {
     ".".join(path.relative_to(FOLDER).with_suffix("").parts): path.read_text("utf-8")
     for path in FOLDER.rglob("*.py")
 }
-PUBLIC = sorted(name for name in SOURCES if not name.startswith("_"))
+#: What says something of a room, and imports nothing.
+DOORS = {f"{room}.__init__" for room in ROOMS}
+PUBLIC = sorted(name for name in SOURCES if not name.rpartition(".")[2].startswith("_"))
 
 
-def imported(source: str) -> set[str]:
-    """Return the modules of chatq that a program imports, wherever in it."""
+def imported(source: str, room: str = "") -> set[str]:
+    """Return the modules of chatq that a program in a room imports, wherever in it."""
     found = set()
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.ImportFrom(level=0, module=str(module)) if module.split(".")[0] != "chatq":
                 pass
-            case ast.ImportFrom(level=1, module=None, names=names):
-                found |= {name.name for name in names}
-            case ast.ImportFrom(level=1, module=str(module)):
-                found.add(module)
+            case ast.ImportFrom(level=level, module=module, names=names) if level in (1, 2):
+                above = f"{room}." if level == 1 and room else ""
+                found |= {
+                    above + name for name in ([module] if module else [n.name for n in names])
+                }
             case ast.Import(names=names) if all(n.name.split(".")[0] != "chatq" for n in names):
                 pass
             case ast.Import() | ast.ImportFrom():
@@ -107,8 +139,26 @@ def imported(source: str) -> set[str]:
     return found
 
 
+def room_of(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
 def test_the_arrows_are_those_of_the_map() -> None:
-    assert {name: imported(source) for name, source in SOURCES.items()} == IMPORTS
+    found = {name: imported(source, room_of(name)) for name, source in SOURCES.items()}
+    assert found == {**IMPORTS, **{door: set() for door in DOORS}}
+
+
+def test_a_room_knows_only_the_rooms_it_may() -> None:
+    for name, arrows in IMPORTS.items():
+        if room := room_of(name):
+            assert {room_of(arrow) for arrow in arrows} <= {room, *ROOMS[room]}, name
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_owns(room: str) -> None:
+    text = " ".join((importlib.import_module(f"chatq.{room}").__doc__ or "").split())
+    assert "Owns " in text
+    assert "Must not know" in text
 
 
 def test_the_arrows_make_no_circle() -> None:
@@ -155,6 +205,8 @@ def undocumented(module: object) -> list[str]:
 def test_the_map_is_read_from_programs_in_all_their_forms() -> None:
     program = "import os\nfrom . import a\nfrom .b import c\ndef f():\n    from .d import e"
     assert imported(program) == {"a", "b", "d"}
+    program = "from . import a\nfrom .b import c\nfrom ..d.e import f"
+    assert imported(program, "room") == {"room.a", "room.b", "d.e"}
     for hidden in ["import chatq.a", "from chatq import a", "from chatq.a import b"]:
         with pytest.raises(ValueError, match="inside chatq"):
             imported(hidden)

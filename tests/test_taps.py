@@ -12,7 +12,7 @@ from engineio.async_socket import AsyncSocket
 from socketio import packet as socketio_packet
 
 from chatq import Reason, Stage
-from chatq.journal import (
+from chatq.stage.journal import (
     SERVER,
     Acknowledged,
     Connected,

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatq import Stage
-from chatq.wire import TO_CLIENT, TO_SERVER, Tape, meaning
+from chatq.stage.wire import TO_CLIENT, TO_SERVER, Tape, meaning
 
 
 def rows(stage, who):

@@ -21,11 +21,7 @@ from typing import Any, Self
 
 import socketio  # type: ignore[import-untyped]
 
-from .memory_store import MemoryStore
-from .message import check_queue, decode, new_message
-from .policy import Rules, back_off, verdict
-from .pump import Pump
-from .queue_facts import (
+from .facts import (
     Died,
     Lapsed,
     Observer,
@@ -37,6 +33,10 @@ from .queue_facts import (
     Stored,
     Subscribed,
 )
+from .memory_store import MemoryStore
+from .message import check_queue, decode, new_message
+from .policy import Rules, back_off, verdict
+from .pump import Pump
 from .sqlite_store import SqliteStore
 from .store import Attempt, Claimed, Stats, Store, StoreError
 

@@ -25,11 +25,11 @@ from typing import Any, Self, TypeVar
 
 import socketio  # type: ignore[import-untyped]
 
+from ..queues.message import decode, encode, new_message
+from ..queues.policy import Rules, back_off
+from ..queues.sqlite_store import SqliteStore
+from ..queues.store import Attempt, NewMessage, StoreError
 from .connection import NO_ANSWER, Connection, Refused
-from .message import decode, encode, new_message
-from .policy import Rules, back_off
-from .sqlite_store import SqliteStore
-from .store import Attempt, NewMessage, StoreError
 
 __all__ = ["Outbox", "Rejected"]
 

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlencode
 import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
+from ..queues.facts import Observer
 from .client import NAME_HEADER, Client
 from .deliveries import Deliveries
 from .drawing import Diagram
@@ -27,7 +28,6 @@ from .explain import Message, Reason, explain, find, sentence, verdict_of
 from .journal import SERVER, Connected, Disconnected, Froze, Journal, Killed, Refused, Thawed
 from .links import Link, Recorder
 from .process import Folder, Process
-from .queue_facts import Observer
 from .queue_tap import QueueTap
 from .relay import Relay
 from .server_tap import ServerTap

@@ -29,10 +29,10 @@ from typing import Any, Self, TypeVar
 
 import socketio  # type: ignore[import-untyped]
 
+from ..queues.policy import Rules, back_off
 from .answers import Answers
 from .connection import Connection, Refused, give_way
 from .inbox import open_inbox
-from .policy import Rules, back_off
 
 __all__ = ["Consumer"]
 

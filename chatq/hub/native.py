@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..queues.message import TooLarge, check_queue, decode, new_message
+from ..queues.policy import Rules
+from ..queues.queues import Queues
+from ..queues.store import NewMessage, QueueFull, StoreError
 from .guard import Guard, Handler
-from .message import TooLarge, check_queue, decode, new_message
-from .policy import Rules
-from .queues import Queues
-from .store import NewMessage, QueueFull, StoreError
 
 __all__ = ["Native"]
 

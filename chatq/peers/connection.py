@@ -16,7 +16,7 @@ from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
-from .frame import DELIVERIES, unpack
+from ..queues.frame import DELIVERIES, unpack
 
 __all__ = ["NO_ANSWER", "Connection", "Refused", "give_way"]
 

@@ -22,7 +22,7 @@ import sqlite3
 from pathlib import Path
 from typing import Protocol
 
-from .store import StoreError
+from ..queues.store import StoreError
 
 __all__ = ["Inbox", "open_inbox"]
 

@@ -28,12 +28,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..queues.message import TooLarge, decode, encode, new_message
+from ..queues.policy import Rules
+from ..queues.queues import Queues
+from ..queues.store import NewMessage, QueueFull, StoreError
 from . import caps_words as words
 from .guard import Guard
-from .message import TooLarge, decode, encode, new_message
-from .policy import Rules
-from .queues import Queues
-from .store import NewMessage, QueueFull, StoreError
 
 __all__ = ["Caps"]
 

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import journal, queue_facts
+from ..queues.facts import (
+    Died,
+    Lapsed,
+    QueueFact,
+    Redriven,
+    Returned,
+    Sent,
+    Settled,
+    Stored,
+    Subscribed,
+)
+from . import journal
 from .links import Recorder, cause
-from .queue_facts import QueueFact
 
 __all__ = ["QueueTap"]
 
@@ -39,11 +49,11 @@ class QueueTap:
         """See `Observer.happened`."""
         write = self._recorder.journal.append
         match fact:
-            case queue_facts.Subscribed(queue, sid):
+            case Subscribed(queue, sid):
                 write(journal.Subscribed, self._names.get(sid, "?"), queue)
-            case queue_facts.Stored(queue, id, event, data):
+            case Stored(queue, id, event, data):
                 self._number(queue, id, event, data, journal.SERVER)
-            case queue_facts.Sent(queue, id, event, data, attempt, sid):
+            case Sent(queue, id, event, data, attempt, sid):
                 number = self._number(queue, id, event, data, journal.EARLIER)
                 name = self._names.get(sid, "?")
                 if before := self._out.get(number):  # its connection, or the queues, had ended
@@ -51,25 +61,25 @@ class QueueTap:
                 self._out[number] = name
                 write(journal.Tried, number, name, attempt)
                 cause.set(number)  # of what the pump's task emits next
-            case queue_facts.Settled(queue, id, sid):
+            case Settled(queue, id, sid):
                 if number := self._held(queue, id, sid):
                     write(journal.Settled, number, self._out.pop(number))
-            case queue_facts.Returned(queue, id, sid, reason, delay):
+            case Returned(queue, id, sid, reason, delay):
                 if number := self._held(queue, id, sid):
                     when = f", again in {delay:.1f} s" if delay else ""
                     why = f"refused: {reason}{when}"
                     write(journal.Returned, number, self._out.pop(number), why)
-            case queue_facts.Lapsed(queue, id, sid):
+            case Lapsed(queue, id, sid):
                 if number := self._held(queue, id, sid):
                     write(journal.Returned, number, self._out.pop(number), _LAPSED)
-            case queue_facts.Died(queue, id, reason):
+            case Died(queue, id, reason):
                 if (known := (queue, id)) in self._numbers:
                     number = self._numbers[known]
                     if before := self._out.pop(number, None):
                         write(journal.Returned, number, before, _LAPSED)
                     self._dead.add(known)
                     write(journal.Died, number, reason)
-            case queue_facts.Redriven(queue, ids):
+            case Redriven(queue, ids):
                 for known in sorted(self._dead, key=lambda known: self._numbers[known]):
                     if known[0] == queue and (ids is None or known[1] in ids):
                         self._dead.discard(known)

@@ -27,11 +27,11 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from ..queues.queues import Queues
+from ..queues.store import StoreError
 from .caps import Caps
 from .guard import WIRE, Guard, server, take_many
 from .native import Native
-from .queues import Queues
-from .store import StoreError
 
 __all__ = ["add_arguments", "run", "serve"]
 
