@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatq import Journal, Reason, Stage, journal
+from chatq import Journal, Reason, Stage
+from chatq.stage import journal
 from chatq.stage.journal import (
     SERVER,
     Acknowledged,
