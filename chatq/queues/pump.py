@@ -153,14 +153,15 @@ class Pump:
         """Whether the client is still there, as far as the server knows."""
         return bool(self._sio.manager.is_connected(self.sid, self._namespace))
 
-    def settled(self, receipt: str) -> None:
-        """This message was answered."""
+    def settled(self, receipt: str, *, more: bool = True) -> None:
+        """This message was answered; `more`: there may be others for its place."""
         out = self.out.pop(receipt, None)
         if out is not None:
             if out.callback is not None:  # answered by an event, or not at all
                 self._not_called_back(out.callback)
+            if more or self._doubtful:
+                self.wake()
             self._doubtful = False
-            self.wake()
 
     def _not_called_back(self, callback: Callable[..., None]) -> None:
         # python-socketio keeps a callback until its packet is acknowledged, and tells nobody under

@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import reprlib
@@ -341,6 +342,23 @@ class Journal:
         """Call `listener` after every fact; returns the function that ends this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    @property
+    def written(self) -> int:
+        """How many facts were written so far, those that are forgotten included."""
+        return self._written
+
+    def part(self, upto: int, keep: int | None = None) -> Journal:
+        """Return what this journal was when `upto` facts had been written, or the newest `keep`
+        facts of that. It is a copy, and does not grow."""
+        self._tidy()
+        part = Journal(keep or self.keep)
+        part.messages = self.messages
+        part._older = dict(self._older)
+        part._written = self.forgotten
+        for kind, *values in itertools.islice(self._facts, max(0, upto - self.forgotten)):
+            part.append(_KINDS[kind], *values)
+        return part
 
     def standing(self) -> Iterator[Fact]:
         """The last forgotten fact about each client, its namespaces and its rooms."""
