@@ -291,6 +291,8 @@ class Journal:
             raise ValueError(f"a journal keeps at least 1 fact, not {keep}")
         self.keep = keep
         self.messages = 0
+        #: How many facts were forgotten on purpose, see `forget`.
+        self.begun = 0
         self._written = 0
         # Name of the kind and values, made into a fact when somebody reads it: writing is on the
         # hot path, and flat tuples of plain values cost the garbage collector nothing.
@@ -348,6 +350,12 @@ class Journal:
         """How many facts were written so far, those that are forgotten included."""
         return self._written
 
+    def forget(self) -> None:
+        """Forget all facts, but for what they tell of who is where: a new scene begins."""
+        self._facts.clear()
+        self._tidy()
+        self.begun = self._written
+
     def part(self, upto: int, keep: int | None = None) -> Journal:
         """Return what this journal was when `upto` facts had been written, or the newest `keep`
         facts of that. It is a copy, and does not grow."""
@@ -356,6 +364,7 @@ class Journal:
         part.messages = self.messages
         part._older = dict(self._older)
         part._written = self.forgotten
+        part.begun = self.begun
         for kind, *values in itertools.islice(self._facts, max(0, upto - self.forgotten)):
             part.append(_KINDS[kind], *values)
         return part
