@@ -17,15 +17,15 @@ import asyncio
 import contextvars
 import html
 import logging
+from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .board import Board
 from .composer import Draft
+from .driving import Outcome
+from .journal import Journal
 from .view import View
-
-if TYPE_CHECKING:
-    from .stage import Stage
 
 __all__ = ["Panel"]
 
@@ -36,10 +36,36 @@ _FACTS, _ROWS, _MESSAGES = 500, 30, 12
 _PERIOD, _SHARE = 0.1, 0.05
 
 
+class Scene(Protocol):
+    """What a panel asks of a stage."""
+
+    journal: Journal
+    outcomes: deque[Outcome]
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+
+    def __getitem__(self, name: str) -> Any:
+        """A client or a process."""
+
+    def view(self, upto: int | None = None, keep: int | None = None) -> View:
+        """It as it was at one moment."""
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` whenever there is something new."""
+
+    async def run(self, line: str) -> Outcome:
+        """Run a line, and keep what came of it."""
+
+    async def stats(self) -> dict[str, Any]:
+        """What queues know of themselves."""
+
+
 class Panel:
     """Drives the scene of `stage`; see `Stage.panel`."""
 
-    def __init__(self, stage: Stage, question: str, draft: Draft) -> None:
+    def __init__(self, stage: Scene, question: str, draft: Draft) -> None:
         self.stage, self.question, self.draft = stage, question, draft
         self._board: Board | None = None
         self._drawing: asyncio.TimerHandle | asyncio.Task[None] | None = None
