@@ -363,9 +363,14 @@ class Journal:
         part = Journal(keep or self.keep)
         part.messages = self.messages
         part._older = dict(self._older)
-        part._written = self.forgotten
         part.begun = self.begun
-        for kind, *values in itertools.islice(self._facts, max(0, upto - self.forgotten)):
+        facts = max(0, min(upto, self._written) - self.forgotten)
+        older = max(0, facts - part.keep)  # of these, only who is where
+        for number, (kind, *values) in enumerate(itertools.islice(self._facts, older)):
+            if (found := _KINDS[kind]) in _STANDING:
+                part._standing.append((self.forgotten + number, found(*values)))
+        part._written = self.forgotten + older
+        for kind, *values in itertools.islice(self._facts, older, facts):
             part.append(_KINDS[kind], *values)
         return part
 
