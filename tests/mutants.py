@@ -78,12 +78,12 @@ MUTANTS = [
     ),
     Mutant(
         "the lease ends with the connection",
-        "queues",
+        "dispatch",
         "            if pump.out:  # to be answered until their leases end\n",
         "            for receipt in [*pump.out]:\n"
         "                pump.settled(receipt)\n"
         "                self.forget(receipt)\n"
-        "                self._tasks.add(asyncio.ensure_future(self.store.release(receipt)))\n"
+        "                self._tasks.add(asyncio.ensure_future(self._store.release(receipt)))\n"
         "            if pump.out:  # to be answered until their leases end\n",
     ),
     Mutant(
@@ -92,7 +92,8 @@ MUTANTS = [
         "        ids = (await self.store.put((message,)))[0]\n",
         "        ids = (await self.store.put((message,)))[0]\n"
         "        for name in message.queues:\n"
-        "            for pump in [*self._by_queue.get(name, {}).values()][:1]:\n"
+        "            pumps = self._dispatch._pumps.values()\n"
+        "            for pump in [pump for pump in pumps if pump.queue == name][:1]:\n"
         "                if not pump.frame and not pump._packets():\n"
         "                    await pump._sio.emit(event, (data, {'id': ids[0], 'queue': name,\n"
         "                        'attempt': 1, 'redelivered': False, 'receipt': ''}),\n"
@@ -100,13 +101,13 @@ MUTANTS = [
     ),
     Mutant(
         "anybody may answer with anybody's receipt",
-        "queues",
+        "dispatch",
         "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
         "return True",
     ),
     Mutant(
         "who was cut off cannot be stood in for",
-        "queues",
+        "dispatch",
         "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
         "return pump.sid == sid",
     ),
@@ -172,13 +173,13 @@ MUTANTS = [
     ),
     Mutant(
         "whoever asks first is served first, always",
-        "queues",
+        "dispatch",
         "line.pumps[pump.sid] = line.pumps.pop(pump.sid)",
         "pass",
     ),
     Mutant(
         "a window of 1 is not in order",
-        "queues",
+        "dispatch",
         "pump.window == 1",
         "False",
     ),
@@ -283,22 +284,22 @@ MUTANTS = [
     ),
     Mutant(
         "the wait after a failure is forgotten",
-        "queues",
-        "        return await self.store.release(receipt, wait)\n",
-        "        return await self.store.release(receipt)\n",
+        "dispatch",
+        "        return await self._store.release(receipt, wait)\n",
+        "        return await self._store.release(receipt)\n",
     ),
     Mutant(
         "what was never sent counts as an attempt",
-        "queues",
-        "self.store.release(a.receipt, counted=False) for a in attempts",
-        "self.store.release(a.receipt) for a in attempts",
+        "dispatch",
+        "self._store.release(a.receipt, counted=False) for a in attempts",
+        "self._store.release(a.receipt) for a in attempts",
     ),
     Mutant(
         "what was never sent is forgotten",
-        "queues",
-        "        await asyncio.gather(*(self.store.release(a.receipt, counted=False) "
+        "dispatch",
+        "        await asyncio.gather(*(self._store.release(a.receipt, counted=False) "
         "for a in attempts))\n",
-        "        await self.store.ack([a.receipt for a in attempts])\n",
+        "        await self._store.ack([a.receipt for a in attempts])\n",
     ),
     Mutant(
         "numbers are given again after a crash",
@@ -339,13 +340,13 @@ MUTANTS = [
     ),
     Mutant(
         "closing drops the last acknowledgements",
-        "queues",
-        "                pass\n        self._flush()\n",
+        "dispatch",
+        "                pass\n        self.flush()\n",
         "                pass\n        self._answers.clear()\n",
     ),
     Mutant(
         "leaving does not let the next in line go on",
-        "queues",
+        "dispatch",
         "        self._notify(pump.queue)  # somebody",
         "        # somebody",
     ),

@@ -64,9 +64,9 @@ class Hub:
         #: What clients asked, with what they were answered.
         self.publishes, self.subscribes, self.answers = Seen(), Seen(), Seen()
         self.unsubscribes = Seen()
-        queues.attach(self.sio, namespace=NAMESPACE)
-        for name in ("received", "failed"):
-            self._on(name, self._noted(name, self.sio.handlers[NAMESPACE][name]))
+        queues.attach(self.sio, namespace=NAMESPACE, listen=False)
+        self._on("received", self._noted("received", queues.answers.received))
+        self._on("failed", self._noted("failed", queues.answers.failed))
         self._on("publish", self._publish)
         self._on("subscribe", self._subscribe)
         self._on("unsubscribe", self._unsubscribe)

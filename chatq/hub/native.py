@@ -35,8 +35,7 @@ class Native:
         self._queues, self._guard = queues, guard
         self._made: dict[str, int] = {}
         self._known: set[str] = set()
-        queues.attach(guard.sio, guard.namespace)
-        handlers = guard.sio.handlers[guard.namespace]
+        queues.attach(guard.sio, guard.namespace, listen=False)
         asked: dict[str, Handler] = {
             "publish": self._publish,
             "subscribe": self._subscribe,
@@ -47,8 +46,8 @@ class Native:
         }
         for event, handler in asked.items():
             guard.on(event, self._asked(event, handler))
-        for event in ("received", "failed"):
-            guard.on(event, self._answering(event, handlers[event]))
+        guard.on("received", self._answering("received", queues.answers.received))
+        guard.on("failed", self._answering("failed", queues.answers.failed))
         guard.on("*", self._unknown)
         guard.on_leave(self._left)
 
