@@ -162,14 +162,20 @@ MUTANTS = [
     Mutant(
         "the window is ignored",
         "pump",
-        "        return (1 if self._doubtful else window) - len(self.out)\n",
-        "        return 1 if self._doubtful else window\n",
+        "        return window - len(self.out)\n",
+        "        return window\n",
     ),
     Mutant(
         "who lets leases end gets whole windows all the same",
         "pump",
         "        self._doubtful = self._doubtful or bool(ended)\n",
         "",
+    ),
+    Mutant(
+        "a message that is never answered keeps all others away",
+        "pump",
+        "_DOUBTFUL = 2\n",
+        "_DOUBTFUL = 1\n",
     ),
     Mutant(
         "whoever asks first is served first, always",

@@ -583,7 +583,7 @@ class Machine(RuleBasedStateMachine):
                 if pump.window == 1:
                     stalls = not (pump.out or stats.leased or stats.delayed)
                 elif pump._doubtful:
-                    stalls = not pump.out
+                    stalls = len(pump.out) < min(2, pump.window)
                 else:
                     stalls = pump.window > len(pump.out)
                     stalls &= not client.polling or len(pump.out) < 12
