@@ -138,7 +138,8 @@ class Hub:
         queue, window = asked["queue"], asked.get("window", 16)
         stats = await self.queues.subscribe(sid, queue, window, frame=asked.get("frame", 0))
         self.subscribes.add((sid, asked))
-        return {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        answer = {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        return answer | ({"lease": self.queues.rules.lease} if "frame" in asked else {})
 
     async def _unsubscribe(self, sid, asked):
         self.unsubscribes.add(sid)

@@ -42,7 +42,13 @@ IMPORTS: dict[str, set[str]] = {
     "hub.serve": {"hub.caps", "hub.guard", "hub.native", "queues.queues", "queues.store"},
     "peers.answers": {"peers.connection"},
     "peers.connection": {"queues.frame"},
-    "peers.consumer": {"peers.answers", "peers.connection", "peers.inbox", "queues.policy"},
+    "peers.consumer": {
+        "peers.answers",
+        "peers.connection",
+        "peers.inbox",
+        "queues.message",
+        "queues.policy",
+    },
     "peers.inbox": {"queues.store"},
     "peers.outbox": {
         "peers.connection",

@@ -110,7 +110,10 @@ class Queues:
         elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
             store = await SqliteStore.open(url.removeprefix("sqlite:///"), **limits)
         else:
-            raise ValueError(f'queues are kept at "sqlite:///FILE" or "memory:", not at {url!r}')
+            meant = f': did you mean "sqlite:///{url}"?' if url and ":" not in url else ""
+            raise ValueError(
+                f'queues are kept at "sqlite:///FILE" or "memory:", not at {url!r}{meant}'
+            )
         return cls(store, rules, clock=clock, random=random)
 
     async def __aenter__(self) -> Self:
