@@ -207,12 +207,19 @@ class Queues:
     ) -> Stats:
         """Deliver `queue` to the client `sid` from now on; like `enter_room`, but it remembers.
 
-        `window`: how many messages may be out to it unanswered; 1 means strictly in order. `frame`:
-        how many messages may come in one event, for clients that ask for it. `namespace`: where
-        that client is, if these queues are attached to several. Asking again changes the window.
+        `window`: how many messages may be out to it unanswered. A lease runs from delivery, not
+        from when a handler begins, so the window times what one message takes has to stay below the
+        lease. 1 means strictly in order, and is about the whole queue: while one message is out, or
+        waits to be tried again, no other consumer with window 1 gets the next. Several workers side
+        by side need at least 2; order holds only if all consumers of the queue have window 1.
+
+        `frame`: how many messages may come in one event, for clients that ask for it. `namespace`:
+        where that client is, if these queues are attached to several. Asking again changes the
+        window.
 
         Returns the queue's `Stats`. Raises `PermissionError` if `authorize` says no, `LookupError`
-        if no such client is connected.
+        if no such client is connected, `RuntimeError` if the handlers that `attach` has added were
+        replaced since.
         """
         self._open()
         check_queue(queue)
