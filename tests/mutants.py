@@ -25,7 +25,7 @@ __all__ = ["MUTANTS", "Mutant", "planted"]
 ROOT = Path(__file__).resolve().parent.parent
 #: The model first: it has to find nearly all of them.
 SUITES = ["test_model.py", "test_stores.py", "test_queues.py", "test_policy.py", "test_leases.py"]
-SUITES += ["test_crash.py"]
+SUITES += ["test_frame.py", "test_crash.py"]
 OPTIONS = ["--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 
@@ -336,6 +336,18 @@ MUTANTS = [
         "after an error of the disk it goes on as if nothing were",
         "sqlite_store",
         "            if self._broken:\n                raise StoreError(self._broken)\n",
+        "",
+    ),
+    Mutant(
+        "a file that is gone is written on",
+        "sqlite_store",
+        "if _identity(self._place) != self._file:",
+        "if False:",
+    ),
+    Mutant(
+        "frames are cut by their number alone",
+        "frame",
+        " or size + len(attempt.body) > _LARGEST",
         "",
     ),
     Mutant(
