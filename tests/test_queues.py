@@ -249,6 +249,20 @@ async def test_leaving_hands_on_what_waits(stage, queues):
     assert second.data == [1]
 
 
+async def test_what_was_claimed_for_one_who_left_goes_to_the_next_and_was_no_attempt(stage, queues):
+    for n in range(3):
+        await queues.emit("pickup", n, to="drivers")
+    left = await consumer(stage, queues, "ada")
+    await give_way()  # now it has asked for messages, and not all of them are sent yet
+    await queues.unsubscribe(left.client.get_sid(), "drivers")
+    await stage.settle()
+    assert len(left.data) < 3
+    following = await consumer(stage, queues, "bob")
+    await following.until(3 - len(left.data))
+    assert left.data + following.data == [0, 1, 2]
+    assert {d["attempt"] for d in following.deliveries} == {1}
+
+
 # -- answers ------------------------------------------------------------------------------------
 
 
