@@ -1,0 +1,200 @@
+"""The scene in which one answer is tried, and the invariants that are judged on its journal.
+
+Owns what a scene may ask: servers with the answer in them, named clients, and who must have got
+what. Must not know: which exercise it is, what a notebook shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import socketio  # type: ignore[import-untyped]
+
+from ..stage.client import Client
+from ..stage.deliveries import cell, label, route
+from ..stage.explain import Message, sentence
+from ..stage.journal import SERVER, Received
+from ..stage.stage import Stage
+
+__all__ = ["Blocked", "NotDone", "Trial", "Wrong"]
+
+
+class Blocked(BaseException):
+    """The answer keeps the event loop to itself. No `Exception`: it shall not catch this."""
+
+
+class NotDone(Exception):
+    """The answer is the stub that it was."""
+
+
+class Wrong(Exception):
+    """The first counter-example, as lines: what was expected of whom, and what came instead."""
+
+    def __init__(self, **told: str) -> None:
+        super().__init__(told)
+        self.told = tuple(f"{name:9} {text}" for name, text in told.items() if text)
+
+
+class Trial:
+    """One try of `answer`; `folder`: for its files; `random`: seeded, the same for every try."""
+
+    def __init__(self, answer: Any, folder: Path) -> None:
+        self.answer, self.folder, self.random = answer, folder, Random(17)
+        self.stage: Stage
+        self.sio: socketio.AsyncServer
+        #: What was shown so far.
+        self.proved: list[str] = []
+        self._stages: list[Stage] = []
+
+    async def serve(self, *given: Any, **options: Any) -> Stage:
+        """Open a stage on a new server with the answer in it; `given`: what else it is called with;
+        `options`: of the server. The answer may be a coroutine function."""
+        self.sio = socketio.AsyncServer(async_mode="aiohttp", **options)
+        before = _registered(self.sio)
+        result = self.answer(self.sio, *given)
+        if inspect.isawaitable(result):
+            result = await result
+        if _registered(self.sio) == before:
+            raise NotDone
+        _survive_exit(self.sio)
+        self.stage = await Stage.open(self.sio)
+        self._stages.append(self.stage)
+        return self.stage
+
+    async def clients(
+        self, *names: str, hears: Collection[str] = (), namespace: str = "/", **options: Any
+    ) -> list[Client]:
+        """Connect clients that listen to these events, and acknowledge them with nothing."""
+        clients = []
+        for name in names:
+            client = await self.stage.client(name, connect=False)
+            for event in hears:
+                client.on(event, lambda *_: None, namespace=namespace)
+            await client.connect(namespaces=[namespace], **options)
+            clients.append(client)
+        return clients
+
+    async def settle(self) -> None:
+        """Wait until all is quiet."""
+        await self.stage.settle()
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        for stage in self._stages:
+            await stage.close()
+
+    # -- invariants -------------------------------------------------------------------------------
+
+    def got(self, event: str, who: Iterable[str], what: str, *, since: int = 0) -> None:
+        """Exactly `who` must have got an `event` from the server, each once; `what`: in words, what
+        was said; `since`: look only at messages with a higher number."""
+        wanted = {*who}
+        sent = self._sent(event, since)
+        for name in self.stage.view().kinds:
+            times = sum(
+                isinstance(fact, Received) and fact.client == name and fact.handled
+                for message in sent
+                for fact in self._received(message)
+            )
+            if times != (name in wanted):
+                message = next((m for m in reversed(sent) if self._concerns(m, name, times)), None)
+                self._wrong(what, name, name in wanted, times, message, event)
+        self.proved.append(f"{what} reaches {_list(wanted)}, once, and nobody else")
+
+    def _concerns(self, message: Message, name: str, times: int) -> bool:
+        return not times or any(fact.client == name for fact in self._received(message))
+
+    def _sent(self, event: str, since: int) -> list[Message]:
+        return [
+            m
+            for m in self.stage.view().messages
+            if m.emitted.event == event and m.emitted.sender == SERVER and m.emitted.message > since
+        ]
+
+    def _received(self, message: Message) -> list[Received]:
+        number = message.emitted.message
+        return [f for f in self.stage.journal if isinstance(f, Received) and f.message == number]
+
+    def _wrong(
+        self, what: str, name: str, should: bool, times: int, message: Message | None, event: str
+    ) -> None:
+        if message is None:
+            raise Wrong(
+                message=f"{what}: {event!r}",
+                client=name,
+                expected="gets it, once" if should else "does not get it",
+                got=f"the server has emitted no {event!r} at all",
+            )
+        raise Wrong(
+            message=f"{what}: {label(message)} ({route(message)})",
+            client=name,
+            expected="gets it, once" if should else "does not get it",
+            got=f"{times} times" if times > 1 else cell(message.verdicts.get(name)),
+            why=sentence(message, name),
+        )
+
+    def equal(self, what: str, client: str, got: Any, expected: Any, why: str = "") -> None:
+        """What `client` was told must be this."""
+        if got != expected:
+            raise Wrong(
+                message=what, client=client, expected=repr(expected), got=repr(got), why=why
+            )
+        self.proved.append(f"{what}: {client} is told {expected!r}")
+
+    def in_order(self, what: str, client: str, got: list[Any], expected: list[Any]) -> None:
+        """`client` must have got these, each once, in this order."""
+        for n, item in enumerate(expected):
+            count = got.count(item)
+            if count != 1:
+                raise Wrong(
+                    message=f"{what}: {item!r}",
+                    client=client,
+                    expected="gets it, once",
+                    got="never got it" if not count else f"got it {count} times",
+                    why=f"it got {got}",
+                )
+            if got[n] != item:
+                raise Wrong(
+                    message=f"{what}: {item!r}",
+                    client=client,
+                    expected=f"gets it as number {n + 1}",
+                    got=f"number {got.index(item) + 1}",
+                    why=f"it got {got}",
+                )
+        if extra := [item for item in got if item not in expected]:
+            raise Wrong(
+                message=f"{what}: {extra[0]!r}",
+                client=client,
+                expected="does not get it",
+                got="got it",
+                why=f"it got {got}",
+            )
+        self.proved.append(f"{what}: {client} gets {len(expected)}, each once, in order")
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)) or "nobody"
+
+
+def _registered(sio: socketio.AsyncServer) -> tuple[Any, ...]:
+    events = [(space, *handlers) for space, handlers in sio.handlers.items()]
+    return (sorted(events), sorted(sio.namespace_handlers))
+
+
+def _survive_exit(sio: socketio.AsyncServer) -> None:
+    """`sys.exit()` in a handler would end the notebook's kernel."""
+    original = sio._trigger_event
+
+    async def trigger(*args: Any) -> Any:
+        try:
+            return await original(*args)
+        except SystemExit as error:
+            raise RuntimeError(f"the handler called sys.exit({error.code!r})") from None
+        except Blocked as blocked:
+            raise RuntimeError(f"the handler never gives way: {blocked}") from None
+
+    sio._trigger_event = trigger
