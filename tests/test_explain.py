@@ -747,7 +747,7 @@ server   ada      bob
 ●────────✗────────✓        chat 'hi'   (server → room 'red' but ada)
 ●────────✗────────✗        bye   (server → room 'blue' (nobody there))
 │        │        ┴        bob is gone: transport close
-● sends   ✓ got it   ✗ did not get it   ┬ connects   ┴ is gone for the server   + joins, or consumes
+● sends   ✓ got it   ✗ did not get it   ┬ connects   ┴ is gone for the server   + joins
 """
 
 

@@ -237,7 +237,7 @@ class Pump:
         window = self.window
         if not self.frame and self._packets() is not None:
             window = min(window, _POLLING)
-        return (1 if self._doubtful else window) - len(self.out)
+        return (min(2, window) if self._doubtful else window) - len(self.out)
 
     def _packets(self) -> int | None:
         """How many packets wait for the next question of a client that polls; None: it does not."""

@@ -9,6 +9,7 @@ step has a field with a label, the slider is for the mouse, and a labelled butto
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -75,14 +76,35 @@ def _row(*children: Any, **layout: str) -> Any:
     return widgets.HBox(children, layout=widgets.Layout(**given))
 
 
-def _button(text: str, tooltip: str, click: Callable[[], None], **options: Any) -> Any:
+class _Soon:
+    """Calls something on the stage's loop, and soon.
+
+    A widget's call-back may run on another thread: JupyterLab names a subshell in its messages, and
+    the kernel may answer there. And where a cell is waiting, a widget whose message was not
+    answered on its own shell sends no more: so each answers where it was asked.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, call: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(call)
+
+    def changed(self, widget: Any, call: Callable[[], None]) -> None:
+        """Call it when somebody has changed the value of a widget."""
+        widget.observe(lambda _: self(call), "value")
+        if hasattr(widget.comm, "_reply_subshell_for"):
+            widget.comm._reply_subshell_for = None
+
+
+def _button(soon: _Soon, text: str, tooltip: str, click: Callable[[], None], **options: Any) -> Any:
     button = widgets.Button(
         description=text,
         tooltip=tooltip,
         layout=widgets.Layout(width="auto", margin="2px"),
         **options,
     )
-    button.on_click(lambda _: click())
+    button.on_click(lambda _: soon(click))
     return button
 
 
@@ -115,6 +137,7 @@ class Board:
         look: Callable[[], None],
     ) -> None:
         self._act = act
+        self._soon = soon = _Soon()
         self._cards: dict[str, _Card] = {}
         self._queues: dict[str, _QueueRow] = {}
         self._consumers: tuple[str, ...] = ()
@@ -123,8 +146,8 @@ class Board:
         self._queue_table, self._queue_rows = widgets.HTML(), widgets.VBox()
         self._diagram, self._table = widgets.HTML(), widgets.HTML()
         self._log = widgets.HTML()
-        self._time = _Time(look)
-        self._composer = _Composer(draft, act)
+        self._time = _Time(soon, look)
+        self._composer = _Composer(soon, draft, act)
         for shown in (self._diagram, self._table, self._queue_table):
             shown.layout.max_width = "100%"
         self.box = widgets.VBox(
@@ -153,16 +176,16 @@ class Board:
             description="Projector size", indent=False, layout=widgets.Layout(width="auto")
         )
 
-        def resize(change: Any) -> None:
-            (self.box.add_class if change["new"] else self.box.remove_class)("chatq-projector")
+        def resize() -> None:
+            (self.box.add_class if projector.value else self.box.remove_class)("chatq-projector")
 
-        projector.observe(resize, "value")
+        self._soon.changed(projector, resize)
         reset, close = composer.of_stage("reset"), composer.of_stage("close")
         return _row(
             widgets.HTML(f"<strong>{html.escape(question)}</strong>"),
             projector,
-            _button("Reset", reset, lambda: self._act(lambda: reset)),
-            _button("Close the stage", close, lambda: self._act(lambda: close)),
+            _button(self._soon, "Reset", reset, lambda: self._act(lambda: reset)),
+            _button(self._soon, "Close the stage", close, lambda: self._act(lambda: close)),
         )
 
     # -- what is shown ----------------------------------------------------------------------------
@@ -190,7 +213,9 @@ class Board:
                     self._cards.pop(name).box.close()
             cards = {}
             for seat in seats:
-                cards[seat.name] = self._cards.get(seat.name) or _Card(seat, self._act, found)
+                cards[seat.name] = self._cards.get(seat.name) or _Card(
+                    self._soon, seat, self._act, found
+                )
             self._cards = cards
             self._people.children = [card.box for card in cards.values()]
         for seat in seats:
@@ -212,7 +237,7 @@ class Board:
         clients = tuple(seat.name for seat in roster.seats if seat.kind == "client")
         names = [row[0] for row in table.rows if row[0] in stats]
         if [*self._queues] != names:
-            self._queues = {name: _QueueRow(name, self._act, roster) for name in names}
+            self._queues = {name: _QueueRow(self._soon, name, self._act) for name in names}
             self._queue_rows.children = [queue.box for queue in self._queues.values()]
         for queue in self._queues.values():
             queue.show(clients, roster)
@@ -231,7 +256,7 @@ class Board:
 class _Time:
     """Which moment is shown: the newest, unless somebody goes back."""
 
-    def __init__(self, look: Callable[[], None]) -> None:
+    def __init__(self, soon: _Soon, look: Callable[[], None]) -> None:
         narrow = widgets.Layout(width="150px")
         self._step = widgets.BoundedIntText(
             description="Step", min=0, max=0, layout=narrow, style=_WIDE
@@ -245,17 +270,17 @@ class _Time:
         )
         self._of = widgets.HTML()
 
-        def say(change: Any) -> None:  # a pressed button differs by its colour alone
-            playing.description, playing.icon = ("Pause", "pause") if change["new"] else _PLAY
+        def say() -> None:  # a pressed button differs by its colour alone
+            playing.description, playing.icon = ("Pause", "pause") if playing.value else _PLAY
 
-        playing.observe(say, "value")
+        soon.changed(playing, say)
         widgets.jslink((playing, "value"), (play, "playing"))
         widgets.jslink((play, "value"), (slider, "value"))
         widgets.jslink((slider, "value"), (self._step, "value"))
         self._ends = (self._step, slider, play)
-        self._step.observe(lambda _: look(), "value")
-        newest = _button("Newest", "Show what happened last", self._go_to_end)
-        first = _button("First", "Show how it began", self._go_to_begin)
+        soon.changed(self._step, look)
+        newest = _button(soon, "Newest", "Show what happened last", self._go_to_end)
+        first = _button(soon, "First", "Show how it began", self._go_to_begin)
         self.box = _row(self._step, slider, first, playing, newest, self._of, play)
 
     def _go_to_end(self) -> None:
@@ -279,8 +304,7 @@ class _Time:
 class _Composer:
     """A message, and the line that sends it."""
 
-    def __init__(self, draft: Draft, act: Callable[[Callable[[], str]], None]) -> None:
-        self._draft = draft
+    def __init__(self, soon: _Soon, draft: Draft, act: Callable[[Callable[[], str]], None]) -> None:
         self._kinds: dict[str, str] = {}
         self._sender = _field("Dropdown", "From", draft.sender, options=[draft.sender])
         self._event = _field("Text", "Event", draft.event)
@@ -292,14 +316,14 @@ class _Composer:
         )
         self._line = widgets.HTML()
         self._send = _button(
-            "Run this line", "Run the line beside this button", lambda: act(self.line)
+            soon, "Run this line", "Run the line beside this button", lambda: act(self.line)
         )
         self._send.button_style = "primary"
         self._fields = (
             self._sender, self._event, self._data, self._target, self._who, self._namespace
         )  # fmt: skip
         for field in self._fields:
-            field.observe(lambda _: self._word(), "value")
+            soon.changed(field, self._word)
         self.box = widgets.VBox([_row(*self._fields), _row(self._send, self._line)])
         self._word()
 
@@ -358,7 +382,9 @@ def _offer(choice: Any, options: list[str]) -> None:
 class _Card:
     """One client: its state, and what can be done to it."""
 
-    def __init__(self, seat: Seat, act: Callable[[Callable[[], str]], None], found: Any) -> None:
+    def __init__(
+        self, soon: _Soon, seat: Seat, act: Callable[[Callable[[], str]], None], found: Any
+    ) -> None:
         name = seat.name
         self._told = widgets.HTML()
         self._buttons: dict[str, Any] = {}
@@ -366,7 +392,7 @@ class _Card:
         rows = [self._told]
 
         def button(text: str, line: Callable[[], str], tooltip: str = "") -> Any:
-            made = _button(text, tooltip or line(), lambda: act(line))
+            made = _button(soon, text, tooltip or line(), lambda: act(line))
             self._buttons[text] = made
             return made
 
@@ -470,7 +496,7 @@ class _Card:
 class _QueueRow:
     """One queue: who is to consume it, and its dead."""
 
-    def __init__(self, name: str, act: Callable[[Callable[[], str]], None], roster: Roster) -> None:
+    def __init__(self, soon: _Soon, name: str, act: Callable[[Callable[[], str]], None]) -> None:
         self._rooms: dict[str, list[str]] = {}
         self._client = widgets.Dropdown(
             description=f"Queue {name}"[:40],
@@ -490,9 +516,10 @@ class _QueueRow:
 
         self.box = _row(
             self._client,
-            _button("Listen", "queues.subscribe", lambda: act(consume(True))),
-            _button("Stop listening", "queues.unsubscribe", lambda: act(consume(False))),
+            _button(soon, "Listen", "queues.subscribe", lambda: act(consume(True))),
+            _button(soon, "Stop listening", "queues.unsubscribe", lambda: act(consume(False))),
             _button(
+                soon,
                 "Redrive the dead",
                 composer.redrive(name),
                 lambda: act(lambda: composer.redrive(name)),

@@ -104,7 +104,7 @@ def _layout(
             case Killed(client=client) if column >= 0:
                 row(f"{client} is killed", column, "†")
             case Subscribed(client=client, queue=queue) if column >= 0:
-                row(f"{client} consumes queue {queue!r}", column, "+")
+                row(f"{client} consumes queue {queue!r}", column, "⊕")
             case Settled() | Returned() | Died() | Redriven() if fact.message in by_number:
                 shown.append(_life_row(by_number[fact.message], fact, columns))
             case Raised(client=client, event=event, error=error) if column >= 0:
@@ -214,7 +214,7 @@ class Diagram:
 
 _SIGNS = (
     "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
-    "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins, or consumes"
+    "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   ⊕ consumes"
     "   − leaves   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
     "   ↺ is back in the queue"
 )

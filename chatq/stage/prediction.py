@@ -101,6 +101,8 @@ class Prediction:
                 ticked = choice in (self._chosen or ())
                 box = widgets.Checkbox(description=choice, value=ticked, indent=False, layout=wide)
                 box.observe(self._ticked, "value")
+                if hasattr(box.comm, "_reply_subshell_for"):  # see `board`
+                    box.comm._reply_subshell_for = None
                 self._boxes.append(box)
             question = widgets.HTML(f"<strong>{html.escape(self.question)}</strong>")
             self._box = widgets.VBox([question, *self._boxes])
