@@ -1,7 +1,7 @@
 """The solutions that the lessons hold, collapsed, as functions.
 
-In a lesson, a solution is a markdown cell: `<details><summary>Solution 03.1</summary>`, then a block
-of Python that defines `answer`, as the stub above it does.
+In a lesson, a solution is a markdown cell: `<details><summary>Solution 03.1</summary>`, then a
+block of Python that defines `answer`, as the stub above it does.
 """
 
 from __future__ import annotations
