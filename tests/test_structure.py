@@ -32,6 +32,7 @@ IMPORTS: dict[str, set[str]] = {
     "__main__": {"doctor", "hub.serve"},
     "doctor": set(),
     "exercises.check": {"exercises.trial", "stage.settle", "stage.stage"},
+    "exercises.lesson_01": {"exercises.check", "exercises.trial"},
     "exercises.lesson_03": {"exercises.check", "exercises.trial"},
     "exercises.trial": {
         "stage.client",

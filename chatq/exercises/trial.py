@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,7 @@ import socketio  # type: ignore[import-untyped]
 from ..stage.client import Client
 from ..stage.deliveries import cell, label, route
 from ..stage.explain import Message, sentence
-from ..stage.journal import SERVER, Received
+from ..stage.journal import SERVER, Received, preview
 from ..stage.stage import Stage
 
 __all__ = ["Blocked", "NotDone", "Trial", "Wrong"]
@@ -66,17 +67,52 @@ class Trial:
         return self.stage
 
     async def clients(
-        self, *names: str, hears: Collection[str] = (), namespace: str = "/", **options: Any
+        self,
+        *names: str,
+        hears: Collection[str] = (),
+        namespaces: Collection[str] = ("/",),
+        **options: Any,
     ) -> list[Client]:
-        """Connect clients that listen to these events, and acknowledge them with nothing."""
+        """Connect clients that listen to these events, and acknowledge them with nothing; each of
+        them has to be let in."""
         clients = []
         for name in names:
-            client = await self.stage.client(name, connect=False)
-            for event in hears:
-                client.on(event, lambda *_: None, namespace=namespace)
-            await client.connect(namespaces=[namespace], **options)
+            client, refusals = await self.knock(name, hears, namespaces, **options)
+            for namespace in [*refusals, *namespaces]:
+                if not self.stage.connected(name, namespace):
+                    raise Wrong(
+                        message=f"{name} dials",
+                        client=name,
+                        expected=f"is let in to {namespace}",
+                        got=f"is refused: {refusals.get(namespace, 'the server does not answer')}",
+                    )
             clients.append(client)
         return clients
+
+    async def knock(
+        self,
+        name: str,
+        hears: Collection[str] = (),
+        namespaces: Collection[str] = ("/",),
+        **options: Any,
+    ) -> tuple[Client, dict[str, str]]:
+        """Let one client dial that may be refused; return it, and by namespace the reason that it
+        was told."""
+        client = await self.stage.client(name, connect=False)
+        refusals: dict[str, str] = {}
+
+        def note(namespace: str, why: Any = "") -> None:
+            refusals[namespace] = str(why.get("message", why) if isinstance(why, dict) else why)
+
+        for namespace in namespaces:
+            for event in hears:
+                client.on(event, lambda *_: None, namespace=namespace)
+            client.on("connect_error", partial(note, namespace), namespace=namespace)
+        try:
+            await client.connect(namespaces=[*namespaces], **{"wait_timeout": 3, **options})
+        except socketio.exceptions.ConnectionError:
+            await self.settle()  # if a handler raised, that is the better answer
+        return client, refusals
 
     async def settle(self) -> None:
         """Wait until all is quiet."""
@@ -89,9 +125,19 @@ class Trial:
 
     # -- invariants -------------------------------------------------------------------------------
 
-    def got(self, event: str, who: Iterable[str], what: str, *, since: int = 0) -> None:
+    def got(
+        self,
+        event: str,
+        who: Iterable[str],
+        what: str,
+        *,
+        since: int = 0,
+        data: Any = ...,
+        namespace: str = "/",
+    ) -> None:
         """Exactly `who` must have got an `event` from the server, each once; `what`: in words, what
-        was said; `since`: look only at messages with a higher number."""
+        was said; `since`: look only at messages with a higher number. `data`: what must be in it
+        (`...`: anything); `namespace`: where they must have got it, and nowhere else."""
         wanted = {*who}
         sent = self._sent(event, since)
         for name in self.stage.view().kinds:
@@ -103,7 +149,22 @@ class Trial:
             if times != (name in wanted):
                 message = next((m for m in reversed(sent) if self._concerns(m, name, times)), None)
                 self._wrong(what, name, name in wanted, times, message, event)
-        self.proved.append(f"{what} reaches {_list(wanted)}, once, and nobody else")
+            if times:
+                self._said(what, name, sent, data, namespace)
+        once = "each once" if len(wanted) > 1 else "once"
+        told = f"{_list(wanted)}, {once}, and nobody else" if wanted else "nobody"
+        self.proved.append(f"{what} reaches {told}")
+
+    def _said(self, what: str, name: str, sent: list[Message], data: Any, namespace: str) -> None:
+        """What `name` got, once, must be this, and there."""
+        (message,) = [m for m in sent if any(f.client == name for f in self._received(m))]
+        emitted = message.emitted
+        told = f"{what}: {label(message)} ({route(message)})"
+        if emitted.namespace != namespace:
+            got = f"gets it in {emitted.namespace}"
+            raise Wrong(message=told, client=name, expected=f"gets it in {namespace}", got=got)
+        if data is not ... and emitted.data != (wanted := preview((data,))):
+            raise Wrong(message=told, client=name, expected=f"gets {wanted}", got=emitted.data)
 
     def _concerns(self, message: Message, name: str, times: int) -> bool:
         return not times or any(fact.client == name for fact in self._received(message))
@@ -122,20 +183,49 @@ class Trial:
     def _wrong(
         self, what: str, name: str, should: bool, times: int, message: Message | None, event: str
     ) -> None:
+        expected = "gets it, once" if should else "does not get it"
         if message is None:
             raise Wrong(
                 message=f"{what}: {event!r}",
                 client=name,
-                expected="gets it, once" if should else "does not get it",
-                got=f"the server has emitted no {event!r} at all",
+                expected=expected,
+                got=f"the server emits no {event!r} at all",
             )
+        mark = cell(message.verdicts.get(name)).replace("✓", "gets it")
         raise Wrong(
             message=f"{what}: {label(message)} ({route(message)})",
             client=name,
-            expected="gets it, once" if should else "does not get it",
-            got=f"{times} times" if times > 1 else cell(message.verdicts.get(name)),
+            expected=expected,
+            got=f"gets it {times} times" if times > 1 else mark,
             why=sentence(message, name),
         )
+
+    async def told(
+        self,
+        client: Client,
+        event: str,
+        data: Any,
+        expected: Any,
+        what: str,
+        *,
+        namespace: str = "/",
+    ) -> None:
+        """`client` emits `event`, and what the handler returns to it must be `expected`."""
+        answers: list[Any] = []
+
+        def note(*answer: Any) -> None:
+            answers.append(answer[0] if len(answer) == 1 else answer or None)
+
+        await client.emit(event, data, namespace=namespace, callback=note)
+        await self.settle()
+        if not answers:
+            raise Wrong(
+                message=what,
+                client=client.name,
+                expected=repr(expected),
+                got=f"no answer: the server has no handler for {event!r}",
+            )
+        self.equal(what, client.name, answers[0], expected)
 
     def equal(self, what: str, client: str, got: Any, expected: Any, why: str = "") -> None:
         """What `client` was told must be this."""
@@ -177,7 +267,7 @@ class Trial:
 
 
 def _list(names: Collection[str]) -> str:
-    return ", ".join(sorted(names)) or "nobody"
+    return " and ".join(", ".join(sorted(names)).rsplit(", ", 1))
 
 
 def _registered(sio: socketio.AsyncServer) -> tuple[Any, ...]:
