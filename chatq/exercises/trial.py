@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,11 +51,14 @@ class Trial:
         #: What was shown so far.
         self.proved: list[str] = []
         self._stages: list[Stage] = []
+        #: A verdict may show a sid, and has to read the same each time.
+        self._sids = (f"sid-{n}" for n in count(1))
 
     async def serve(self, *given: Any, **options: Any) -> Stage:
         """Open a stage on a new server with the answer in it; `given`: what else it is called with;
         `options`: of the server. The answer may be a coroutine function."""
         self.sio = socketio.AsyncServer(async_mode="aiohttp", **options)
+        self.sio.eio.generate_id = partial(next, self._sids)
         before = _registered(self.sio)
         result = self.answer(self.sio, *given)
         if inspect.isawaitable(result):
@@ -157,7 +161,9 @@ class Trial:
 
     def _said(self, what: str, name: str, sent: list[Message], data: Any, namespace: str) -> None:
         """What `name` got, once, must be this, and there."""
-        (message,) = [m for m in sent if any(f.client == name for f in self._received(m))]
+        (message,) = [
+            m for m in sent if any(f.client == name and f.handled for f in self._received(m))
+        ]
         emitted = message.emitted
         told = f"{what}: {label(message)} ({route(message)})"
         if emitted.namespace != namespace:
