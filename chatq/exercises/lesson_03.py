@@ -17,9 +17,10 @@ async def _all_but_the_sender(trial: Trial) -> None:
     clients = dict(zip(names, await trial.clients(*names, hears=["news"]), strict=True))
     for name in trial.random.sample(names, 3):
         before = trial.stage.journal.messages
-        await clients[name].emit("say", f"{name} was here")
+        text = f"{name} was here"
+        await clients[name].emit("say", text)
         await trial.settle()
-        trial.got("news", {*names} - {name}, f"what {name} says", since=before)
+        trial.got("news", {*names} - {name}, f"what {name} says", since=before, data=text)
 
 
 async def _whisper(trial: Trial) -> None:
@@ -29,19 +30,22 @@ async def _whisper(trial: Trial) -> None:
     await cy.emit("here", "balcony")
     await trial.settle()
     before = trial.stage.journal.messages
-    await bob.emit("whisper", ("balcony", "cake at noon"))
+    text = "cake at noon"
+    await bob.emit("whisper", ("balcony", text))
     await trial.settle()
-    trial.got("news", {"cy"}, "what bob whispers on the balcony", since=before)
+    trial.got("news", {"cy"}, "what bob whispers on the balcony", since=before, data=text)
     before = trial.stage.journal.messages
-    await ada.emit("whisper", ("balcony", "what is up there?"))
+    text = "what is up there?"
+    await ada.emit("whisper", ("balcony", text))
     await trial.settle()
-    trial.got("news", {"bob", "cy"}, "what ada whispers to the balcony", since=before)
+    trial.got("news", {"bob", "cy"}, "what ada whispers to the balcony", since=before, data=text)
     await bob.disconnect()
     await trial.settle()
     before = trial.stage.journal.messages
-    await ada.emit("whisper", ("balcony", "still there?"))
+    text = "still there?"
+    await ada.emit("whisper", ("balcony", text))
     await trial.settle()
-    trial.got("news", {"cy"}, "what ada whispers when bob has left", since=before)
+    trial.got("news", {"cy"}, "what ada whispers when bob has left", since=before, data=text)
 
 
 EXERCISES = [

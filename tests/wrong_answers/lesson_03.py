@@ -60,3 +60,83 @@ def one_by_one(sio):
     async def say(sid, text):
         for _, _ in [*sio.manager.get_participants("/", None)][:2]:
             await sio.emit("news", text, skip_sid=sid)
+
+
+@wrong("03.2", client="ada", says="what bob whispers on the balcony")
+def loud(sio):
+    """A whisper goes to everyone but the sender: the room was forgotten."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, skip_sid=sid)
+
+
+@wrong("03.2", client="bob", says="what bob whispers on the balcony")
+def hears_itself(sio):
+    """The sender is in the room, so the room's emit reaches it, too."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room)
+
+
+@wrong("03.2", client="bob", says="what ada whispers to the balcony")
+def only_from_inside(sio):
+    """Whoever is not in a room is taken to be unable to speak into it."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, room, text):
+        if room in sio.rooms(sid):
+            await sio.emit("news", text, to=room, skip_sid=sid)
+
+
+@wrong("03.2", client="cy", says="what bob whispers on the balcony")
+def entering_not_awaited(sio):
+    """Without `await` nobody enters."""
+
+    @sio.event
+    async def here(sid, room):
+        sio.enter_room(sid, room).close()
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room, skip_sid=sid)
+
+
+@wrong("03.2", client="bob", says="what ada whispers to the balcony")
+def the_last_to_come(sio):
+    """Of each room only one member is kept: the last who came."""
+    last = {}
+
+    @sio.event
+    async def here(sid, room):
+        last[room] = sid
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=last[room], skip_sid=sid)
+
+
+@wrong("03.2", client="cy", says="not in room 'cake at noon'")
+def arguments_mixed_up(sio):
+    """The text is taken for the room, and the room for the text."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, text, room):
+        await sio.emit("news", text, to=room, skip_sid=sid)
