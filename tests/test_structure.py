@@ -33,7 +33,10 @@ IMPORTS: dict[str, set[str]] = {
     "doctor": set(),
     "exercises.check": {"exercises.trial", "stage.settle", "stage.stage"},
     "exercises.lesson_01": {"exercises.check", "exercises.trial"},
+    "exercises.lesson_02": {"exercises.check", "exercises.trial", "stage.client"},
     "exercises.lesson_03": {"exercises.check", "exercises.trial"},
+    "exercises.lesson_04": {"exercises.check", "exercises.trial", "stage.client"},
+    "exercises.lesson_05": {"exercises.check", "exercises.trial"},
     "exercises.trial": {
         "stage.client",
         "stage.deliveries",
