@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .exercises.check import check
     from .peers.connection import Refused
     from .peers.consumer import Consumer
     from .peers.outbox import Outbox
@@ -34,6 +35,7 @@ __all__ = [
     "Rules",
     "Stage",
     "StoreError",
+    "check",
 ]
 __version__ = "0.1.0"
 
@@ -52,6 +54,7 @@ _HOMES = {
     "Rules": "queues.policy",
     "Stage": "stage.stage",
     "StoreError": "queues.store",
+    "check": "exercises.check",
 }
 
 

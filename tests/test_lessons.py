@@ -97,8 +97,14 @@ def _closes(notebook: Notebook) -> Iterator[str]:
     code = "\n".join(cell["source"] for cell in _code(notebook))
     opened = len(re.findall(r"\bStage(?:\.open)?\(", code))
     closed = len(re.findall(r"\.close\(\)|async with Stage\(", code))
-    last = _code(notebook)[-1]["source"] if _code(notebook) else ""
-    stays = bool(re.match(r"\s*stage\.panel\(", last))  # for the reader to drive, and to close
+    # A panel stays open, for the reader to drive and to close; after it come exercises.
+    panels = [
+        n for n, cell in enumerate(_code(notebook)) if cell["source"].startswith("stage.panel(")
+    ]
+    after = (
+        "".join(cell["source"] for cell in _code(notebook)[panels[-1] :]) if panels else "Stage("
+    )
+    stays = "Stage" not in after
     if closed + stays < opened:
         yield f"opens {opened} stages and closes {closed}"
 

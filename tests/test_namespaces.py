@@ -307,7 +307,7 @@ async def event_refused(lesson):
     async def gate(namespace, auth):
         return "dan"
 
-    office = lesson.Office("/office", gate, lesson.check)
+    office = lesson.Office("/office", gate, lesson.house_rules)
     async with Stage(served(office)) as stage:
         dan = await stage.client("dan", namespaces=["/office"])
         return await dan.call("close", namespace="/office", timeout=10)
@@ -654,7 +654,7 @@ async def test_the_check_decides_before_the_handler(lesson):
         def on_close(self, sid):
             closed.append(sid)
 
-    async with Stage(served(Office("/office", gate, lesson.check))) as stage:
+    async with Stage(served(Office("/office", gate, lesson.house_rules))) as stage:
         for name in ("cy", "dan"):
             client = await stage.client(name, namespaces=["/office"], auth={"key": name})
             await client.call("close", namespace="/office", timeout=10)
@@ -779,7 +779,7 @@ async def interleave(lesson, office, seed):
 async def test_nobody_hears_what_is_said_before_it_is_let_in(first, lesson):
     refused = 0
     for seed in range(first, first + BATCH):
-        office = lesson.Office("/office", lesson.who_is, lesson.check)
+        office = lesson.Office("/office", lesson.who_is, lesson.house_rules)
         found, strangers = await interleave(lesson, office, seed)
         assert found == [], f"seed {seed}"
         refused += strangers

@@ -15,6 +15,7 @@ import chatq
 #: Which modules of chatq each module imports. An arrow that is not here has to be argued for.
 IMPORTS: dict[str, set[str]] = {
     "__init__": {
+        "exercises.check",
         "peers.connection",
         "peers.consumer",
         "peers.outbox",
@@ -30,6 +31,19 @@ IMPORTS: dict[str, set[str]] = {
     },
     "__main__": {"doctor", "hub.serve"},
     "doctor": set(),
+    "exercises.check": {"exercises.trial", "stage.settle", "stage.stage"},
+    "exercises.lesson_01": {"exercises.check", "exercises.trial"},
+    "exercises.lesson_02": {"exercises.check", "exercises.trial", "stage.client"},
+    "exercises.lesson_03": {"exercises.check", "exercises.trial"},
+    "exercises.lesson_04": {"exercises.check", "exercises.trial", "stage.client"},
+    "exercises.lesson_05": {"exercises.check", "exercises.trial"},
+    "exercises.trial": {
+        "stage.client",
+        "stage.deliveries",
+        "stage.explain",
+        "stage.journal",
+        "stage.stage",
+    },
     "hub.caps": {
         "hub.caps_words",
         "hub.guard",
@@ -162,7 +176,13 @@ IMPORTS: dict[str, set[str]] = {
     "stage.wire": {"stage.table"},
 }
 #: Which rooms each room may know at all.
-ROOMS = {"hub": {"queues"}, "peers": {"queues"}, "queues": set(), "stage": {"queues"}}
+ROOMS = {
+    "exercises": {"queues", "stage"},
+    "hub": {"queues"},
+    "peers": {"queues"},
+    "queues": set(),
+    "stage": {"queues"},
+}
 #: Names that say nothing of what is inside.
 EMPTY_NAMES = {"utils", "helpers", "manager", "types", "errors"}
 

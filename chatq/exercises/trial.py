@@ -1,0 +1,296 @@
+"""The scene in which one answer is tried, and the invariants that are judged on its journal.
+
+Owns what a scene may ask: servers with the answer in them, named clients, and who must have got
+what. Must not know: which exercise it is, what a notebook shows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Iterable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import socketio  # type: ignore[import-untyped]
+
+from ..stage.client import Client
+from ..stage.deliveries import cell, label, route
+from ..stage.explain import Message, sentence
+from ..stage.journal import SERVER, Received, preview
+from ..stage.stage import Stage
+
+__all__ = ["Blocked", "NotDone", "Trial", "Wrong"]
+
+
+class Blocked(BaseException):
+    """The answer keeps the event loop to itself. No `Exception`: it shall not catch this."""
+
+
+class NotDone(Exception):
+    """The answer is the stub that it was."""
+
+
+class Wrong(Exception):
+    """The first counter-example, as lines: what was expected of whom, and what came instead."""
+
+    def __init__(self, **told: str) -> None:
+        super().__init__(told)
+        self.told = tuple(f"{name:9} {text}" for name, text in told.items() if text)
+
+
+class Trial:
+    """One try of `answer`; `folder`: for its files; `random`: seeded, the same for every try."""
+
+    def __init__(self, answer: Any, folder: Path) -> None:
+        self.answer, self.folder, self.random = answer, folder, Random(17)
+        self.stage: Stage
+        self.sio: socketio.AsyncServer
+        #: What was shown so far.
+        self.proved: list[str] = []
+        self._stages: list[Stage] = []
+        #: A verdict may show a sid, and has to read the same each time.
+        self._sids = (f"sid-{n}" for n in count(1))
+
+    async def serve(self, *given: Any, **options: Any) -> Stage:
+        """Open a stage on a new server with the answer in it; `given`: what else it is called with;
+        `options`: of the server. The answer may be a coroutine function."""
+        self.sio = socketio.AsyncServer(async_mode="aiohttp", **options)
+        self.sio.eio.generate_id = partial(next, self._sids)
+        before = _registered(self.sio)
+        result = self.answer(self.sio, *given)
+        if inspect.isawaitable(result):
+            result = await result
+        if _registered(self.sio) == before:
+            raise NotDone
+        _survive_exit(self.sio)
+        self.stage = await Stage.open(self.sio)
+        self._stages.append(self.stage)
+        return self.stage
+
+    async def clients(
+        self,
+        *names: str,
+        hears: Collection[str] = (),
+        namespaces: Collection[str] = ("/",),
+        **options: Any,
+    ) -> list[Client]:
+        """Connect clients that listen to these events, and acknowledge them with nothing; each of
+        them has to be let in."""
+        clients = []
+        for name in names:
+            client, refusals = await self.knock(name, hears, namespaces, **options)
+            for namespace in [*refusals, *namespaces]:
+                if not self.stage.connected(name, namespace):
+                    raise Wrong(
+                        message=f"{name} dials",
+                        client=name,
+                        expected=f"is let in to {namespace}",
+                        got=f"is refused: {refusals.get(namespace, 'the server does not answer')}",
+                    )
+            clients.append(client)
+        return clients
+
+    async def knock(
+        self,
+        name: str,
+        hears: Collection[str] = (),
+        namespaces: Collection[str] = ("/",),
+        **options: Any,
+    ) -> tuple[Client, dict[str, str]]:
+        """Let one client dial that may be refused; return it, and by namespace the reason that it
+        was told."""
+        client = await self.stage.client(name, connect=False)
+        refusals: dict[str, str] = {}
+
+        def note(namespace: str, why: Any = "") -> None:
+            refusals[namespace] = str(why.get("message", why) if isinstance(why, dict) else why)
+
+        for namespace in namespaces:
+            for event in hears:
+                client.on(event, lambda *_: None, namespace=namespace)
+            client.on("connect_error", partial(note, namespace), namespace=namespace)
+        try:
+            await client.connect(namespaces=[*namespaces], **{"wait_timeout": 3, **options})
+        except socketio.exceptions.ConnectionError:
+            await self.settle()  # if a handler raised, that is the better answer
+        return client, refusals
+
+    async def settle(self) -> None:
+        """Wait until all is quiet."""
+        await self.stage.settle()
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        for stage in self._stages:
+            await stage.close()
+
+    # -- invariants -------------------------------------------------------------------------------
+
+    def got(
+        self,
+        event: str,
+        who: Iterable[str],
+        what: str,
+        *,
+        since: int = 0,
+        data: Any = ...,
+        namespace: str = "/",
+    ) -> None:
+        """Exactly `who` must have got an `event` from the server, each once; `what`: in words, what
+        was said; `since`: look only at messages with a higher number. `data`: what must be in it
+        (`...`: anything); `namespace`: where they must have got it, and nowhere else."""
+        wanted = {*who}
+        sent = self._sent(event, since)
+        for name in self.stage.view().kinds:
+            times = sum(
+                isinstance(fact, Received) and fact.client == name and fact.handled
+                for message in sent
+                for fact in self._received(message)
+            )
+            if times != (name in wanted):
+                message = next((m for m in reversed(sent) if self._concerns(m, name, times)), None)
+                self._wrong(what, name, name in wanted, times, message, event)
+            if times:
+                self._said(what, name, sent, data, namespace)
+        once = "each once" if len(wanted) > 1 else "once"
+        told = f"{_list(wanted)}, {once}, and nobody else" if wanted else "nobody"
+        self.proved.append(f"{what} reaches {told}")
+
+    def _said(self, what: str, name: str, sent: list[Message], data: Any, namespace: str) -> None:
+        """What `name` got, once, must be this, and there."""
+        (message,) = [
+            m for m in sent if any(f.client == name and f.handled for f in self._received(m))
+        ]
+        emitted = message.emitted
+        told = f"{what}: {label(message)} ({route(message)})"
+        if emitted.namespace != namespace:
+            got = f"gets it in {emitted.namespace}"
+            raise Wrong(message=told, client=name, expected=f"gets it in {namespace}", got=got)
+        if data is not ... and emitted.data != (wanted := preview((data,))):
+            raise Wrong(message=told, client=name, expected=f"gets {wanted}", got=emitted.data)
+
+    def _concerns(self, message: Message, name: str, times: int) -> bool:
+        return not times or any(fact.client == name for fact in self._received(message))
+
+    def _sent(self, event: str, since: int) -> list[Message]:
+        return [
+            m
+            for m in self.stage.view().messages
+            if m.emitted.event == event and m.emitted.sender == SERVER and m.emitted.message > since
+        ]
+
+    def _received(self, message: Message) -> list[Received]:
+        number = message.emitted.message
+        return [f for f in self.stage.journal if isinstance(f, Received) and f.message == number]
+
+    def _wrong(
+        self, what: str, name: str, should: bool, times: int, message: Message | None, event: str
+    ) -> None:
+        expected = "gets it, once" if should else "does not get it"
+        if message is None:
+            raise Wrong(
+                message=f"{what}: {event!r}",
+                client=name,
+                expected=expected,
+                got=f"the server emits no {event!r} at all",
+            )
+        mark = cell(message.verdicts.get(name)).replace("✓", "gets it")
+        raise Wrong(
+            message=f"{what}: {label(message)} ({route(message)})",
+            client=name,
+            expected=expected,
+            got=f"gets it {times} times" if times > 1 else mark,
+            why=sentence(message, name),
+        )
+
+    async def told(
+        self,
+        client: Client,
+        event: str,
+        data: Any,
+        expected: Any,
+        what: str,
+        *,
+        namespace: str = "/",
+    ) -> None:
+        """`client` emits `event`, and what the handler returns to it must be `expected`."""
+        answers: list[Any] = []
+
+        def note(*answer: Any) -> None:
+            answers.append(answer[0] if len(answer) == 1 else answer or None)
+
+        await client.emit(event, data, namespace=namespace, callback=note)
+        await self.settle()
+        if not answers:
+            raise Wrong(
+                message=what,
+                client=client.name,
+                expected=repr(expected),
+                got=f"no answer: the server has no handler for {event!r}",
+            )
+        self.equal(what, client.name, answers[0], expected)
+
+    def equal(self, what: str, client: str, got: Any, expected: Any, why: str = "") -> None:
+        """What `client` was told must be this."""
+        if got != expected:
+            raise Wrong(
+                message=what, client=client, expected=repr(expected), got=repr(got), why=why
+            )
+        self.proved.append(f"{what}: {client} is told {expected!r}")
+
+    def in_order(self, what: str, client: str, got: list[Any], expected: list[Any]) -> None:
+        """`client` must have got these, each once, in this order."""
+        for n, item in enumerate(expected):
+            count = got.count(item)
+            if count != 1:
+                raise Wrong(
+                    message=f"{what}: {item!r}",
+                    client=client,
+                    expected="gets it, once",
+                    got="never got it" if not count else f"got it {count} times",
+                    why=f"it got {got}",
+                )
+            if got[n] != item:
+                raise Wrong(
+                    message=f"{what}: {item!r}",
+                    client=client,
+                    expected=f"gets it as number {n + 1}",
+                    got=f"number {got.index(item) + 1}",
+                    why=f"it got {got}",
+                )
+        if extra := [item for item in got if item not in expected]:
+            raise Wrong(
+                message=f"{what}: {extra[0]!r}",
+                client=client,
+                expected="does not get it",
+                got="got it",
+                why=f"it got {got}",
+            )
+        self.proved.append(f"{what}: {client} gets {len(expected)}, each once, in order")
+
+
+def _list(names: Collection[str]) -> str:
+    return " and ".join(", ".join(sorted(names)).rsplit(", ", 1))
+
+
+def _registered(sio: socketio.AsyncServer) -> tuple[Any, ...]:
+    events = [(space, *handlers) for space, handlers in sio.handlers.items()]
+    return (sorted(events), sorted(sio.namespace_handlers))
+
+
+def _survive_exit(sio: socketio.AsyncServer) -> None:
+    """`sys.exit()` in a handler would end the notebook's kernel."""
+    original = sio._trigger_event
+
+    async def trigger(*args: Any) -> Any:
+        try:
+            return await original(*args)
+        except SystemExit as error:
+            raise RuntimeError(f"the handler called sys.exit({error.code!r})") from None
+        except Blocked as blocked:
+            raise RuntimeError(f"the handler never gives way: {blocked}") from None
+
+    sio._trigger_event = trigger

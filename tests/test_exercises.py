@@ -1,0 +1,123 @@
+"""The exercises: their solutions pass, their stubs are not done yet, and misunderstandings are
+found. And the checker itself: an answer can do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from pathlib import Path
+
+import answers
+import pytest
+from wrong_answers import WRONG
+
+from chatq import check
+from chatq.exercises.check import exercise
+
+for path in sorted((Path(__file__).parent / "wrong_answers").glob("lesson_*.py")):
+    importlib.import_module(f"wrong_answers.{path.stem}")
+
+
+def test_every_exercise_of_the_package_is_in_a_lesson_and_has_a_solution():
+    folder = Path(importlib.import_module("chatq.exercises").__path__[0])
+    known = []
+    for path in sorted(folder.glob("lesson_*.py")):
+        module = importlib.import_module(f"chatq.exercises.{path.stem}")
+        known += [one.name for one in module.EXERCISES]
+    assert known == answers.EXERCISES == sorted(answers.SOLUTIONS)
+
+
+@pytest.mark.parametrize("name", answers.EXERCISES)
+async def test_the_solution_passes_and_is_told_the_same_each_time(name):
+    verdicts = [await check(name, answers.solution(name)) for _ in range(2)]
+    assert verdicts[0].passed, verdicts[0]
+    assert repr(verdicts[0]) == repr(verdicts[1])
+
+
+@pytest.mark.parametrize("name", answers.EXERCISES)
+async def test_the_stub_is_not_done_yet(name):
+    verdict = await check(name, answers.stub(name))
+    assert repr(verdict) == f"… {name} {exercise(name).task}: not done yet"
+
+
+@pytest.mark.parametrize("one", WRONG, ids=lambda one: f"{one.exercise} {one.answer.__name__}")
+async def test_a_misunderstanding_is_found(one):
+    verdict = await check(one.exercise, one.answer)
+    assert verdict.state == "failed", verdict
+    text = repr(verdict)
+    assert one.says in text
+    assert f"client    {one.client}" in text if one.client else "client " not in text
+    assert text.endswith(f"hint      {exercise(one.exercise).hint}")
+
+
+def test_there_are_enough_misunderstandings():
+    counts = {name: sum(one.exercise == name for one in WRONG) for name in answers.EXERCISES}
+    assert {name: n for name, n in counts.items() if n < 5} == {}
+
+
+# -- the checker ----------------------------------------------------------------------------------
+
+
+def says(handler):
+    """An answer to 03.1 with this handler."""
+
+    def answer(sio):
+        sio.on("say", handler)
+
+    return answer
+
+
+async def hangs(sid, text):
+    await asyncio.Event().wait()
+
+
+async def blocks(sid, text):
+    while True:
+        pass
+
+
+async def leaves(sid, text):
+    sys.exit(3)
+
+
+async def breaks(sid, text):
+    raise KeyError("spanner")
+
+
+def loops(sio):
+    while True:
+        pass
+
+
+def fails(sio):
+    raise ZeroDivisionError("by zero")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (says(hangs), "the handler of 'say' has not returned"),
+        (says(blocks), "never gives way"),
+        (says(leaves), "sys.exit(3)"),
+        (says(breaks), "server's handler of 'say' raised KeyError: 'spanner'"),
+        (loops, "kept everything else waiting"),
+        (fails, "raised ZeroDivisionError: by zero"),
+        (lambda: None, "raised TypeError"),
+    ],
+)
+async def test_an_answer_that_goes_astray_is_ended_and_named(answer, told):
+    verdict = await check("03.1", answer)
+    assert verdict.state == "failed"
+    assert told in repr(verdict)
+    assert (await check("03.1", answers.solution("03.1"))).passed
+
+
+async def test_what_is_no_exercise_and_no_answer_is_told():
+    with pytest.raises(LookupError, match=r"no exercise '03\.9'; there are 03\.1, 03\.2"):
+        await check("03.9", lambda sio: None)
+    with pytest.raises(LookupError, match="no lesson '99'"):
+        await check("99.1", lambda sio: None)
+    with pytest.raises(TypeError, match="an answer is a function"):
+        await check("03.1", "answer")

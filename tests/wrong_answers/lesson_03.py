@@ -1,0 +1,142 @@
+"""Lesson 03: misunderstandings of who gets an emit."""
+
+from __future__ import annotations
+
+from . import wrong
+
+
+@wrong("03.1", client="dan", says="what dan says")
+def to_everyone(sio):
+    """`emit` goes to everyone: the sender hears itself."""
+
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("news", text)
+
+
+@wrong("03.1", client="ada", says="what dan says")
+def to_the_sender(sio):
+    """`to=sid` is taken for "from this client": only the sender hears it."""
+
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("news", text, to=sid)
+
+
+@wrong("03.1", client="ada", says="no 'news' at all")
+def not_awaited(sio):
+    """Without `await` nothing is sent."""
+
+    @sio.event
+    async def say(sid, text):
+        sio.emit("news", text, skip_sid=sid).close()
+
+
+@wrong("03.1", client="ada", says="no 'news' at all")
+def another_name(sio):
+    """The event that goes out is called as the one that came in."""
+
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("say", text, skip_sid=sid)
+
+
+@wrong("03.1", client="bob", says="what bob says")
+def the_first_sender(sio):
+    """The sender is remembered from the first time, not taken from each message."""
+    first = []
+
+    @sio.event
+    async def say(sid, text):
+        first.append(sid)
+        await sio.emit("news", text, skip_sid=first[0])
+
+
+@wrong("03.1", client="ada", says="what dan says")
+def one_by_one(sio):
+    """A loop over everybody, around an emit that goes to all the others already."""
+
+    @sio.event
+    async def say(sid, text):
+        for _, _ in [*sio.manager.get_participants("/", None)][:2]:
+            await sio.emit("news", text, skip_sid=sid)
+
+
+@wrong("03.2", client="ada", says="what bob whispers on the balcony")
+def loud(sio):
+    """A whisper goes to everyone but the sender: the room was forgotten."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, skip_sid=sid)
+
+
+@wrong("03.2", client="bob", says="what bob whispers on the balcony")
+def hears_itself(sio):
+    """The sender is in the room, so the room's emit reaches it, too."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room)
+
+
+@wrong("03.2", client="bob", says="what ada whispers to the balcony")
+def only_from_inside(sio):
+    """Whoever is not in a room is taken to be unable to speak into it."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, room, text):
+        if room in sio.rooms(sid):
+            await sio.emit("news", text, to=room, skip_sid=sid)
+
+
+@wrong("03.2", client="cy", says="what bob whispers on the balcony")
+def entering_not_awaited(sio):
+    """Without `await` nobody enters."""
+
+    @sio.event
+    async def here(sid, room):
+        sio.enter_room(sid, room).close()
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room, skip_sid=sid)
+
+
+@wrong("03.2", client="bob", says="what ada whispers to the balcony")
+def the_last_to_come(sio):
+    """Of each room only one member is kept: the last who came."""
+    last = {}
+
+    @sio.event
+    async def here(sid, room):
+        last[room] = sid
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=last[room], skip_sid=sid)
+
+
+@wrong("03.2", client="cy", says="not in room 'cake at noon'")
+def arguments_mixed_up(sio):
+    """The text is taken for the room, and the room for the text."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, text, room):
+        await sio.emit("news", text, to=room, skip_sid=sid)

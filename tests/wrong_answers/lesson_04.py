@@ -1,0 +1,255 @@
+"""Lesson 04: misunderstandings of who decides about a room, and of what a goodbye does to it."""
+
+from __future__ import annotations
+
+from . import wrong
+
+# -- 04.1 ---------------------------------------------------------------------------------------
+
+
+@wrong("04.1", client="dan", says="when dan has tried the word 'let me in'")
+def on_its_word(sio, words):
+    """Whoever asks is let in."""
+
+    @sio.event
+    async def join(sid, room, word):
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="cy", says="when cy has tried the word 'saffron'")
+def any_good_word(sio, words):
+    """A word that is good for one room is taken for all of them."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if word not in words.values():
+            return False
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="dan", says="when dan has tried the word None")
+def no_room_and_no_word(sio, words):
+    """A room that there is not has no word, and `None` is none, too: they are equal."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if words.get(room) != word:
+            return False
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="dan", says="when dan has tried the word 'let me in'")
+def enters_then_asks(sio, words):
+    """The client is in before it is asked, and stays in when the answer is no."""
+
+    @sio.event
+    async def join(sid, room, word):
+        await sio.enter_room(sid, room)
+        return words.get(room) == word
+
+
+@wrong("04.1", client="ada", says="it was not in room 'book club'")
+def entering_not_awaited(sio, words):
+    """Without `await` nobody enters, though the answer says so."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if (room, word) not in words.items():
+            return False
+        sio.enter_room(sid, room).close()
+        return True
+
+
+@wrong("04.1", client="ada", says="it was not in room 'book club'")
+def in_the_room_of_its_word(sio, words):
+    """The client is put on a list with the name of the word."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if (room, word) not in words.items():
+            return False
+        await sio.enter_room(sid, word)
+        return True
+
+
+@wrong("04.1", says="raised PermissionError: not without the word")
+def raises(sio, words):
+    """An exception is taken for an answer; the client never hears of it."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if (room, word) not in words.items():
+            raise PermissionError("not without the word")
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="ada", says="the answer to the right word")
+def answers_by_emit(sio, words):
+    """The answer is emitted, and what the handler returns is forgotten."""
+
+    @sio.event
+    async def join(sid, room, word):
+        welcome = (room, word) in words.items()
+        if welcome:
+            await sio.enter_room(sid, room)
+        await sio.emit("answer", welcome, to=sid)
+
+
+# -- 04.2 ---------------------------------------------------------------------------------------
+
+
+def chat(sio, words, *, but=""):
+    """The four handlers as they should be, without the one that an answer gets wrong."""
+
+    def is_in(sid, room):
+        return room in sio.rooms(sid) and room != sid
+
+    async def join(sid, room, word):
+        if (room, word) in words.items():
+            await sio.enter_room(sid, room)
+
+    async def say(sid, room, text):
+        if is_in(sid, room):
+            await sio.emit("said", text, to=room, skip_sid=sid)
+
+    async def leave(sid, room):
+        if is_in(sid, room):
+            await sio.leave_room(sid, room)
+            await sio.emit("left", room, to=room)
+
+    async def disconnect(sid, reason):
+        for room in sio.rooms(sid):
+            if room != sid:
+                await sio.emit("left", room, to=room, skip_sid=sid)
+
+    for handler in (join, say, leave, disconnect):
+        if handler.__name__ != but:
+            sio.on(handler.__name__, handler)
+
+
+@wrong("04.2", client="ada", says="what dan, who is not in, says in 'book club'")
+def anybody_speaks(sio, words):
+    """A room decides who hears; it is taken to decide who speaks, too."""
+    chat(sio, words, but="say")
+
+    @sio.event
+    async def say(sid, room, text):
+        await sio.emit("said", text, to=room, skip_sid=sid)
+
+
+@wrong("04.2", client="ada", says="what dan, who is nowhere, says in ''")
+def nowhere_is_everywhere(sio, words):
+    """Only who names a room is asked; and an emit to no room goes to everyone."""
+    chat(sio, words, but="say")
+
+    @sio.event
+    async def say(sid, room, text):
+        if not room or room in sio.rooms(sid):
+            await sio.emit("said", text, to=room, skip_sid=sid)
+
+
+@wrong("04.2", client="dan", says="what bob says in 'book club'")
+def to_all_others(sio, words):
+    """Who speaks is asked; who hears is not."""
+    chat(sio, words, but="say")
+
+    @sio.event
+    async def say(sid, room, text):
+        if room in sio.rooms(sid):
+            await sio.emit("said", text, skip_sid=sid)
+
+
+@wrong("04.2", client="cy", says="the news that bob leaves 'cooks'")
+def closes_the_room(sio, words):
+    """`close_room` is taken for leaving: it puts everybody out."""
+    chat(sio, words, but="leave")
+
+    @sio.event
+    async def leave(sid, room):
+        if room in sio.rooms(sid):
+            await sio.close_room(room)
+            await sio.emit("left", room, to=room)
+
+
+@wrong("04.2", client="bob", says="what ada says in 'book club'")
+def leaves_every_room(sio, words):
+    """Who leaves one room is taken out of all."""
+    chat(sio, words, but="leave")
+
+    @sio.event
+    async def leave(sid, room):
+        if room in sio.rooms(sid):
+            for each in [each for each in sio.rooms(sid) if each != sid]:
+                await sio.leave_room(sid, each)
+            await sio.emit("left", room, to=room)
+
+
+@wrong("04.2", client="bob", says="the news that bob leaves 'cooks'")
+def told_of_itself(sio, words):
+    """The room is told while the one who leaves is still on the list."""
+    chat(sio, words, but="leave")
+
+    @sio.event
+    async def leave(sid, room):
+        if room in sio.rooms(sid):
+            await sio.emit("left", room, to=room)
+            await sio.leave_room(sid, room)
+
+
+@wrong("04.2", client="bob", says="what cy says in 'cooks'")
+def only_says_so(sio, words):
+    """The others are told, but nobody is taken off the list."""
+    chat(sio, words, but="leave")
+
+    @sio.event
+    async def leave(sid, room):
+        if room in sio.rooms(sid):
+            await sio.emit("left", room, to=room, skip_sid=sid)
+
+
+@wrong("04.2", client="ada", says="the news that dan, who is not in, leaves 'book club'")
+def leaves_where_it_never_was(sio, words):
+    """`leave_room` does not complain of one who is not in; so the others are told."""
+    chat(sio, words, but="leave")
+
+    @sio.event
+    async def leave(sid, room):
+        await sio.leave_room(sid, room)
+        await sio.emit("left", room, to=room)
+
+
+@wrong("04.2", client="ada", says="the news that cy loses the connection")
+def out_before_the_goodbye(sio, words):
+    """The one who goes is taken off its lists first; then there is no list left to tell."""
+    chat(sio, words, but="disconnect")
+
+    @sio.event
+    async def disconnect(sid, reason):
+        for room in sio.rooms(sid):
+            if room != sid:
+                await sio.leave_room(sid, room)
+        for room in sio.rooms(sid):
+            await sio.emit("left", room, to=room, skip_sid=sid)
+
+
+@wrong("04.2", client="ada", says="the news that cy loses the connection")
+def nobody_is_told(sio, words):
+    """The server takes a client that is gone off its lists; it is taken to tell the others, too."""
+    chat(sio, words, but="disconnect")
+
+
+@wrong("04.2", client="dan", says="the news that cy loses the connection")
+def everybody_is_told(sio, words):
+    """That somebody is gone is told to all who are connected."""
+    chat(sio, words, but="disconnect")
+
+    @sio.event
+    async def disconnect(sid, reason):
+        for room in words:
+            if room in sio.rooms(sid):
+                await sio.emit("left", room, skip_sid=sid)
+                return
