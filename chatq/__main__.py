@@ -27,6 +27,15 @@ def main(arguments: list[str] | None = None) -> int:
 
         add_arguments(serve)
         serve.set_defaults(run=run)
+    progress = commands.add_parser(
+        "progress", help="run learners' notebooks and say who has solved which exercise"
+    )
+    if given[:1] == ["progress"]:
+        from .exercises.progress import add_arguments as add
+        from .exercises.progress import run as run_progress
+
+        add(progress)
+        progress.set_defaults(run=run_progress)
     chosen = parser.parse_args(given)
     if chosen.run is None:
         parser.print_help()

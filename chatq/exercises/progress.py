@@ -1,0 +1,290 @@
+"""Who has solved which exercise: learners' notebooks, run anew, and a table of what was checked.
+
+Owns the running of notebooks that nobody trusts: each in a kernel of its own, each cell with a time
+limit, whatever it does. Must not know: what any exercise asks.
+
+    python -m chatq progress FOLDER
+
+What is in a notebook counts, not what its stored outputs say: every cell is run. A learner is a
+folder of notebooks, or a notebook that lies in FOLDER itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..stage.table import Table, one_line
+
+__all__ = ["Record", "add_arguments", "run"]
+
+_VERDICT = re.compile(r"^([✓✗…]) (\d\d\.\d+) ", re.MULTILINE)
+_CHECKED = re.compile(r"\bcheck\(\s*[\"'](\d\d\.\d+)[\"']")
+_WORDS = {"✓": "✓", "✗": "✗ wrong", "…": "… not done"}
+#: What a cell may say, in characters, before it is interrupted; and how long a notebook may take,
+#: in seconds, whatever its cells do.
+_LONGEST, _NOTEBOOK = 200_000, 300.0
+
+
+@dataclass
+class Record:
+    """What became of one notebook: a mark for each exercise, and what went wrong."""
+
+    learner: str
+    path: Path
+    marks: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `python -m chatq progress` takes."""
+    parser.add_argument("folder", type=Path, help="where the notebooks are")
+    parser.add_argument(
+        "--cell", type=float, default=30.0, help="a limit for each cell, in seconds (%(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the notebooks and print the table; return the exit status: 0, or 2 if there are none."""
+    try:
+        import ipykernel  # noqa: F401
+    except ModuleNotFoundError:
+        print("progress runs notebooks: pip install ipykernel", file=sys.stderr)
+        return 2
+    paths = [
+        path
+        for path in sorted(options.folder.rglob("*.ipynb"))
+        if ".ipynb_checkpoints" not in path.parts
+    ]
+    if not paths:
+        print(f"there are no notebooks in {options.folder}", file=sys.stderr)
+        return 2
+    records = asyncio.run(_run_all(options.folder, paths, options.cell, sys.stderr))
+    print(table(records))
+    for record in records:
+        for note in record.notes:
+            print(f"{record.path.relative_to(options.folder)}: {note}")
+    return 0
+
+
+async def _run_all(folder: Path, paths: list[Path], limit: float, progress: TextIO) -> list[Record]:
+    records = []
+    for number, path in enumerate(paths):
+        _show(progress, number, len(paths), str(path.relative_to(folder)))
+        parent = path.parent.relative_to(folder)
+        learner = str(parent) if parent.parts else path.stem
+        records.append(await _record(learner, path, limit))
+    _show(progress, len(paths), len(paths), "")
+    print(file=progress)
+    return records
+
+
+def _show(out: TextIO, done: int, all: int, name: str) -> None:
+    """A bar that is drawn again in its line on a terminal, and as lines elsewhere."""
+    bar = "#" * (20 * done // all)
+    end = "" if out.isatty() else "\n"
+    start = "\r\033[K" if out.isatty() else ""
+    print(f"{start}[{bar:20}] {done}/{all} {one_line(name, 60)}".rstrip(), end=end, file=out)
+    out.flush()
+
+
+async def _record(learner: str, path: Path, limit: float) -> Record:
+    record = Record(learner, path)
+    try:
+        cells = _cells(path)
+    except (OSError, ValueError) as error:
+        record.notes.append(f"cannot be read: {error}")
+        return record
+    for source in cells:
+        for name in _CHECKED.findall(source):
+            record.marks.setdefault(name, "not reached")
+    try:
+        async with asyncio.timeout(_NOTEBOOK):
+            await _run_cells(record, cells, limit)
+    except TimeoutError:
+        record.notes.append(f"was not over after {_NOTEBOOK:g} s")
+    except Exception as error:  # of whatever came into the notebook: the others go on
+        record.notes.append(f"could not be run: {type(error).__name__}: {error}")
+    return record
+
+
+def _cells(path: Path) -> list[str]:
+    """Return the sources of the code cells. Raises `ValueError` for what is no notebook."""
+    notebook = json.loads(path.read_text("utf-8"))
+    try:
+        return [
+            "".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"
+        ]
+    except (KeyError, TypeError):
+        raise ValueError("it is no notebook of version 4") from None
+
+
+async def _run_cells(record: Record, cells: Iterable[str], limit: float) -> None:
+    kernel = _Kernel(record.path.parent)
+    try:
+        for number, source in enumerate(cells, 1):
+            said, went_wrong = await kernel.run(source, limit)
+            names = _CHECKED.findall(source)
+            for sign, name in _VERDICT.findall(said):
+                if name in names:  # and was not only printed
+                    record.marks[name] = _WORDS[sign]
+            if went_wrong:
+                record.notes.append(f"code cell {number} {went_wrong}")
+            for name in names if went_wrong else ():
+                if record.marks[name] == "not reached":
+                    record.marks[name] = "✗ no verdict"
+    finally:
+        await kernel.end()
+
+
+class _Kernel:
+    """A kernel that is interrupted when a cell takes too long or says too much, and started again
+    when it does not even hear that, or has died."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._manager: Any = None
+        self._client: Any = None
+        #: The imports and definitions so far, for a new kernel.
+        self._known: list[str] = []
+
+    async def _begin(self) -> None:
+        from jupyter_client.manager import AsyncKernelManager
+
+        self._manager = AsyncKernelManager(kernel_name="python3")
+        self._manager.kernel_spec.argv[0] = sys.executable
+        await self._manager.start_kernel(
+            cwd=str(self._folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._client = self._manager.client()
+        self._client.start_channels()
+        await self._client.wait_for_ready(timeout=60)
+
+    async def run(self, source: str, limit: float) -> tuple[str, str]:
+        """Run a cell; return what it said (as text) and what went wrong, or ""."""
+        if self._client is None:
+            await self._begin()
+            known, self._known = self._known, []
+            for one in known:  # to a kernel that is no more; some of them need what is not there
+                await self.run(one, limit)
+        self._known += _definitions(source)
+        asked = self._client.execute(source, allow_stdin=False)
+        said: list[str] = []
+        try:
+            async with asyncio.timeout(limit):
+                raised = await self._listen(asked, said)
+            return "".join(said), raised
+        except TimeoutError:
+            return "".join(said), await self._stop(asked, f"was not over after {limit:g} s")
+        except _TooMuch:
+            return "".join(said), await self._stop(asked, f"said more than {_LONGEST} characters")
+        except _Died:
+            await self.end()
+            return "".join(said), "ended its kernel; the cells after it ran in a new one"
+
+    async def _listen(self, asked: str, said: list[str]) -> str:
+        """Note what a cell says until it is over; return what it raised, or ""."""
+        raised, length = "", 0
+        while True:
+            message = await self._message()
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            content = message["content"]
+            match message["msg_type"]:
+                case "stream":
+                    text = content["text"]
+                case "execute_result" | "display_data":
+                    text = content["data"].get("text/plain", "") + "\n"
+                case "error":
+                    raised, text = f"raised {content['ename']}: {content['evalue']}"[:200], ""
+                case "status" if content["execution_state"] == "idle":
+                    return raised
+                case _:
+                    text = ""
+            length += len(text)
+            if length > _LONGEST:
+                raise _TooMuch
+            said.append(text)
+
+    async def _message(self) -> Any:
+        while True:
+            waiting = asyncio.ensure_future(self._client.get_iopub_msg())
+            try:
+                # A kernel that has died says nothing any more.
+                done, _ = await asyncio.wait({waiting}, timeout=1.0)
+                if done:
+                    return waiting.result()
+                if not await self._manager.is_alive():
+                    raise _Died
+            finally:
+                waiting.cancel()
+
+    async def _stop(self, asked: str, why: str) -> str:
+        """Interrupt a cell; if that is no help, end its kernel."""
+        await self._manager.interrupt_kernel()
+        with contextlib.suppress(_TooMuch, _Died, TimeoutError):
+            async with asyncio.timeout(5):
+                while True:
+                    message = await self._message()
+                    idle = message["content"].get("execution_state") == "idle"
+                    if idle and message["parent_header"].get("msg_id") == asked:
+                        return f"{why}, and was interrupted"
+        await self.end()
+        return f"{why}, and its kernel was ended; the cells after it ran in a new one"
+
+    async def end(self) -> None:
+        """End the kernel, if there is one."""
+        if self._client is not None:
+            self._client.stop_channels()
+            self._client = None
+        if self._manager is not None:
+            await self._manager.shutdown_kernel(now=True)
+            self._manager = None
+
+
+def _definitions(source: str) -> list[str]:
+    """Return the imports, functions and classes of a cell; nothing that runs."""
+    try:
+        # With `await` outside of functions, as cells may have it.
+        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        nodes = compile(source, "<cell>", "exec", flags).body
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return [ast.unparse(node) for node in nodes if isinstance(node, kinds)]
+
+
+class _TooMuch(Exception):
+    """A cell says more than anybody will read."""
+
+
+class _Died(Exception):
+    """The kernel is gone."""
+
+
+def table(records: list[Record]) -> Table:
+    """Return the table: a row for each learner, a column for each exercise."""
+    exercises = sorted({name for record in records for name in record.marks})
+    rows = []
+    for learner in dict.fromkeys(record.learner for record in records):
+        mine = [record for record in records if record.learner == learner]
+        marks = {name: mark for record in mine for name, mark in record.marks.items()}
+        passed = sum(mark == "✓" for mark in marks.values())
+        cells = [marks.get(name, "–") for name in exercises]
+        notes = "" if not any(record.notes for record in mine) else "see below"
+        rows.append([learner, f"{passed} of {len(exercises)}", *cells, notes])
+    return Table(
+        ("learner", "solved", *exercises, ""),
+        rows,
+        notes=["✓ solved   ✗ wrong   … not done yet   – no such cell in the notebook"],
+    )
