@@ -29,7 +29,7 @@ IMPORTS: dict[str, set[str]] = {
         "stage.settle",
         "stage.stage",
     },
-    "__main__": {"doctor", "hub.serve"},
+    "__main__": {"doctor", "exercises.progress", "hub.serve"},
     "doctor": set(),
     "exercises.check": {"exercises.trial", "stage.settle", "stage.stage"},
     "exercises.lesson_01": {"exercises.check", "exercises.trial"},
@@ -37,6 +37,7 @@ IMPORTS: dict[str, set[str]] = {
     "exercises.lesson_03": {"exercises.check", "exercises.trial"},
     "exercises.lesson_04": {"exercises.check", "exercises.trial", "stage.client"},
     "exercises.lesson_05": {"exercises.check", "exercises.trial"},
+    "exercises.progress": {"stage.table"},
     "exercises.trial": {
         "stage.client",
         "stage.deliveries",
