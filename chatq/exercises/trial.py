@@ -7,13 +7,15 @@ what. Must not know: which exercise it is, what a notebook shows.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
+from ..queues.policy import Rules
+from ..queues.queues import Queues
 from ..stage.client import Client
 from ..stage.deliveries import cell, label, route
 from ..stage.explain import Message, sentence
@@ -49,6 +51,7 @@ class Trial:
         #: What was shown so far.
         self.proved: list[str] = []
         self._stages: list[Stage] = []
+        self._queues: list[Queues] = []
 
     async def serve(self, *given: Any, **options: Any) -> Stage:
         """Open a stage on a new server with the answer in it; `given`: what else it is called with;
@@ -64,6 +67,33 @@ class Trial:
         self.stage = await Stage.open(self.sio)
         self._stages.append(self.stage)
         return self.stage
+
+    async def host(self) -> Stage:
+        """Open a stage on a new server without the answer in it: the answer is a client's."""
+        self.sio = socketio.AsyncServer(async_mode="aiohttp")
+        self.stage = await Stage.open(self.sio)
+        self._stages.append(self.stage)
+        return self.stage
+
+    async def queues(self, rules: Rules, clock: Callable[[], float]) -> Queues:
+        """Attach queues, kept in memory, to the server; `clock` gives the time in seconds."""
+        queues = await Queues.open("memory:", rules, clock=clock, random=self.random)
+        self._queues.append(queues)
+        queues.attach(self.sio)
+        self.stage.watch(queues)
+        return queues
+
+    async def equipped(self, name: str, *given: Any) -> Client:
+        """Return a client with the answer in it, not connected yet; `given`: what else the answer
+        is called with."""
+        client = await self.stage.client(name, connect=False)
+        before = _registered(client)
+        result = self.answer(client, *given)
+        if inspect.isawaitable(result):
+            await result
+        if _registered(client) == before:
+            raise NotDone
+        return client
 
     async def clients(
         self, *names: str, hears: Collection[str] = (), namespace: str = "/", **options: Any
@@ -84,6 +114,8 @@ class Trial:
 
     async def close(self) -> None:
         """Close what was opened."""
+        for queues in self._queues:
+            await queues.close(within=0)
         for stage in self._stages:
             await stage.close()
 
@@ -147,42 +179,86 @@ class Trial:
 
     def in_order(self, what: str, client: str, got: list[Any], expected: list[Any]) -> None:
         """`client` must have got these, each once, in this order."""
-        for n, item in enumerate(expected):
+        for item in expected:
             count = got.count(item)
             if count != 1:
                 raise Wrong(
                     message=f"{what}: {item!r}",
                     client=client,
                     expected="gets it, once",
-                    got="never got it" if not count else f"got it {count} times",
-                    why=f"it got {got}",
+                    got="never got it" if not count else f"got it {_times(count)}",
+                    why=f"what came: {_came(got)}",
                 )
+        if extra := [item for item in got if item not in expected]:
+            self.nothing(what, client, extra, among=got)
+        for n, item in enumerate(expected):
             if got[n] != item:
                 raise Wrong(
                     message=f"{what}: {item!r}",
                     client=client,
                     expected=f"gets it as number {n + 1}",
                     got=f"number {got.index(item) + 1}",
-                    why=f"it got {got}",
+                    why=f"what came: {_came(got)}",
                 )
-        if extra := [item for item in got if item not in expected]:
+        self.proved.append(f"{what}: {client} gets {len(expected)}, each once, in order")
+
+    def nothing(
+        self, what: str, client: str, got: list[Any], *, among: list[Any] | None = None
+    ) -> None:
+        """`client` must not have got any of these; `among`: all that it got."""
+        if got:
             raise Wrong(
-                message=f"{what}: {extra[0]!r}",
+                message=f"{what}: {got[0]!r}",
                 client=client,
                 expected="does not get it",
                 got="got it",
-                why=f"it got {got}",
+                why=f"what came: {_came(among or got)}",
             )
-        self.proved.append(f"{what}: {client} gets {len(expected)}, each once, in order")
+        self.proved.append(f"{what}: {client} gets nothing")
+
+    def done(self, what: str, client: str, done: list[Any], expected: list[Any]) -> None:
+        """`client` must have done this work, in whatever order, and each as often as expected."""
+        for item in [*expected, *done]:
+            wanted, count = expected.count(item), done.count(item)
+            if count != wanted:
+                raise Wrong(
+                    message=f"{what}: {item!r}",
+                    client=client,
+                    expected=f"is done {_times(wanted)}",
+                    got=f"done {_times(count)}",
+                    why=f"what was done: {_came(done)}",
+                )
+        self.proved.append(f"{what}: {client} has done all, and nothing too often")
+
+    async def empty(self, queues: Queues, queue: str, client: str) -> None:
+        """`client` must have answered for all that was in `queue`, so that it keeps nothing."""
+        stats = await queues.stats(queue)
+        if left := stats.ready + stats.leased + stats.delayed:
+            raise Wrong(
+                message=f"what the queue {queue!r} still keeps",
+                client=client,
+                expected="has answered for each delivery, so nothing is kept",
+                got=f"{left} kept, to be sent again",
+                why="without the receipt of the current attempt a message comes again and again",
+            )
+        self.proved.append(f"{client} has answered for all: the queue {queue!r} keeps nothing")
+
+
+def _came(got: list[Any]) -> str:
+    return ", ".join(map(repr, got)) or "nothing"
+
+
+def _times(count: int) -> str:
+    return ("never", "once", "twice")[count] if count < 3 else f"{count} times"
 
 
 def _list(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "nobody"
 
 
-def _registered(sio: socketio.AsyncServer) -> tuple[Any, ...]:
-    events = [(space, *handlers) for space, handlers in sio.handlers.items()]
-    return (sorted(events), sorted(sio.namespace_handlers))
+def _registered(side: socketio.AsyncServer | socketio.AsyncClient) -> tuple[Any, ...]:
+    events = [(space, *handlers) for space, handlers in side.handlers.items()]
+    return (sorted(events), sorted(side.namespace_handlers))
 
 
 def _survive_exit(sio: socketio.AsyncServer) -> None:
