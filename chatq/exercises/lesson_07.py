@@ -54,15 +54,13 @@ class _Reader:
         """Ask for what is there, and return what came."""
         self.got.clear()
         self.attempts.clear()
-        await self.client.emit("get-all", self.box)
-        await self.trial.settle()
+        await self.trial.says(self.client, "get-all", self.box)
         return [*self.got]
 
     async def has_done(self, *packages: str) -> None:
         """Answer: these are dealt with."""
         for package in packages:
-            await self.client.emit("received", (self.box, package))
-        await self.trial.settle()
+            await self.trial.says(self.client, "received", self.box, package)
 
 
 async def _hub(trial: Trial, *given: Any) -> None:
@@ -78,8 +76,7 @@ async def _sends(trial: Trial, *packages: str) -> None:
     """The vendor comes, hands packages over, and leaves."""
     vendor = await trial.stage.client("vendor")
     for package in packages:
-        await vendor.emit("pickup", package)
-        await trial.settle()
+        await trial.says(vendor, "pickup", package)
     await vendor.disconnect()
     await trial.settle()
 
@@ -89,14 +86,12 @@ async def _a_list(trial: Trial) -> None:
     vendor, ada = _Reader(trial, "vendor"), _Reader(trial, "ada")
     await vendor.comes()
     for package in ("O-1", "O-2", "O-3"):
-        await vendor.client.emit("pickup", package)
-        await trial.settle()
+        await trial.says(vendor.client, "pickup", package)
     await ada.comes()
     trial.nothing("before she has asked", "ada", ada.got)
     trial.in_order("she was off, came, and asks", "ada", await ada.asks(), ["O-1", "O-2", "O-3"])
     trial.nothing("she asks again, and there is nothing new", "ada", await ada.asks())
-    await vendor.client.emit("pickup", "O-4")
-    await trial.settle()
+    await trial.says(vendor.client, "pickup", "O-4")
     trial.nothing("something new came, and she has not asked", "ada", ada.got)
     trial.in_order("she asks for the new one", "ada", await ada.asks(), ["O-4"])
     trial.nothing("it is the vendor, and has not asked for anything", "vendor", vendor.got)

@@ -108,6 +108,30 @@ class Trial:
             clients.append(client)
         return clients
 
+    async def says(self, client: Client, event: str, *data: Any) -> None:
+        """Let `client` emit this to the server, and wait until all is quiet; a handler of the
+        answer has to listen to it."""
+        before = self.stage.journal.messages
+        await client.emit(event, data)
+        await self.settle()
+        for fact in self.stage.journal:
+            if isinstance(fact, Received) and fact.client == SERVER and fact.message > before:
+                if fact.handled:
+                    continue
+                raise Wrong(
+                    message=f"{client.name} emits {event!r}",
+                    client=client.name,
+                    expected="a handler of the server takes it",
+                    got=f"no handler listens to {event!r}: the packet came, and nothing happened",
+                )
+
+    async def told(self, client: Client, event: str, *data: Any) -> Any:
+        """Let `client` emit this, and return what the server's handler answers."""
+        answers: list[Any] = []
+        await client.emit(event, data, callback=lambda *given: answers.append(given))
+        await self.settle()
+        return answers[0][0] if answers and len(answers[0]) == 1 else None
+
     async def settle(self) -> None:
         """Wait until all is quiet."""
         await self.stage.settle()
@@ -135,7 +159,8 @@ class Trial:
             if times != (name in wanted):
                 message = next((m for m in reversed(sent) if self._concerns(m, name, times)), None)
                 self._wrong(what, name, name in wanted, times, message, event)
-        self.proved.append(f"{what} reaches {_list(wanted)}, once, and nobody else")
+        once = ", once, and nobody else" if wanted else ""
+        self.proved.append(f"{what} reaches {_list(wanted)}{once}")
 
     def _concerns(self, message: Message, name: str, times: int) -> bool:
         return not times or any(fact.client == name for fact in self._received(message))

@@ -121,6 +121,21 @@ def to_everybody(sio):
             await sio.emit("pickup", waiting.pop(0))
 
 
+@wrong("07.1", client="ada", says="no handler listens to 'get-all'")
+def named_as_the_function(sio):
+    """`@sio.event` takes the function's name, `get_all`; the event is called `get-all`."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.event
+    async def get_all(sid, name):
+        while waiting:
+            await sio.emit("pickup", waiting.pop(0), to=sid)
+
+
 # -- 07.2 a list for each reader ------------------------------------------------------------------
 
 

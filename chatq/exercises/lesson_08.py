@@ -1,0 +1,227 @@
+"""The exercises of lesson 08: an effect that happens once, and a message that always fails.
+
+Owns what they ask, and a ledger whose power fails where the scene wants it. Must not know: how an
+answer is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Self
+
+from ..queues.policy import Rules
+from ..queues.queues import Queues
+from ..stage.client import Client
+from .check import Exercise
+from .trial import Trial, Wrong
+
+__all__ = ["EXERCISES"]
+
+_RULES = Rules(lease=30, attempts=3)
+_TABLES = """
+CREATE TABLE IF NOT EXISTS inbox (id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS doorstep (package TEXT);
+"""
+#: More statements than any answer needs for one message.
+_MOST = 12
+
+
+class _Clock:
+    """A clock that is moved by hand, in seconds."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _PowerFails(asyncio.CancelledError):
+    """Nothing of the program goes on; so it is no `Exception` that an answer may catch."""
+
+
+class _Ledger(sqlite3.Connection):
+    """A database; after `left` more statements (a commit is one) the power of its program fails:
+    what is not committed is gone, and `failed` is called."""
+
+    left = 0
+    failed: Callable[[], object]
+
+    def step(self) -> None:
+        """A statement was done."""
+        self.left -= 1
+        if self.left == 0:
+            super().rollback()
+            self.failed()
+        if self.left <= 0:
+            raise _PowerFails
+
+    def cursor(self, factory: Any = None) -> Any:
+        return super().cursor(_Cursor)
+
+    def execute(self, *given: Any) -> Any:
+        return self.cursor().execute(*given)
+
+    def executemany(self, *given: Any) -> Any:
+        return self.cursor().executemany(*given)
+
+    def commit(self) -> None:
+        super().commit()
+        self.step()
+
+    def __exit__(self, *error: Any) -> Any:
+        result = super().__exit__(*error)
+        if error[0] is None:
+            self.step()
+        return result
+
+
+class _Cursor(sqlite3.Cursor):
+    connection: _Ledger
+
+    def execute(self, *given: Any) -> Self:
+        super().execute(*given)
+        self.connection.step()
+        return self
+
+    def executemany(self, *given: Any) -> Self:
+        super().executemany(*given)
+        self.connection.step()
+        return self
+
+
+class _Driver:
+    """The program of a driver, with the answer in it, and its ledger in a file."""
+
+    def __init__(self, trial: Trial, queues: Queues, clock: _Clock) -> None:
+        self.trial, self.queues, self.clock = trial, queues, clock
+        self.file = trial.folder / "ledger.db"
+        self.ledger: _Ledger | None = None
+        self.client: Client
+        self._doorstep([])
+
+    def doorstep(self) -> list[str]:
+        """What lies on the doorstep, as the file says."""
+        rows: list[tuple[str]] = []
+        self._doorstep(rows)
+        return [package for (package,) in rows]
+
+    def _doorstep(self, rows: list[tuple[str]]) -> None:
+        with contextlib.closing(sqlite3.connect(self.file)) as db:
+            db.executescript(_TABLES)
+            rows += db.execute("SELECT package FROM doorstep ORDER BY rowid")
+
+    async def starts(self, statements: int) -> None:
+        """Start the program, whose power fails after so many statements."""
+        self.close()
+        self.ledger = sqlite3.connect(self.file, factory=_Ledger)
+        self.ledger.left = statements
+        self.client = await self.trial.equipped("ada", self.ledger)
+        self.ledger.failed = self.client.cut
+        await self.client.connect()
+        await self.queues.subscribe(self.client.get_sid(), "drivers", window=1)
+        await self.trial.settle()
+
+    async def later(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.now += seconds
+        self.queues.tick()
+        await self.trial.settle()
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if self.ledger is not None:
+            self.ledger.close()
+
+
+async def _once(trial: Trial) -> None:
+    await trial.host()
+    clock = _Clock()
+    driver = _Driver(trial, await trial.queues(_RULES, clock), clock)
+    queues = driver.queues
+    try:
+        for package in ("pizza", "pizza"):
+            await queues.emit("pickup", package, to="drivers")
+        await driver.starts(1000)
+        what = "all goes well, and two people order the same"
+        trial.done(what, "ada", driver.doorstep(), ["pizza", "pizza"])
+        await trial.empty(queues, "drivers", "ada")
+        expected = ["pizza", "pizza"]
+        for statement in range(1, _MOST):
+            await driver.client.disconnect()
+            await trial.settle()
+            package = f"O-{statement}"
+            await queues.emit("pickup", package, to="drivers")
+            await driver.starts(statement)
+            failed = driver.ledger is not None and driver.ledger.left <= 0
+            if failed:
+                clock.now += 31
+                await driver.starts(1000)
+            expected.append(package)
+            which = f"the power fails after statement {statement} of the handler; it comes again"
+            what = which if failed else "all goes well"
+            trial.done(what, "ada", driver.doorstep(), expected)
+            await trial.empty(queues, "drivers", "ada")
+            if not failed:
+                break
+    finally:
+        driver.close()
+
+
+async def _poison(trial: Trial) -> None:
+    await trial.host()
+    clock, done, flat = _Clock(), list[str](), ["P-3"]
+    queues = await trial.queues(_RULES, clock)
+
+    def deliver(package: str) -> None:
+        if package == "P-1":
+            raise LookupError("no such street")
+        if package in flat:
+            flat.remove(package)
+            raise OSError("flat tyre")
+        done.append(package)
+
+    ada = await trial.equipped("ada", deliver)
+    await ada.connect()
+    for package in ("P-1", "P-2", "P-3"):
+        await queues.emit("pickup", package, to="drivers")
+    await queues.subscribe(ada.get_sid(), "drivers", window=2)
+    await trial.settle()
+    trial.done("P-1 and P-3 have failed, P-2 has not", "ada", done, ["P-2"])
+    stats = await queues.stats("drivers")
+    if stats.leased:
+        raise Wrong(
+            message="what failed, and was tried once",
+            client="ada",
+            expected="is given back at once, so that it can be tried again soon",
+            got=f"{stats.leased} still out to ada, without a word, until the lease ends",
+        )
+    for _ in range(3):
+        clock.now += 61
+        queues.tick()
+        await trial.settle()
+    trial.done("P-3 had a flat tyre the first time", "ada", done, ["P-2", "P-3"])
+    dead = [(one.data, one.reason) for one in await queues.dead("drivers")]
+    what = "who is dead after three attempts, and why"
+    trial.equal(what, "ada", dead, [("P-1", "no such street")])
+    await trial.empty(queues, "drivers", "ada")
+
+
+EXERCISES = [
+    Exercise(
+        "08.1",
+        "once, wherever the power fails",
+        _once,
+        "suppose that the program ends after this line of your handler: what is in the file then, "
+        "and what will the next attempt make of it?",
+    ),
+    Exercise(
+        "08.2",
+        "a message that always fails",
+        _poison,
+        "there are two honest answers, and a way to say the second one: what does the queue have "
+        "to be told, by which event, and with which two things in it?",
+    ),
+]
