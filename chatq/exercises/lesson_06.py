@@ -60,30 +60,32 @@ async def _remembers(trial: Trial) -> None:
         got[client.name].clear()
         told = await trial.told(client, "drive", last)
         trial.in_order(what, client.name, got[client.name], [(n, f"O-{n}") for n in missed])
-        trial.equal(f"how many it can not have any more, {what}", client.name, told, lost)
+        trial.equal(f"how many are lost for good: {what}", client.name, told, lost)
 
     vendor = await comes("vendor")
     await hands_over(1, 2)
     ada = await comes("ada")
-    await drives(ada, 0, [1, 2], 0, "she is late, and has none yet")
+    await drives(ada, 0, [1, 2], 0, "ada comes late, and has had none")
     await hands_over(3)
-    trial.in_order("she is there", "ada", got["ada"], [(1, "O-1"), (2, "O-2"), (3, "O-3")])
+    trial.in_order(
+        "ada is there when one more comes", "ada", got["ada"], [(1, "O-1"), (2, "O-2"), (3, "O-3")]
+    )
     await trial.stage.cut("ada")
     await trial.settle()
     await hands_over(4)
     bob = await comes("bob")
-    await drives(bob, 0, [2, 3, 4], 1, "he is new, and only three are kept")
+    await drives(bob, 0, [2, 3, 4], 1, "bob has had none, and only three are kept")
     ada = await comes("ada")
-    await drives(ada, 3, [4], 0, "she was cut off after number 3")
+    await drives(ada, 3, [4], 0, "ada was cut off after number 3, and is back")
     trial.in_order(
-        "it is for ada only, who comes back", "bob", got["bob"], [(n, f"O-{n}") for n in (2, 3, 4)]
+        "what ada has missed is for ada only", "bob", got["bob"], [(n, f"O-{n}") for n in (2, 3, 4)]
     )
     await ada.disconnect()
     await trial.settle()
     await hands_over(5, 6, 7, 8)
     ada = await comes("ada")
-    await drives(ada, 4, [6, 7, 8], 1, "she missed four, and only three are kept")
-    trial.nothing("it is the vendor, and does not drive", "vendor", got["vendor"])
+    await drives(ada, 4, [6, 7, 8], 1, "ada has missed four, and only three are kept")
+    trial.nothing("the vendor does not drive", "vendor", got["vendor"])
 
 
 EXERCISES = [

@@ -88,13 +88,15 @@ async def _a_list(trial: Trial) -> None:
     for package in ("O-1", "O-2", "O-3"):
         await trial.says(vendor.client, "pickup", package)
     await ada.comes()
-    trial.nothing("before she has asked", "ada", ada.got)
-    trial.in_order("she was off, came, and asks", "ada", await ada.asks(), ["O-1", "O-2", "O-3"])
-    trial.nothing("she asks again, and there is nothing new", "ada", await ada.asks())
+    trial.nothing("ada is there, and has not asked yet", "ada", ada.got)
+    trial.in_order(
+        "ada was off when they came, and asks now", "ada", await ada.asks(), ["O-1", "O-2", "O-3"]
+    )
+    trial.nothing("ada asks once more, and nothing new has come", "ada", await ada.asks())
     await trial.says(vendor.client, "pickup", "O-4")
-    trial.nothing("something new came, and she has not asked", "ada", ada.got)
-    trial.in_order("she asks for the new one", "ada", await ada.asks(), ["O-4"])
-    trial.nothing("it is the vendor, and has not asked for anything", "vendor", vendor.got)
+    trial.nothing("one more has come, and ada has not asked again yet", "ada", ada.got)
+    trial.in_order("ada asks again", "ada", await ada.asks(), ["O-4"])
+    trial.nothing("the vendor has asked for nothing", "vendor", vendor.got)
 
 
 async def _a_list_for_each(trial: Trial) -> None:
@@ -105,13 +107,13 @@ async def _a_list_for_each(trial: Trial) -> None:
     trial.in_order("ada asks first", "ada", await ada.asks(), ["O-1", "O-2"])
     await bob.comes()
     trial.in_order("bob asks after ada", "bob", await bob.asks(), ["O-1", "O-2"])
-    trial.nothing("she asks again, and there is nothing new", "ada", await ada.asks())
+    trial.nothing("ada asks once more, and nothing new has come", "ada", await ada.asks())
     await bob.client.disconnect()
     await trial.settle()
     await _sends(trial, "O-3")
-    trial.in_order("it came while bob was off", "ada", await ada.asks(), ["O-3"])
+    trial.in_order("it came while ada was there, and bob was off", "ada", await ada.asks(), ["O-3"])
     await bob.comes()
-    trial.in_order("he is back, on a new connection", "bob", await bob.asks(), ["O-3"])
+    trial.in_order("bob is back, on a new connection, and asks", "bob", await bob.asks(), ["O-3"])
 
 
 async def _acknowledged(trial: Trial) -> None:
@@ -125,18 +127,18 @@ async def _acknowledged(trial: Trial) -> None:
     await trial.stage.cut("ada")
     await trial.settle()
     await ada.comes()
-    what = "her computer died before it read them; she is back, and asks again"
+    what = "ada's computer died before it read them; she is back, and asks again"
     trial.in_order(what, "ada", await ada.asks(), ["O-1", "O-2", "O-3"])
     await ada.has_done("O-2")
     await ada.has_done("O-2")  # an answer may come twice
-    what = "only O-2 was answered, and she asks again"
+    what = "ada has answered for O-2 only, and asks again"
     trial.in_order(what, "ada", await ada.asks(), ["O-1", "O-3"])
     await ada.has_done("O-1", "O-3")
-    trial.nothing("all is answered, and she asks again", "ada", await ada.asks())
+    trial.nothing("ada has answered for all, and asks again", "ada", await ada.asks())
     await bob.comes(listens="pick-up")  # a mistake in his program: no handler runs
     await bob.asks()
     bob.client.on("pickup", bob._note)
-    what = "his program did not listen to 'pickup' when he asked; now it does, and he asks again"
+    what = "bob's program did not listen to 'pickup' when he asked; now it does, and he asks again"
     trial.in_order(what, "bob", await bob.asks(), ["O-1", "O-2", "O-3"])
 
 
@@ -154,10 +156,12 @@ async def _on_disk(trial: Trial) -> None:
     await trial.stage.close()
     await _hub(trial, path)
     await ada.comes()
-    what = "she answered O-1, and the hub was started again"
+    what = "ada has answered for O-1, and the hub was started again"
     trial.in_order(what, "ada", await ada.asks(), ["O-2"])
     await bob.comes()
-    trial.in_order("he comes late, after two restarts", "bob", await bob.asks(), ["O-1", "O-2"])
+    trial.in_order(
+        "bob comes late, after two restarts of the hub", "bob", await bob.asks(), ["O-1", "O-2"]
+    )
     await _sends(trial, "O-3")
     trial.in_order("one more has come", "ada", await ada.asks(), ["O-2", "O-3"])
 
@@ -173,10 +177,16 @@ async def _leases(trial: Trial) -> None:
     await _sends(trial, "O-1", "O-2")
     for reader in (ada, helper, bob):
         await reader.comes()
-    trial.in_order("two programs read the box 'ada'", "ada", await ada.asks(), ["O-1", "O-2"])
-    trial.nothing("the same box, while both packages are out to ada", "helper", await helper.asks())
+    trial.in_order(
+        "two programs read ada's box, and ada asks first", "ada", await ada.asks(), ["O-1", "O-2"]
+    )
+    trial.nothing(
+        "the helper asks for ada's box, while both packages are out to ada",
+        "helper",
+        await helper.asks(),
+    )
     trial.equal("the attempts of O-1 and O-2", "ada", ada.attempts, [1, 1])
-    trial.in_order("a box of his own", "bob", await bob.asks(), ["O-1", "O-2"])
+    trial.in_order("bob has a box of his own", "bob", await bob.asks(), ["O-1", "O-2"])
     await bob.has_done("O-1", "O-2")
     clock.now = 10
     await _sends(trial, "O-3")
@@ -244,7 +254,7 @@ async def _not_twice(trial: Trial) -> None:
     await ada.connect()
     await queues.subscribe(ada.get_sid(), "drivers")
     await brings("O-1")
-    what = "her cable was cut after the work, before the answer; it comes again"
+    what = "ada's cable was cut after the work, before the answer; it comes again"
     trial.done(what, "ada", done, ["O-1"])
     await brings("O-2")
     what = "a flat tyre ended the work on O-2 before it was done; it comes again"

@@ -249,8 +249,8 @@ class Trial:
                 raise Wrong(
                     message=f"{what}: {item!r}",
                     client=client,
-                    expected=f"is done {_times(wanted)}",
-                    got=f"done {_times(count)}",
+                    expected=f"does it {_times(wanted)}",
+                    got="never did it" if not count else f"did it {_times(count)}",
                     why=f"what was done: {_came(done)}",
                 )
         self.proved.append(f"{what}: {client} has done all, and nothing too often")
@@ -267,6 +267,26 @@ class Trial:
                 why="without the receipt of the current attempt a message comes again and again",
             )
         self.proved.append(f"{client} has answered for all: the queue {queue!r} keeps nothing")
+
+    async def dead(self, queues: Queues, queue: str, client: str, expected: dict[Any, str]) -> None:
+        """What `client` could not do must be dead in `queue`, for these reasons, and nothing else.
+
+        `expected`: the reason of each, by what is in the message.
+        """
+        reasons = {one.data: one.reason for one in await queues.dead(queue)}
+        for item in [*expected, *reasons]:
+            if reasons.get(item) != expected.get(item):
+                raise Wrong(
+                    message=f"after the last attempt: {item!r}",
+                    client=client,
+                    expected=_fate(expected.get(item)),
+                    got=_fate(reasons.get(item)),
+                )
+        self.proved.append(f"dead, and for the right reason: {_came([*expected])}")
+
+
+def _fate(reason: str | None) -> str:
+    return "is not among the dead" if reason is None else f"is dead, and the reason is {reason!r}"
 
 
 def _came(got: list[Any]) -> str:

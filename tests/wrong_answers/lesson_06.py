@@ -35,11 +35,11 @@ def always_well(sio):
     counted(sio, drivers, drivers.add, lambda: True, drivers.discard)
 
 
-@wrong("06.1", client="vendor", says="when ada drives")
+@wrong("06.1", client="vendor", says="before anybody drives")
 def says_nothing(sio):
-    """A handler that returns nothing is acknowledged with nothing; zero is not what it says."""
+    """A handler that returns nothing is acknowledged with nothing."""
     drivers = set()
-    counted(sio, drivers, drivers.add, lambda: None if drivers else 0, drivers.discard)
+    counted(sio, drivers, drivers.add, lambda: None, drivers.discard)
 
 
 @wrong("06.1", client="vendor", says="before anybody drives")
@@ -147,55 +147,55 @@ def remembers(sio, missed=None, lost=None, keep=3, joins=True, to=None, after=No
         return lost(gone) if lost else gone
 
 
-@wrong("06.2", client="ada", says="she is late, and has none yet: (1, 'O-1')")
+@wrong("06.2", client="ada", says="ada comes late, and has had none: (1, 'O-1')")
 def nothing_is_kept(sio):
     """The hub of the lesson: what comes while nobody is there is gone."""
     remembers(sio, missed=lambda number, last: False)
 
 
-@wrong("06.2", client="ada", says="she was cut off after number 3: (3, 'O-3')")
+@wrong("06.2", client="ada", says="ada was cut off after number 3, and is back: (3, 'O-3')")
 def from_the_last_one_on(sio):
     """`>=` for `>`: the last one that it has had comes once more."""
     remembers(sio, missed=lambda number, last: number >= last)
 
 
-@wrong("06.2", client="ada", says="she was cut off after number 3: (2, 'O-2')")
+@wrong("06.2", client="ada", says="ada was cut off after number 3, and is back: (2, 'O-2')")
 def all_that_is_kept(sio):
     """Whoever comes gets all there is; what it has had already comes again."""
     remembers(sio, missed=lambda number, last: True)
 
 
-@wrong("06.2", client="bob", says="he is new, and only three are kept: (1, 'O-1')")
+@wrong("06.2", client="bob", says="bob has had none, and only three are kept: (1, 'O-1')")
 def all_is_kept(sio):
     """A list without a limit: it remembers all, and grows for ever."""
     remembers(sio, keep=None)
 
 
-@wrong("06.2", client="ada", says="she is there: (3, 'O-3')")
+@wrong("06.2", client="ada", says="ada is there when one more comes: (3, 'O-3')")
 def only_what_was_missed(sio):
     """A driver is sent what it missed, and nothing that comes after."""
     remembers(sio, joins=False)
 
 
-@wrong("06.2", client="bob", says="it is for ada only, who comes back: (4, 'O-4')")
+@wrong("06.2", client="bob", says="what ada has missed is for ada only: (4, 'O-4')")
 def to_all_drivers_again(sio):
     """What one has missed goes to the whole room: the others get it twice."""
     remembers(sio, to="drivers")
 
 
-@wrong("06.2", client="bob", says="he is new, and only three are kept: (2, 'O-2')")
+@wrong("06.2", client="bob", says="bob has had none, and only three are kept: (2, 'O-2')")
 def emptied_by_the_first(sio):
     """What was sent to one who came late is forgotten, and the next one finds nothing."""
     remembers(sio, after=lambda kept: kept.clear())
 
 
-@wrong("06.2", client="bob", says="how many it can not have any more")
+@wrong("06.2", client="bob", says="how many are lost for good")
 def never_says_what_is_lost(sio):
     """It always says that nothing is lost: what is older than its memory is not thought of."""
     remembers(sio, lost=lambda gone: 0)
 
 
-@wrong("06.2", client="bob", says="he is new, and only three are kept: (2, 'O-2')")
+@wrong("06.2", client="bob", says="bob has had none, and only three are kept: (2, 'O-2')")
 def numbered_by_place(sio):
     """The number is the place among those that are kept, so it changes with each new one."""
     kept = deque(maxlen=3)

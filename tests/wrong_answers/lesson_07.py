@@ -29,7 +29,7 @@ def sent_at_once(sio):
         pass
 
 
-@wrong("07.1", client="ada", says="something new came, and she has not asked: 'O-4'")
+@wrong("07.1", client="ada", says="ada has not asked again yet: 'O-4'")
 def kept_and_sent_at_once(sio):
     """It is kept, and sent to everybody as well."""
     waiting = []
@@ -75,7 +75,7 @@ def the_last_first(sio):
             await sio.emit("pickup", waiting.pop(), to=sid)
 
 
-@wrong("07.1", client="ada", says="there is nothing new: 'O-1'")
+@wrong("07.1", client="ada", says="nothing new has come: 'O-1'")
 def never_taken_out(sio):
     """What was sent stays in the list, and is sent at each question."""
     waiting = []
@@ -106,7 +106,7 @@ def taken_out_while_walking(sio):
             await sio.emit("pickup", package, to=sid)
 
 
-@wrong("07.1", client="vendor", says="has not asked for anything: 'O-1'")
+@wrong("07.1", client="vendor", says="the vendor has asked for nothing: 'O-1'")
 def to_everybody(sio):
     """Without `to=`, what one reader asked for goes to everybody."""
     waiting = []
@@ -175,7 +175,7 @@ def a_list_for_each_sid(sio):
     listed(sio, waiting, lambda sid, name: sid, lambda: [*waiting])
 
 
-@wrong("07.2", client="bob", says="he is back, on a new connection: 'O-3'")
+@wrong("07.2", client="bob", says="bob is back, on a new connection, and asks: 'O-3'")
 def the_sid_of_the_first_time(sio):
     """The list is found by the sid that the reader had when it first asked."""
     waiting, owners = {name: [] for name in READERS}, {}
@@ -199,7 +199,7 @@ def a_list_when_it_first_asks(sio):
     listed(sio, waiting, lambda sid, name: name, lambda: [*waiting])
 
 
-@wrong("07.2", client="bob", says="he is back, on a new connection: 'O-3'")
+@wrong("07.2", client="bob", says="bob is back, on a new connection, and asks: 'O-3'")
 def only_for_who_is_there(sio):
     """A package is put into the lists of those who are connected; the others had their chance."""
     waiting, here = {name: [] for name in READERS}, {}
@@ -217,7 +217,7 @@ def only_for_who_is_there(sio):
             await sio.emit("pickup", waiting[name].pop(0), to=sid)
 
 
-@wrong("07.2", client="ada", says="there is nothing new: 'O-1'")
+@wrong("07.2", client="ada", says="nothing new has come: 'O-1'")
 def cleared_for_the_other(sio):
     """The lists are kept apart, and nobody's is ever emptied."""
     waiting = {name: [] for name in READERS}
@@ -263,7 +263,7 @@ def drop(packages, package):
         packages.remove(package)
 
 
-@wrong("07.3", client="ada", says="her computer died before it read them; she is back")
+@wrong("07.3", client="ada", says="ada's computer died before it read them; she is back")
 def deleted_when_sent(sio):
     """To send is taken for to arrive: what was sent is deleted."""
 
@@ -274,7 +274,7 @@ def deleted_when_sent(sio):
     answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
 
 
-@wrong("07.3", client="ada", says="only O-2 was answered, and she asks again: 'O-1'")
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
 def packet_acknowledged(sio):
     """The acknowledgement of the packet, which comes by itself, is taken for the answer."""
 
@@ -289,7 +289,7 @@ def packet_acknowledged(sio):
     answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
 
 
-@wrong("07.3", client="ada", says="only O-2 was answered, and she asks again: 'O-1'")
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
 def all_up_to_it(sio):
     """An answer is taken for an offset: all that came before it counts as done."""
 
@@ -300,7 +300,7 @@ def all_up_to_it(sio):
     answered(sio, forget)
 
 
-@wrong("07.3", client="ada", says="only O-2 was answered, and she asks again: 'O-1'")
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
 def the_oldest_whatever_was_said(sio):
     """Each answer takes out the oldest, as if readers answered in order."""
     answered(sio, lambda waiting, name, package: waiting[name] and waiting[name].pop(0))
@@ -317,13 +317,13 @@ def answered_for_everybody(sio):
     answered(sio, forget)
 
 
-@wrong("07.3", client="ada", says="only O-2 was answered, and she asks again: 'O-1'")
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
 def one_answer_for_all(sio):
     """An answer is taken for "I am ready": the list is emptied."""
     answered(sio, lambda waiting, name, package: waiting[name].clear())
 
 
-@wrong("07.3", client="ada", says="only O-2 was answered, and she asks again: 'O-2'")
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-2'")
 def answers_are_not_heard(sio):
     """Nothing is ever deleted: at least nothing is lost."""
     answered(sio, lambda waiting, name, package: None)
@@ -432,7 +432,7 @@ def written_with_the_next(sio, path):
     stored(sio, db, put)
 
 
-@wrong("07.4", client="ada", says="she answered O-1, and the hub was started again: 'O-1'")
+@wrong("07.4", client="ada", says="ada has answered for O-1, and the hub was started again: 'O-1'")
 def deleted_in_memory_only(sio, path):
     """What was answered is remembered by the program, and the file is not told."""
     db, gone = sqlite3.connect(path), set()
@@ -464,7 +464,7 @@ def begins_with_a_clean_table(sio, path):
     stored(sio, db)
 
 
-@wrong("07.4", client="bob", says="he comes late, after two restarts: 'O-1'")
+@wrong("07.4", client="bob", says="bob comes late, after two restarts of the hub: 'O-1'")
 def one_row_for_all(sio, path):
     """One row for each package, without a name: who answers first deletes it for all."""
     stored(
@@ -479,7 +479,7 @@ def _commit(db, statement, *values):
         db.execute(statement, values)
 
 
-@wrong("07.4", client="ada", says="she answered O-1, and the hub was started again: 'O-2'")
+@wrong("07.4", client="ada", says="ada has answered for O-1, and the hub was started again: 'O-2'")
 def emptied_when_read(sio, path):
     """The file is read into memory at the start, and emptied: the next start finds nothing."""
     db = sqlite3.connect(path)
@@ -552,7 +552,7 @@ def box(db, name):
     return db.execute(statement, [name]).fetchall()
 
 
-@wrong("07.5", client="helper", says="the same box, while both packages are out to ada: 'O-1'")
+@wrong("07.5", client="helper", says="while both packages are out to ada: 'O-1'")
 def nothing_is_out(sio, path, clock):
     """What is not answered is there for whoever asks: two programs work on it at once."""
 
@@ -622,7 +622,7 @@ def deleted_when_given_out(sio, path, clock):
     db = leased(sio, path, clock, get_all=get_all)
 
 
-@wrong("07.5", client="helper", says="the same box, while both packages are out to ada: 'O-1'")
+@wrong("07.5", client="helper", says="while both packages are out to ada: 'O-1'")
 def a_lock_around_the_question(sio, path, clock):
     """A lock lets one question work at a time; it does not know what was sent by the one before."""
     lock = asyncio.Lock()
