@@ -33,9 +33,16 @@ IMPORTS: dict[str, set[str]] = {
     "doctor": set(),
     "exercises.check": {"exercises.trial", "stage.settle", "stage.stage"},
     "exercises.lesson_03": {"exercises.check", "exercises.trial"},
+    "exercises.errands": {
+        "exercises.trial",
+        "queues.policy",
+        "queues.queues",
+        "stage.client",
+    },
     "exercises.lesson_06": {"exercises.check", "exercises.trial", "stage.client"},
     "exercises.lesson_07": {
         "exercises.check",
+        "exercises.errands",
         "exercises.trial",
         "queues.policy",
         "stage.client",
@@ -43,14 +50,12 @@ IMPORTS: dict[str, set[str]] = {
     },
     "exercises.lesson_08": {
         "exercises.check",
+        "exercises.errands",
         "exercises.trial",
         "queues.policy",
-        "queues.queues",
         "stage.client",
     },
     "exercises.trial": {
-        "queues.policy",
-        "queues.queues",
         "stage.client",
         "stage.deliveries",
         "stage.explain",

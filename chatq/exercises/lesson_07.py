@@ -15,18 +15,10 @@ from ..queues.policy import Rules
 from ..stage.client import Client
 from ..stage.stage import HandlerRaised
 from .check import Exercise
+from .errands import Clock, Errands
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
-
-
-class _Clock:
-    """A clock that is moved by hand, in seconds."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class _Reader:
@@ -167,7 +159,7 @@ async def _on_disk(trial: Trial) -> None:
 
 
 async def _leases(trial: Trial) -> None:
-    path, clock = trial.folder / "packages.db", _Clock()
+    path, clock = trial.folder / "packages.db", Clock()
     ada, helper, bob = (
         _Reader(trial, "ada"),
         _Reader(trial, "helper", "ada"),
@@ -218,10 +210,9 @@ class _FlatTyre(RuntimeError):
 
 
 async def _not_twice(trial: Trial) -> None:
-    await trial.host()
-    clock, done, tyres = _Clock(), list[str](), ["O-2"]
-    queues = await trial.queues(Rules(lease=30, attempts=5), clock)
-    cables = ["O-1"]
+    errands = await Errands.open(trial, Rules(lease=30, attempts=5))
+    done: list[str] = []
+    tyres, cables = ["O-2"], ["O-1"]
 
     def work(package: str) -> None:
         if package in tyres:
@@ -232,17 +223,6 @@ async def _not_twice(trial: Trial) -> None:
             cables.remove(package)
             ada.cut()
 
-    async def brings(*packages: str) -> None:
-        for package in packages:
-            await queues.emit("pickup", package, to="drivers")
-        await settle()
-        clock.now += 31
-        if not ada.connected:
-            await ada.connect()
-            await queues.subscribe(ada.get_sid(), "drivers")
-        queues.tick()
-        await settle()
-
     async def settle() -> None:
         try:
             await trial.settle()
@@ -250,18 +230,27 @@ async def _not_twice(trial: Trial) -> None:
             if not all(isinstance(error, _FlatTyre) for error in raised.errors):
                 raise
 
+    async def brings(*packages: str) -> None:
+        await errands.put(*packages)
+        await settle()
+        if not ada.connected:
+            await ada.connect()
+            await errands.go_to(ada)
+        errands.later(31)
+        await settle()
+
     ada = await trial.equipped("ada", work)
     await ada.connect()
-    await queues.subscribe(ada.get_sid(), "drivers")
+    await errands.go_to(ada)
     await brings("O-1")
     what = "ada's cable was cut after the work, before the answer; it comes again"
-    trial.done(what, "ada", done, ["O-1"])
+    errands.done(what, "ada", done, ["O-1"])
     await brings("O-2")
     what = "a flat tyre ended the work on O-2 before it was done; it comes again"
-    trial.done(what, "ada", done, ["O-1", "O-2"])
+    errands.done(what, "ada", done, ["O-1", "O-2"])
     await brings("pizza", "pizza")
-    trial.done("two people order the same", "ada", done, ["O-1", "O-2", "pizza", "pizza"])
-    await trial.empty(queues, "drivers", "ada")
+    errands.done("two people order the same", "ada", done, ["O-1", "O-2", "pizza", "pizza"])
+    await errands.empty("ada")
 
 
 EXERCISES = [

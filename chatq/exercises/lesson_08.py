@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from ..queues.policy import Rules
-from ..queues.queues import Queues
 from ..stage.client import Client
 from .check import Exercise
-from .trial import Trial, Wrong
+from .errands import Errands
+from .trial import Trial
 
 __all__ = ["EXERCISES"]
 
@@ -26,16 +26,7 @@ CREATE TABLE IF NOT EXISTS inbox (id TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS doorstep (package TEXT);
 """
 #: More statements than any answer needs for one message.
-_MOST = 12
-
-
-class _Clock:
-    """A clock that is moved by hand, in seconds."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+_MOST, _ENOUGH = 12, 1000
 
 
 class _PowerFails(asyncio.CancelledError):
@@ -95,8 +86,8 @@ class _Cursor(sqlite3.Cursor):
 class _Driver:
     """The program of a driver, with the answer in it, and its ledger in a file."""
 
-    def __init__(self, trial: Trial, queues: Queues, clock: _Clock) -> None:
-        self.trial, self.queues, self.clock = trial, queues, clock
+    def __init__(self, trial: Trial, errands: Errands) -> None:
+        self.trial, self.errands = trial, errands
         self.file = trial.folder / "ledger.db"
         self.ledger: _Ledger | None = None
         self.client: Client
@@ -121,14 +112,13 @@ class _Driver:
         self.client = await self.trial.equipped("ada", self.ledger)
         self.ledger.failed = self.client.cut
         await self.client.connect()
-        await self.queues.subscribe(self.client.get_sid(), "drivers", window=1)
+        await self.errands.go_to(self.client, window=1)
         await self.trial.settle()
 
-    async def later(self, seconds: float) -> None:
-        """Let time pass."""
-        self.clock.now += seconds
-        self.queues.tick()
-        await self.trial.settle()
+    @property
+    def out_of_power(self) -> bool:
+        """Whether its power has failed."""
+        return self.ledger is not None and self.ledger.left <= 0
 
     def close(self) -> None:
         """Close the ledger."""
@@ -137,33 +127,28 @@ class _Driver:
 
 
 async def _once(trial: Trial) -> None:
-    await trial.host()
-    clock = _Clock()
-    driver = _Driver(trial, await trial.queues(_RULES, clock), clock)
-    queues = driver.queues
+    errands = await Errands.open(trial, _RULES)
+    driver = _Driver(trial, errands)
+    expected = ["pizza", "pizza"]
     try:
-        for package in ("pizza", "pizza"):
-            await queues.emit("pickup", package, to="drivers")
-        await driver.starts(1000)
+        await errands.put(*expected)
+        await driver.starts(_ENOUGH)
         what = "all goes well, and two people order the same"
-        trial.done(what, "ada", driver.doorstep(), ["pizza", "pizza"])
-        await trial.empty(queues, "drivers", "ada")
-        expected = ["pizza", "pizza"]
+        errands.done(what, "ada", driver.doorstep(), expected)
+        await errands.empty("ada")
         for statement in range(1, _MOST):
             await driver.client.disconnect()
             await trial.settle()
-            package = f"O-{statement}"
-            await queues.emit("pickup", package, to="drivers")
+            expected.append(f"O-{statement}")
+            await errands.put(f"O-{statement}")
             await driver.starts(statement)
-            failed = driver.ledger is not None and driver.ledger.left <= 0
-            if failed:
-                clock.now += 31
-                await driver.starts(1000)
-            expected.append(package)
-            which = f"the power fails after statement {statement} of the handler; it comes again"
-            what = which if failed else "all goes well"
-            trial.done(what, "ada", driver.doorstep(), expected)
-            await trial.empty(queues, "drivers", "ada")
+            what = "all goes well again"
+            if failed := driver.out_of_power:
+                what = f"the power fails after statement {statement} of the handler; it comes again"
+                errands.later(31)
+                await driver.starts(_ENOUGH)
+            errands.done(what, "ada", driver.doorstep(), expected)
+            await errands.empty("ada")
             if not failed:
                 break
     finally:
@@ -171,9 +156,9 @@ async def _once(trial: Trial) -> None:
 
 
 async def _poison(trial: Trial) -> None:
-    await trial.host()
-    clock, done, flat = _Clock(), list[str](), ["P-3"]
-    queues = await trial.queues(_RULES, clock)
+    errands = await Errands.open(trial, _RULES)
+    done: list[str] = []
+    flat = ["P-3"]
 
     def deliver(package: str) -> None:
         if package == "P-1":
@@ -185,27 +170,18 @@ async def _poison(trial: Trial) -> None:
 
     ada = await trial.equipped("ada", deliver)
     await ada.connect()
-    for package in ("P-1", "P-2", "P-3"):
-        await queues.emit("pickup", package, to="drivers")
-    await queues.subscribe(ada.get_sid(), "drivers", window=2)
+    await errands.put("P-1", "P-2", "P-3")
+    await errands.go_to(ada, window=2)
     await trial.settle()
     others = [package for package in done if package == "P-2"]
-    trial.done("P-1 and P-3 fail the first time, P-2 does not", "ada", others, ["P-2"])
-    stats = await queues.stats("drivers")
-    if stats.leased:
-        raise Wrong(
-            message="what failed, and was tried once",
-            client="ada",
-            expected="is given back at once, so that it can be tried again soon",
-            got=f"{stats.leased} still out to ada, without a word, until the lease ends",
-        )
+    errands.done("P-1 and P-3 fail the first time, P-2 does not", "ada", others, ["P-2"])
+    await errands.not_left_out("ada")
     for _ in range(3):
-        clock.now += 61
-        queues.tick()
+        errands.later(61)
         await trial.settle()
-    trial.done("P-3 had a flat tyre the first time", "ada", done, ["P-2", "P-3"])
-    await trial.dead(queues, "drivers", "ada", {"P-1": "no such street"})
-    await trial.empty(queues, "drivers", "ada")
+    errands.done("P-3 had a flat tyre the first time", "ada", done, ["P-2", "P-3"])
+    await errands.dead("ada", {"P-1": "no such street"})
+    await errands.empty("ada")
 
 
 EXERCISES = [

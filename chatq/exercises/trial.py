@@ -7,22 +7,20 @@ what. Must not know: which exercise it is, what a notebook shows.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
-from ..queues.policy import Rules
-from ..queues.queues import Queues
 from ..stage.client import Client
 from ..stage.deliveries import cell, label, route
 from ..stage.explain import Message, sentence
 from ..stage.journal import SERVER, Received
 from ..stage.stage import Stage
 
-__all__ = ["Blocked", "NotDone", "Trial", "Wrong"]
+__all__ = ["Blocked", "NotDone", "Trial", "Wrong", "listing", "times"]
 
 
 class Blocked(BaseException):
@@ -51,7 +49,8 @@ class Trial:
         #: What was shown so far.
         self.proved: list[str] = []
         self._stages: list[Stage] = []
-        self._queues: list[Queues] = []
+        #: Called first when it is closed: what works on the servers.
+        self.closing: list[Callable[[], Awaitable[object]]] = []
 
     async def serve(self, *given: Any, **options: Any) -> Stage:
         """Open a stage on a new server with the answer in it; `given`: what else it is called with;
@@ -74,14 +73,6 @@ class Trial:
         self.stage = await Stage.open(self.sio)
         self._stages.append(self.stage)
         return self.stage
-
-    async def queues(self, rules: Rules, clock: Callable[[], float]) -> Queues:
-        """Attach queues, kept in memory, to the server; `clock` gives the time in seconds."""
-        queues = await Queues.open("memory:", rules, clock=clock, random=self.random)
-        self._queues.append(queues)
-        queues.attach(self.sio)
-        self.stage.watch(queues)
-        return queues
 
     async def equipped(self, name: str, *given: Any) -> Client:
         """Return a client with the answer in it, not connected yet; `given`: what else the answer
@@ -138,8 +129,8 @@ class Trial:
 
     async def close(self) -> None:
         """Close what was opened."""
-        for queues in self._queues:
-            await queues.close(within=0)
+        for close in self.closing:
+            await close()
         for stage in self._stages:
             await stage.close()
 
@@ -211,8 +202,8 @@ class Trial:
                     message=f"{what}: {item!r}",
                     client=client,
                     expected="gets it, once",
-                    got="never got it" if not count else f"got it {_times(count)}",
-                    why=f"what came: {_came(got)}",
+                    got="never got it" if not count else f"got it {times(count)}",
+                    why=f"what came: {listing(got)}",
                 )
         if extra := [item for item in got if item not in expected]:
             self.nothing(what, client, extra, among=got)
@@ -223,7 +214,7 @@ class Trial:
                     client=client,
                     expected=f"gets it as number {n + 1}",
                     got=f"number {got.index(item) + 1}",
-                    why=f"what came: {_came(got)}",
+                    why=f"what came: {listing(got)}",
                 )
         self.proved.append(f"{what}: {client} gets {len(expected)}, each once, in order")
 
@@ -237,63 +228,18 @@ class Trial:
                 client=client,
                 expected="does not get it",
                 got="got it",
-                why=f"what came: {_came(among or got)}",
+                why=f"what came: {listing(among or got)}",
             )
         self.proved.append(f"{what}: {client} gets nothing")
 
-    def done(self, what: str, client: str, done: list[Any], expected: list[Any]) -> None:
-        """`client` must have done this work, in whatever order, and each as often as expected."""
-        for item in [*expected, *done]:
-            wanted, count = expected.count(item), done.count(item)
-            if count != wanted:
-                raise Wrong(
-                    message=f"{what}: {item!r}",
-                    client=client,
-                    expected=f"does it {_times(wanted)}",
-                    got="never did it" if not count else f"did it {_times(count)}",
-                    why=f"what was done: {_came(done)}",
-                )
-        self.proved.append(f"{what}: {client} has done all, and nothing too often")
 
-    async def empty(self, queues: Queues, queue: str, client: str) -> None:
-        """`client` must have answered for all that was in `queue`, so that it keeps nothing."""
-        stats = await queues.stats(queue)
-        if left := stats.ready + stats.leased + stats.delayed:
-            raise Wrong(
-                message=f"what the queue {queue!r} still keeps",
-                client=client,
-                expected="has answered for each delivery, so nothing is kept",
-                got=f"{left} kept, to be sent again",
-                why="without the receipt of the current attempt a message comes again and again",
-            )
-        self.proved.append(f"{client} has answered for all: the queue {queue!r} keeps nothing")
-
-    async def dead(self, queues: Queues, queue: str, client: str, expected: dict[Any, str]) -> None:
-        """What `client` could not do must be dead in `queue`, for these reasons, and nothing else.
-
-        `expected`: the reason of each, by what is in the message.
-        """
-        reasons = {one.data: one.reason for one in await queues.dead(queue)}
-        for item in [*expected, *reasons]:
-            if reasons.get(item) != expected.get(item):
-                raise Wrong(
-                    message=f"after the last attempt: {item!r}",
-                    client=client,
-                    expected=_fate(expected.get(item)),
-                    got=_fate(reasons.get(item)),
-                )
-        self.proved.append(f"dead, and for the right reason: {_came([*expected])}")
-
-
-def _fate(reason: str | None) -> str:
-    return "is not among the dead" if reason is None else f"is dead, and the reason is {reason!r}"
-
-
-def _came(got: list[Any]) -> str:
+def listing(got: list[Any]) -> str:
+    """Return what is in the list, as text."""
     return ", ".join(map(repr, got)) or "nothing"
 
 
-def _times(count: int) -> str:
+def times(count: int) -> str:
+    """Return how often, in words."""
     return ("never", "once", "twice")[count] if count < 3 else f"{count} times"
 
 
