@@ -7,7 +7,7 @@ what. Must not know: which exercise it is, what a notebook shows.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..stage.explain import Message, sentence
 from ..stage.journal import SERVER, Received, preview
 from ..stage.stage import Stage
 
-__all__ = ["Blocked", "NotDone", "Trial", "Wrong"]
+__all__ = ["Blocked", "NotDone", "Trial", "Wrong", "listing", "times"]
 
 
 class Blocked(BaseException):
@@ -53,6 +53,8 @@ class Trial:
         self._stages: list[Stage] = []
         #: A verdict may show a sid, and has to read the same each time.
         self._sids = (f"sid-{n}" for n in count(1))
+        #: Called first when it is closed: what works on the servers.
+        self.closing: list[Callable[[], Awaitable[object]]] = []
 
     async def serve(self, *given: Any, **options: Any) -> Stage:
         """Open a stage on a new server with the answer in it; `given`: what else it is called with;
@@ -69,6 +71,25 @@ class Trial:
         self.stage = await Stage.open(self.sio)
         self._stages.append(self.stage)
         return self.stage
+
+    async def host(self) -> Stage:
+        """Open a stage on a new server without the answer in it: the answer is a client's."""
+        self.sio = socketio.AsyncServer(async_mode="aiohttp")
+        self.stage = await Stage.open(self.sio)
+        self._stages.append(self.stage)
+        return self.stage
+
+    async def equipped(self, name: str, *given: Any) -> Client:
+        """Return a client with the answer in it, not connected yet; `given`: what else the answer
+        is called with."""
+        client = await self.stage.client(name, connect=False)
+        before = _registered(client)
+        result = self.answer(client, *given)
+        if inspect.isawaitable(result):
+            await result
+        if _registered(client) == before:
+            raise NotDone
+        return client
 
     async def clients(
         self,
@@ -118,12 +139,38 @@ class Trial:
             await self.settle()  # if a handler raised, that is the better answer
         return client, refusals
 
+    async def says(self, client: Client, event: str, *data: Any) -> None:
+        """Let `client` emit this to the server, and wait until all is quiet; a handler of the
+        answer has to listen to it."""
+        before = self.stage.journal.messages
+        await client.emit(event, data)
+        await self.settle()
+        for fact in self.stage.journal:
+            if isinstance(fact, Received) and fact.client == SERVER and fact.message > before:
+                if fact.handled:
+                    continue
+                raise Wrong(
+                    message=f"{client.name} emits {event!r}",
+                    client=client.name,
+                    expected="a handler of the server takes it",
+                    got=f"no handler listens to {event!r}: the packet came, and nothing happened",
+                )
+
+    async def asks(self, client: Client, event: str, *data: Any) -> Any:
+        """Let `client` emit this, and return what the server's handler answers."""
+        answers: list[Any] = []
+        await client.emit(event, data, callback=lambda *given: answers.append(given))
+        await self.settle()
+        return answers[0][0] if answers and len(answers[0]) == 1 else None
+
     async def settle(self) -> None:
         """Wait until all is quiet."""
         await self.stage.settle()
 
     async def close(self) -> None:
         """Close what was opened."""
+        for close in self.closing:
+            await close()
         for stage in self._stages:
             await stage.close()
 
@@ -243,42 +290,61 @@ class Trial:
 
     def in_order(self, what: str, client: str, got: list[Any], expected: list[Any]) -> None:
         """`client` must have got these, each once, in this order."""
-        for n, item in enumerate(expected):
+        for item in expected:
             count = got.count(item)
             if count != 1:
                 raise Wrong(
                     message=f"{what}: {item!r}",
                     client=client,
                     expected="gets it, once",
-                    got="never got it" if not count else f"got it {count} times",
-                    why=f"it got {got}",
+                    got="never got it" if not count else f"got it {times(count)}",
+                    why=f"what came: {listing(got)}",
                 )
+        if extra := [item for item in got if item not in expected]:
+            self.nothing(what, client, extra, among=got)
+        for n, item in enumerate(expected):
             if got[n] != item:
                 raise Wrong(
                     message=f"{what}: {item!r}",
                     client=client,
                     expected=f"gets it as number {n + 1}",
                     got=f"number {got.index(item) + 1}",
-                    why=f"it got {got}",
+                    why=f"what came: {listing(got)}",
                 )
-        if extra := [item for item in got if item not in expected]:
+        self.proved.append(f"{what}: {client} gets {len(expected)}, each once, in order")
+
+    def nothing(
+        self, what: str, client: str, got: list[Any], *, among: list[Any] | None = None
+    ) -> None:
+        """`client` must not have got any of these; `among`: all that it got."""
+        if got:
             raise Wrong(
-                message=f"{what}: {extra[0]!r}",
+                message=f"{what}: {got[0]!r}",
                 client=client,
                 expected="does not get it",
                 got="got it",
-                why=f"it got {got}",
+                why=f"what came: {listing(among or got)}",
             )
-        self.proved.append(f"{what}: {client} gets {len(expected)}, each once, in order")
+        self.proved.append(f"{what}: {client} gets nothing")
+
+
+def listing(got: list[Any]) -> str:
+    """Return what is in the list, as text."""
+    return ", ".join(map(repr, got)) or "nothing"
+
+
+def times(count: int) -> str:
+    """Return how often, in words."""
+    return ("never", "once", "twice")[count] if count < 3 else f"{count} times"
 
 
 def _list(names: Collection[str]) -> str:
     return " and ".join(", ".join(sorted(names)).rsplit(", ", 1))
 
 
-def _registered(sio: socketio.AsyncServer) -> tuple[Any, ...]:
-    events = [(space, *handlers) for space, handlers in sio.handlers.items()]
-    return (sorted(events), sorted(sio.namespace_handlers))
+def _registered(side: socketio.AsyncServer | socketio.AsyncClient) -> tuple[Any, ...]:
+    events = [(space, *handlers) for space, handlers in side.handlers.items()]
+    return (sorted(events), sorted(side.namespace_handlers))
 
 
 def _survive_exit(sio: socketio.AsyncServer) -> None:

@@ -1,0 +1,720 @@
+"""Lesson 07: misunderstandings of how a queue keeps what it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+
+import socketio
+
+from . import wrong
+
+READERS = ("ada", "bob")
+
+
+# -- 07.1 a list ----------------------------------------------------------------------------------
+
+
+@wrong("07.1", client="ada", says="'O-1'")
+def sent_at_once(sio):
+    """The hub passes on what comes, as in lesson 06: whoever is not there has lost it."""
+
+    @sio.event
+    async def pickup(sid, package):
+        await sio.emit("pickup", package, skip_sid=sid)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        pass
+
+
+@wrong("07.1", client="ada", says="ada has not asked again yet: 'O-4'")
+def kept_and_sent_at_once(sio):
+    """It is kept, and sent to everybody as well."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+        await sio.emit("pickup", package, skip_sid=sid)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        while waiting:
+            await sio.emit("pickup", waiting.pop(0), to=sid)
+
+
+@wrong("07.1", client="ada", says="'O-1'")
+def the_newest_only(sio):
+    """A variable instead of a list: each package takes the place of the one before."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting[:] = [package]
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        while waiting:
+            await sio.emit("pickup", waiting.pop(0), to=sid)
+
+
+@wrong("07.1", client="ada", says="gets it as number 1")
+def the_last_first(sio):
+    """`pop()` takes the newest: a pile, not a queue."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        while waiting:
+            await sio.emit("pickup", waiting.pop(), to=sid)
+
+
+@wrong("07.1", client="ada", says="nothing new has come: 'O-1'")
+def never_taken_out(sio):
+    """What was sent stays in the list, and is sent at each question."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in waiting:
+            await sio.emit("pickup", package, to=sid)
+
+
+@wrong("07.1", client="ada", says="'O-2'")
+def taken_out_while_walking(sio):
+    """A list that is changed while a loop walks it: every second package is passed over."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in waiting:
+            waiting.remove(package)
+            await sio.emit("pickup", package, to=sid)
+
+
+@wrong("07.1", client="vendor", says="the vendor has asked for nothing: 'O-1'")
+def to_everybody(sio):
+    """Without `to=`, what one reader asked for goes to everybody."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        while waiting:
+            await sio.emit("pickup", waiting.pop(0))
+
+
+@wrong("07.1", client="ada", says="no handler listens to 'get-all'")
+def named_as_the_function(sio):
+    """`@sio.event` takes the function's name, `get_all`; the event is called `get-all`."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.event
+    async def get_all(sid, name):
+        while waiting:
+            await sio.emit("pickup", waiting.pop(0), to=sid)
+
+
+# -- 07.2 a list for each reader ------------------------------------------------------------------
+
+
+def listed(sio, waiting, box, boxes):
+    """Handlers with lists in `waiting`; `box(sid, name)`: whose, `boxes()`: all there are."""
+
+    @sio.event
+    async def pickup(sid, package):
+        for key in boxes():
+            waiting.setdefault(key, []).append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        packages = waiting.setdefault(box(sid, name), [])
+        while packages:
+            await sio.emit("pickup", packages.pop(0), to=sid)
+
+
+@wrong("07.2", client="bob", says="bob asks after ada: 'O-1'")
+def one_list_for_all(sio):
+    """One shared list: whoever asks first empties it."""
+    listed(sio, {}, lambda sid, name: "all", lambda: ["all"])
+
+
+@wrong("07.2", client="ada", says="ada asks first: 'O-1'")
+def one_list_under_two_names(sio):
+    """`dict.fromkeys(names, [])` puts the *same* list under each name."""
+    waiting = dict.fromkeys(READERS, [])  # noqa: RUF024 (the mistake)
+    listed(sio, waiting, lambda sid, name: name, lambda: READERS)
+
+
+@wrong("07.2", client="ada", says="ada asks first: 'O-1'")
+def a_list_for_each_sid(sio):
+    """A list for each connection, under its sid: who comes later, or comes again, has a new one."""
+    waiting = {}
+    sio.on("connect", lambda sid, environ: waiting.update({sid: []}))
+    listed(sio, waiting, lambda sid, name: sid, lambda: [*waiting])
+
+
+@wrong("07.2", client="bob", says="bob is back, on a new connection, and asks: 'O-3'")
+def the_sid_of_the_first_time(sio):
+    """The list is found by the sid that the reader had when it first asked."""
+    waiting, owners = {name: [] for name in READERS}, {}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        owner = owners.setdefault(name, sid)
+        while waiting[name]:
+            await sio.emit("pickup", waiting[name].pop(0), to=owner)
+
+
+@wrong("07.2", client="ada", says="ada asks first: 'O-1'")
+def a_list_when_it_first_asks(sio):
+    """A reader gets its list when it asks for the first time: what came before is lost to it."""
+    waiting = {}
+    listed(sio, waiting, lambda sid, name: name, lambda: [*waiting])
+
+
+@wrong("07.2", client="bob", says="bob is back, on a new connection, and asks: 'O-3'")
+def only_for_who_is_there(sio):
+    """A package is put into the lists of those who are connected; the others had their chance."""
+    waiting, here = {name: [] for name in READERS}, {}
+    sio.on("disconnect", lambda sid, reason: here.pop(sid, None))
+
+    @sio.event
+    async def pickup(sid, package):
+        for name in here.values() if here else READERS:
+            waiting[name].append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        here[sid] = name
+        while waiting[name]:
+            await sio.emit("pickup", waiting[name].pop(0), to=sid)
+
+
+@wrong("07.2", client="ada", says="nothing new has come: 'O-1'")
+def cleared_for_the_other(sio):
+    """The lists are kept apart, and nobody's is ever emptied."""
+    waiting = {name: [] for name in READERS}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in waiting[name]:
+            await sio.emit("pickup", package, to=sid)
+
+
+# -- 07.3 delete when it is acknowledged ----------------------------------------------------------
+
+
+def answered(sio, forget, sends=None):
+    """A list for each reader; `forget(waiting, name, package)` is what `received` does."""
+    waiting = {name: [] for name in READERS}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages.append(package)
+
+    async def sends_all(sid, packages):
+        for package in [*packages]:
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        await (sends or sends_all)(sid, waiting[name])
+
+    @sio.event
+    async def received(sid, name, package):
+        forget(waiting, name, package)
+
+
+def drop(packages, package):
+    if package in packages:
+        packages.remove(package)
+
+
+@wrong("07.3", client="ada", says="ada's computer died before it read them; she is back")
+def deleted_when_sent(sio):
+    """To send is taken for to arrive: what was sent is deleted."""
+
+    async def sends(sid, packages):
+        while packages:
+            await sio.emit("pickup", packages.pop(0), to=sid)
+
+    answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
+
+
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
+def packet_acknowledged(sio):
+    """The acknowledgement of the packet, which comes by itself, is taken for the answer."""
+
+    async def sends(sid, packages):
+        for package in [*packages]:
+            try:
+                await sio.call("pickup", package, to=sid, timeout=2)
+            except socketio.exceptions.TimeoutError:
+                break
+            packages.remove(package)
+
+    answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
+
+
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
+def all_up_to_it(sio):
+    """An answer is taken for an offset: all that came before it counts as done."""
+
+    def forget(waiting, name, package):
+        if package in waiting[name]:
+            del waiting[name][: waiting[name].index(package) + 1]
+
+    answered(sio, forget)
+
+
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
+def the_oldest_whatever_was_said(sio):
+    """Each answer takes out the oldest, as if readers answered in order."""
+    answered(sio, lambda waiting, name, package: waiting[name] and waiting[name].pop(0))
+
+
+@wrong("07.3", client="bob", says="'O-1'")
+def answered_for_everybody(sio):
+    """The name is not looked at: what one reader has done is taken from all."""
+
+    def forget(waiting, name, package):
+        for packages in waiting.values():
+            drop(packages, package)
+
+    answered(sio, forget)
+
+
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
+def one_answer_for_all(sio):
+    """An answer is taken for "I am ready": the list is emptied."""
+    answered(sio, lambda waiting, name, package: waiting[name].clear())
+
+
+@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-2'")
+def answers_are_not_heard(sio):
+    """Nothing is ever deleted: at least nothing is lost."""
+    answered(sio, lambda waiting, name, package: None)
+
+
+@wrong("07.3", says="server's handler of 'received' raised ValueError")
+def said_only_once(sio):
+    """An answer that comes a second time is not thought of."""
+    answered(sio, lambda waiting, name, package: waiting[name].remove(package))
+
+
+@wrong("07.3", client="ada", says="she is back, and asks again: 'O-1'")
+def deleted_at_the_goodbye(sio):
+    """A reader that disconnects is taken to have finished."""
+    waiting, names = {name: [] for name in READERS}, {}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        names[sid] = name
+        for package in waiting[name]:
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        drop(waiting[name], package)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        waiting[names.pop(sid, "")] = []
+
+
+# -- 07.4 on disk ---------------------------------------------------------------------------------
+
+BOX = "CREATE TABLE IF NOT EXISTS box (id INTEGER PRIMARY KEY, name, package)"
+DELETE = "DELETE FROM box WHERE name = ? AND package = ?"
+
+
+def stored(sio, db, put=None, delete=None):
+    """A table instead of the lists; `put(package)`, `delete(name, package)`: what is wrong."""
+    db.execute(BOX)
+
+    def insert(package):
+        with db:
+            rows = [(name, package) for name in READERS]
+            db.executemany("INSERT INTO box (name, package) VALUES (?, ?)", rows)
+
+    def remove(name, package):
+        with db:
+            db.execute(DELETE, [name, package])
+
+    @sio.event
+    async def pickup(sid, package):
+        (put or insert)(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        rows = db.execute("SELECT package FROM box WHERE name = ? ORDER BY id", [name])
+        for (package,) in rows.fetchall():
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        (delete or remove)(name, package)
+
+
+@wrong("07.4", client="ada", says="the hub was stopped and started again: 'O-1'")
+def in_memory_only(sio, path):
+    """The path is not used: a variable lives as long as its program."""
+    answered(sio, lambda waiting, name, package: drop(waiting[name], package))
+
+
+@wrong("07.4", client="ada", says="the hub was stopped and started again: 'O-1'")
+def a_database_in_memory(sio, path):
+    """`:memory:` is a database, and it is gone with the program as well."""
+    stored(sio, sqlite3.connect(":memory:"))
+
+
+@wrong("07.4", client="ada", says="the hub was stopped and started again: 'O-1'")
+def not_committed(sio, path):
+    """Without a commit nothing of it is in the file, whatever the same program reads back."""
+    db = sqlite3.connect(path)
+
+    def put(package):
+        for name in READERS:
+            db.execute("INSERT INTO box (name, package) VALUES (?, ?)", [name, package])
+
+    stored(sio, db, put)
+
+
+@wrong("07.4", client="ada", says="the hub was stopped and started again: 'O-2'")
+def written_with_the_next(sio, path):
+    """The handler returns first; what it was given is written when the next package comes."""
+    db, late = sqlite3.connect(path), []
+
+    def put(package):
+        with db:
+            rows = [(name, before) for before in late for name in READERS]
+            db.executemany("INSERT INTO box (name, package) VALUES (?, ?)", rows)
+        late[:] = [package]
+
+    stored(sio, db, put)
+
+
+@wrong("07.4", client="ada", says="ada has answered for O-1, and the hub was started again: 'O-1'")
+def deleted_in_memory_only(sio, path):
+    """What was answered is remembered by the program, and the file is not told."""
+    db, gone = sqlite3.connect(path), set()
+    db.execute(BOX)
+
+    @sio.event
+    async def pickup(sid, package):
+        with db:
+            rows = [(name, package) for name in READERS]
+            db.executemany("INSERT INTO box (name, package) VALUES (?, ?)", rows)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        rows = db.execute("SELECT package FROM box WHERE name = ? ORDER BY id", [name])
+        for (package,) in rows.fetchall():
+            if (name, package) not in gone:
+                await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        gone.add((name, package))
+
+
+@wrong("07.4", client="ada", says="the hub was stopped and started again: 'O-1'")
+def begins_with_a_clean_table(sio, path):
+    """The table is made anew at each start, so that there is no error that it exists."""
+    db = sqlite3.connect(path)
+    db.execute("DROP TABLE IF EXISTS box")
+    stored(sio, db)
+
+
+@wrong("07.4", client="bob", says="bob comes late, after two restarts of the hub: 'O-1'")
+def one_row_for_all(sio, path):
+    """One row for each package, without a name: who answers first deletes it for all."""
+    stored(
+        sio,
+        db := sqlite3.connect(path),
+        delete=lambda name, package: _commit(db, "DELETE FROM box WHERE package = ?", package),
+    )
+
+
+def _commit(db, statement, *values):
+    with db:
+        db.execute(statement, values)
+
+
+@wrong("07.4", client="ada", says="ada has answered for O-1, and the hub was started again: 'O-2'")
+def emptied_when_read(sio, path):
+    """The file is read into memory at the start, and emptied: the next start finds nothing."""
+    db = sqlite3.connect(path)
+    db.execute(BOX)
+    loaded = db.execute("SELECT name, package FROM box ORDER BY id").fetchall()
+    _commit(db, "DELETE FROM box")
+    stored(sio, db)
+    waiting = {name: [package for owner, package in loaded if owner == name] for name in READERS}
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in waiting[name]:
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        drop(waiting[name], package)
+
+
+# -- 07.5 leases ----------------------------------------------------------------------------------
+
+LEASED = "CREATE TABLE IF NOT EXISTS box (id INTEGER PRIMARY KEY, name, package, until, attempt)"
+CLAIM = """
+UPDATE box SET until = :until, attempt = {attempt}
+WHERE id = (SELECT min(id) FROM box WHERE name = :name AND until <= :now)
+RETURNING package, attempt
+"""
+
+
+def leased(sio, path, clock, lease=30, attempt="attempt + 1", get_all=None, goodbye=""):
+    """A hub with leases, and what is wrong with it in its arguments; returns its database.
+
+    `get_all(sid, name)` instead of claims; `goodbye`: SQL for the name of who disconnects.
+    """
+    db, names = sqlite3.connect(path), {}
+    db.execute(LEASED)
+
+    def claim(name):
+        with db:
+            values = {"until": clock() + lease, "now": clock(), "name": name}
+            return db.execute(CLAIM.format(attempt=attempt), values).fetchone()
+
+    async def claims(sid, name):
+        names[sid] = name
+        while row := claim(name):
+            await sio.emit("pickup", row, to=sid)
+
+    sio.on("get-all", get_all or claims)
+
+    @sio.event
+    async def pickup(sid, package):
+        with db:
+            rows = [(name, package) for name in READERS]
+            db.executemany("INSERT INTO box VALUES (NULL, ?, ?, 0, 0)", rows)
+
+    @sio.event
+    async def received(sid, name, package):
+        _commit(db, DELETE, name, package)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if goodbye:
+            _commit(db, goodbye, names.pop(sid, ""))
+
+    return db
+
+
+def box(db, name):
+    statement = "SELECT id, package, until, attempt FROM box WHERE name = ? ORDER BY id"
+    return db.execute(statement, [name]).fetchall()
+
+
+@wrong("07.5", client="helper", says="while both packages are out to ada: 'O-1'")
+def nothing_is_out(sio, path, clock):
+    """What is not answered is there for whoever asks: two programs work on it at once."""
+
+    async def get_all(sid, name):
+        for _, package, _, _ in box(db, name):
+            await sio.emit("pickup", (package, 1), to=sid)
+
+    db = leased(sio, path, clock, get_all=get_all)
+
+
+@wrong("07.5", client="helper", says="ada was cut off with O-1, 29 seconds after it was sent")
+def lease_ends_with_the_connection(sio, path, clock):
+    """Who is cut off is taken for dead; it may be at work, with its cable cut."""
+    leased(sio, path, clock, goodbye="UPDATE box SET until = 0 WHERE name = ?")
+
+
+@wrong("07.5", client="helper", says="31 seconds after O-1 was sent, and no answer came: 'O-1'")
+def out_for_ever(sio, path, clock):
+    """A mark "is out" without an end, like a lock that a dead worker holds."""
+    leased(sio, path, clock, lease=10**9)
+
+
+@wrong("07.5", client="helper", says="still 29 seconds, and the hub was started again: 'O-1'")
+def leases_in_memory(sio, path, clock):
+    """Who has what is in a variable: a hub that is started again gives everything out again."""
+    db = leased(sio, path, clock)
+    _commit(db, "UPDATE box SET until = 0")
+
+
+@wrong("07.5", client="helper", says="31 seconds after O-1 was sent, and no answer came: 'O-1'")
+def the_clock_on_the_wall(sio, path, clock):
+    """`time.time()` instead of the clock that is given."""
+    leased(sio, path, time.time)
+
+
+@wrong("07.5", client="helper", says="the attempt of O-1")
+def attempts_are_not_counted(sio, path, clock):
+    """Every attempt is called the first: nobody can see that this may have been done before."""
+    leased(sio, path, clock, attempt="1")
+
+
+@wrong("07.5", client="helper", says="O-3 is new, and not out: 'O-3'")
+def the_whole_box_is_out(sio, path, clock):
+    """One lease for a box: while one package of it is out, nobody gets any other."""
+
+    async def get_all(sid, name):
+        packages = box(db, name)
+        if any(until > clock() for _, _, until, _ in packages):
+            return
+        for number, package, _, attempt in packages:
+            statement = "UPDATE box SET until = ?, attempt = attempt + 1 WHERE id = ?"
+            _commit(db, statement, clock() + 30, number)
+            await sio.emit("pickup", (package, attempt + 1), to=sid)
+
+    db = leased(sio, path, clock, get_all=get_all)
+
+
+@wrong("07.5", client="helper", says="31 seconds after O-1 was sent, and no answer came: 'O-1'")
+def deleted_when_given_out(sio, path, clock):
+    """What is given out is deleted, so that nobody else can get it."""
+
+    async def get_all(sid, name):
+        for number, package, _, _ in box(db, name):
+            _commit(db, "DELETE FROM box WHERE id = ?", number)
+            await sio.emit("pickup", (package, 1), to=sid)
+
+    db = leased(sio, path, clock, get_all=get_all)
+
+
+@wrong("07.5", client="helper", says="while both packages are out to ada: 'O-1'")
+def a_lock_around_the_question(sio, path, clock):
+    """A lock lets one question work at a time; it does not know what was sent by the one before."""
+    lock = asyncio.Lock()
+
+    async def get_all(sid, name):
+        async with lock:
+            for _, package, _, _ in box(db, name):
+                await sio.emit("pickup", (package, 1), to=sid)
+
+    db = leased(sio, path, clock, get_all=get_all)
+
+
+# -- 07.6 not twice -------------------------------------------------------------------------------
+
+
+def reads(reader, work, mark, before=False, answers_again=True):
+    """A reader with an inbox of `mark(package, delivery)`; `before`: noted before the work."""
+    inbox = set()
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if mark(package, delivery) in inbox:
+            return delivery["receipt"] if answers_again else None
+        if before:
+            inbox.add(mark(package, delivery))
+        work(package)
+        inbox.add(mark(package, delivery))
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="after the work, before the answer; it comes again: 'O-1'")
+def no_inbox(reader, work):
+    """Whatever comes is worked on: a message is taken to come once."""
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        work(package)
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="after the work, before the answer; it comes again: 'O-1'")
+def known_by_its_receipt(reader, work):
+    """The receipt is new at each attempt: it never says that this was here before."""
+    reads(reader, work, lambda package, delivery: delivery["receipt"])
+
+
+@wrong("07.6", client="ada", says="after the work, before the answer; it comes again: 'O-1'")
+def known_by_its_sid(reader, work):
+    """Who it came to, by sid, is part of the mark: after dialling again it is another one."""
+    reads(reader, work, lambda package, delivery: (reader.get_sid(), delivery["id"]))
+
+
+@wrong("07.6", client="ada", says="after the work, before the answer; it comes again: 'O-1'")
+def known_by_id_and_attempt(reader, work):
+    """The attempt is part of the mark, so each attempt counts as another message."""
+    reads(reader, work, lambda package, delivery: (delivery["id"], delivery["attempt"]))
+
+
+@wrong("07.6", client="ada", says="two people order the same: 'pizza'")
+def known_by_what_is_in_it(reader, work):
+    """The same content is taken for the same message."""
+    reads(reader, work, lambda package, delivery: package)
+
+
+@wrong("07.6", client="ada", says="a flat tyre ended the work on O-2")
+def noted_before_the_work(reader, work):
+    """Noted first, then worked on: if the work fails, it is never done."""
+    reads(reader, work, lambda package, delivery: delivery["id"], before=True)
+
+
+@wrong("07.6", client="ada", says="a flat tyre ended the work on O-2")
+def the_first_attempt_only(reader, work):
+    """What is marked as redelivered is taken to be done already; it may have failed."""
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if not delivery["redelivered"]:
+            work(package)
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="a flat tyre ended the work on O-2")
+def answered_before_the_work(reader, work):
+    """The answer goes out first, so that no duplicate can come: what fails then is lost."""
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        await reader.call("received", {"receipt": delivery["receipt"]})
+        work(package)
+
+
+@wrong("07.6", client="ada", says="what the queue 'drivers' still keeps")
+def a_duplicate_is_not_answered(reader, work):
+    """A duplicate is thrown away without a word: so it comes again and again."""
+    reads(reader, work, lambda package, delivery: delivery["id"], answers_again=False)

@@ -1,0 +1,237 @@
+"""Lesson 08: misunderstandings of what "once" takes, and of messages that fail."""
+
+from __future__ import annotations
+
+from . import wrong
+
+PUT_DOWN = "INSERT INTO doorstep VALUES (?)"
+NOTE = "INSERT OR IGNORE INTO inbox VALUES (?)"
+
+# -- 08.1 once, wherever the power fails ----------------------------------------------------------
+
+
+def careful(driver, db, mark):
+    """The solution, with another `mark(package, delivery)` in the inbox."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        with db:
+            if db.execute(NOTE, [mark(package, delivery)]).rowcount:
+                db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="after statement 2 of the handler; it comes again: 'O-2'")
+def no_inbox(driver, db):
+    """Committed before the answer, and done again when the answer is lost."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        with db:
+            db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="after statement 2 of the handler; it comes again: 'O-2'")
+def noted_first(driver, db):
+    """Two transactions, the inbox first: a crash between them, and the work is never done."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        with db:
+            new = db.execute(NOTE, [delivery["id"]]).rowcount
+        if new:
+            with db:
+                db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="after statement 3 of the handler; it comes again: 'O-3'")
+def noted_afterwards(driver, db):
+    """Two transactions, the work first: a crash between them, and it is done twice."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        known = "SELECT 1 FROM inbox WHERE id = ?"
+        if db.execute(known, [delivery["id"]]).fetchone() is None:
+            with db:
+                db.execute(PUT_DOWN, [package])
+            with db:
+                db.execute(NOTE, [delivery["id"]])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="after statement 3 of the handler; it comes again: 'O-3'")
+def known_by_its_receipt(driver, db):
+    """The receipt is new at each attempt, so nothing is ever known."""
+    careful(driver, db, lambda package, delivery: delivery["receipt"])
+
+
+@wrong("08.1", client="ada", says="after statement 3 of the handler; it comes again: 'O-3'")
+def known_by_id_and_attempt(driver, db):
+    """With the attempt in it, each attempt is another message."""
+    careful(driver, db, lambda package, delivery: f"{delivery['id']} {delivery['attempt']}")
+
+
+@wrong("08.1", client="ada", says="two people order the same: 'pizza'")
+def known_by_what_is_in_it(driver, db):
+    """The same content is taken for the same message."""
+    careful(driver, db, lambda package, delivery: package)
+
+
+@wrong("08.1", client="ada", says="after statement 1 of the handler; it comes again: 'O-1'")
+def the_first_attempt_only(driver, db):
+    """What is redelivered is taken to be done already: it *may* have been."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        if not delivery["redelivered"]:
+            with db:
+                db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="after statement 2 of the handler; it comes again: 'O-2'")
+def an_inbox_in_memory(driver, db):
+    """The inbox ends with its program, and the doorstep does not."""
+    inbox = set()
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        if delivery["id"] not in inbox:
+            with db:
+                db.execute(PUT_DOWN, [package])
+            inbox.add(delivery["id"])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="after statement 1 of the handler; it comes again: 'O-1'")
+def answered_first(driver, db):
+    """The answer, then the work: what fails after the answer is never done."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        await driver.call("received", {"receipt": delivery["receipt"]})
+        with db:
+            if db.execute(NOTE, [delivery["id"]]).rowcount:
+                db.execute(PUT_DOWN, [package])
+
+
+@wrong("08.1", client="ada", says="'pizza'")
+def committed_after_the_answer(driver, db):
+    """What one message has written is committed with the next: answered, and not on disk."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        db.commit()
+        if db.execute(NOTE, [delivery["id"]]).rowcount:
+            db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="what the queue 'drivers' still keeps")
+def a_duplicate_is_not_answered(driver, db):
+    """A duplicate is thrown away without a word: it comes again and again."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        with db:
+            new = db.execute(NOTE, [delivery["id"]]).rowcount
+            if new:
+                db.execute(PUT_DOWN, [package])
+        return delivery["receipt"] if new else None
+
+
+# -- 08.2 a message that always fails -------------------------------------------------------------
+
+
+def refuses(driver, deliver, refusal, receipt=lambda delivery: None):
+    """What fails is refused with `refusal(error, delivery)`; `receipt`: and answered with that."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        try:
+            deliver(package)
+        except Exception as error:
+            if said := refusal(error, delivery):
+                await driver.emit("failed", said)
+            return receipt(delivery)
+        return delivery["receipt"]
+
+
+@wrong("08.2", says="ada's handler of 'pickup' raised LookupError: no such street")
+def left_to_raise(driver, deliver):
+    """An error that nobody catches is no answer."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        deliver(package)
+        return delivery["receipt"]
+
+
+@wrong("08.2", client="ada", says="P-3 had a flat tyre the first time: 'P-3'")
+def answered_all_the_same(driver, deliver):
+    """The receipt is sent whatever happened, so that the queue is not held up: what failed is
+    gone."""
+    refuses(driver, deliver, lambda error, delivery: None, lambda delivery: delivery["receipt"])
+
+
+@wrong("08.2", client="ada", says="what failed, and was tried once")
+def without_a_word(driver, deliver):
+    """The error is caught, and nothing is said: the queue waits until the lease ends."""
+    refuses(driver, deliver, lambda error, delivery: None)
+
+
+@wrong("08.2", client="ada", says="after the last attempt: 'P-1'")
+def without_a_reason(driver, deliver):
+    """Whoever looks at the dead later has nothing to go by."""
+    refuses(driver, deliver, lambda error, delivery: {"receipt": delivery["receipt"]})
+
+
+@wrong("08.2", client="ada", says="what failed, and was tried once")
+def refused_by_its_id(driver, deliver):
+    """The id names the message, but only the receipt names this attempt."""
+    refuses(driver, deliver, lambda e, delivery: {"receipt": delivery["id"], "reason": str(e)})
+
+
+@wrong("08.2", client="ada", says="what failed, and was tried once")
+def a_bare_receipt(driver, deliver):
+    """`failed` takes a dict; the receipt alone is malformed, and refused in turn."""
+    refuses(driver, deliver, lambda error, delivery: delivery["receipt"])
+
+
+@wrong("08.2", says="not JSON serializable")
+def the_error_itself(driver, deliver):
+    """A reason is text; an exception cannot travel."""
+    refuses(driver, deliver, lambda e, delivery: {"receipt": delivery["receipt"], "reason": e})
+
+
+@wrong("08.2", client="ada", says="P-3 had a flat tyre the first time: 'P-3'")
+def only_the_streets(driver, deliver):
+    """One kind of error is thought of as final, and the other as done."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        try:
+            deliver(package)
+        except LookupError as error:
+            refusal = {"receipt": delivery["receipt"], "reason": str(error)}
+            return await driver.emit("failed", refusal)
+        except OSError:
+            pass
+        return delivery["receipt"]
+
+
+@wrong("08.2", client="ada", says="after the last attempt: 'P-1'")
+def tried_again_by_itself(driver, deliver):
+    """It tries in a loop of its own, and answers for what it has given up: nobody will look."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        for _ in range(3):
+            try:
+                deliver(package)
+                break
+            except Exception:
+                continue
+        return delivery["receipt"]
