@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from .queues.policy import Rules
     from .queues.queues import Queues
     from .queues.store import QueueFull, StoreError
+    from .stage.composer import Draft
     from .stage.explain import Reason
     from .stage.journal import Journal
+    from .stage.prediction import Prediction
     from .stage.settle import NotSettled
     from .stage.stage import HandlerRaised, Stage
 
 __all__ = [
     "Consumer",
+    "Draft",
     "HandlerRaised",
     "Journal",
     "NotSettled",
     "Outbox",
+    "Prediction",
     "QueueFull",
     "Queues",
     "Reason",
@@ -35,10 +39,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Consumer": "peers.consumer",
+    "Draft": "stage.composer",
     "HandlerRaised": "stage.stage",
     "Journal": "stage.journal",
     "NotSettled": "stage.settle",
     "Outbox": "peers.outbox",
+    "Prediction": "stage.prediction",
     "QueueFull": "queues.store",
     "Queues": "queues.queues",
     "Reason": "stage.explain",

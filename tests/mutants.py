@@ -173,7 +173,7 @@ MUTANTS = [
     Mutant(
         "whoever asks first is served first, always",
         "queues",
-        "line[pump.sid] = line.pop(pump.sid)",
+        "line.pumps[pump.sid] = line.pumps.pop(pump.sid)",
         "pass",
     ),
     Mutant(

@@ -19,7 +19,7 @@ LOST = {"recovered": False, "heard": []}
 @pytest.mark.parametrize(
     ("claim", "outcome"),
     [
-        ("recovery after a short cut", {"recovered": True, "heard": ["O-1", "O-2"]}),
+        ("recovery after a short break", {"recovered": True, "heard": ["O-1", "O-2"]}),
         ("recovery before the first package", LOST),
         ("no recovery unless it is switched on", {"recovered": False, "heard": ["O-1"]}),
         ("recovery for a new process", LOST),

@@ -592,7 +592,7 @@ async def test_clients_that_left_idle_queues_do_not_gather(stage, queues):
         ada = await stage.client("ada")
         await queues.subscribe(ada.get_sid(), f"queue {n}")
     await stage.settle()
-    assert len(queues._pumps) == len(queues._by_queue) <= 65
+    assert len(queues._pumps) == len(queues._lines) <= 65
 
 
 @pytest.mark.parametrize("kind", ["text", "bytes"])

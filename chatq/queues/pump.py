@@ -153,14 +153,15 @@ class Pump:
         """Whether the client is still there, as far as the server knows."""
         return bool(self._sio.manager.is_connected(self.sid, self._namespace))
 
-    def settled(self, receipt: str) -> None:
-        """This message was answered."""
+    def settled(self, receipt: str, *, more: bool = True) -> None:
+        """This message was answered; `more`: there may be others for its place."""
         out = self.out.pop(receipt, None)
         if out is not None:
             if out.callback is not None:  # answered by an event, or not at all
                 self._not_called_back(out.callback)
+            if more or self._doubtful:
+                self.wake()
             self._doubtful = False
-            self.wake()
 
     def _not_called_back(self, callback: Callable[..., None]) -> None:
         # python-socketio keeps a callback until its packet is acknowledged, and tells nobody under
@@ -236,7 +237,7 @@ class Pump:
         window = self.window
         if not self.frame and self._packets() is not None:
             window = min(window, _POLLING)
-        return (1 if self._doubtful else window) - len(self.out)
+        return (min(2, window) if self._doubtful else window) - len(self.out)
 
     def _packets(self) -> int | None:
         """How many packets wait for the next question of a client that polls; None: it does not."""

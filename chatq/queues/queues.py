@@ -15,6 +15,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any, Self
@@ -66,6 +67,20 @@ class DeadMessage:
         return f"<dead message {self.id} {self.event!r}: {self.reason}, attempts: {self.attempts}>"
 
 
+@dataclass(slots=True)
+class _Line:
+    """The consumers of one queue, by sid: who was served longest ago comes first, and so asks first
+    when there is something new.
+
+    `news`: how often there was; `drained`: a claim found less than it asked for, and there was no
+    news since, so whoever has answered need not ask whether there is more.
+    """
+
+    pumps: dict[str, Pump] = field(default_factory=dict)
+    news: int = 0
+    drained: bool = False
+
+
 class Queues:
     """Durable queues; see `open`, then `attach` them to a server.
 
@@ -89,8 +104,7 @@ class Queues:
         self.store, self.rules, self.clock = store, rules or Rules(), clock
         self._random = random or Random()
         self._pumps: dict[tuple[str, str], Pump] = {}  # by sid and queue
-        #: By queue and sid; who was served longest ago comes first, and so has the next message.
-        self._by_queue: dict[str, dict[str, Pump]] = {}
+        self._lines: dict[str, _Line] = {}  # by queue
         self._holders: dict[str, Pump] = {}  # by receipt
         self._namespaces: dict[str, tuple[Any, Callable[..., Any] | None]] = {}
         self._answers: list[str] = []
@@ -255,7 +269,7 @@ class Queues:
             pump = Pump(self, sio, namespace, sid, queue, window, frame)
             self._pumps[sid, queue] = pump
             self._tell(Subscribed(queue, sid))
-            self._by_queue.setdefault(queue, {})[sid] = pump
+            self._lines.setdefault(queue, _Line()).pumps[sid] = pump
             try:
                 stats = await self.store.stats(queue)
             except BaseException:
@@ -339,7 +353,7 @@ class Queues:
         self._flush()
         stats = await self.store.stats(queue)
         if stats is None:
-            if queue not in self._by_queue:
+            if queue not in self._lines:
                 raise LookupError(f"nobody has put anything into a queue {queue!r:.120}")
             stats = Stats()
         return stats
@@ -405,10 +419,12 @@ class Queues:
         """Lease messages for a pump, which then stands last in the line of its queue."""
         self._flush()  # in the same transaction
         queue, in_order = pump.queue, pump.window == 1
+        line = self._lines.get(queue) or _Line()
+        news = line.news
         claimed = await self.store.claim(queue, limit, self.rules.lease, in_order=in_order)
-        if claimed.attempts and self._pumps.get((pump.sid, queue)) is pump:
-            line = self._by_queue[queue]
-            line[pump.sid] = line.pop(pump.sid)
+        line.drained = not in_order and len(claimed.attempts) < limit and line.news == news
+        if claimed.attempts and pump.sid in line.pumps:
+            line.pumps[pump.sid] = line.pumps.pop(pump.sid)
         return claimed
 
     async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
@@ -453,10 +469,10 @@ class Queues:
         pump.end()
         if self._pumps.get((pump.sid, pump.queue)) is pump:
             del self._pumps[pump.sid, pump.queue]
-            mine = self._by_queue[pump.queue]
-            del mine[pump.sid]
-            if not mine:
-                del self._by_queue[pump.queue]
+            line = self._lines[pump.queue]
+            del line.pumps[pump.sid]
+            if not line.pumps:
+                del self._lines[pump.queue]
             if pump.out:  # to be answered until their leases end
                 last = max(out.until for out in pump.out.values()) - self.clock()
                 loop = asyncio.get_running_loop()
@@ -546,11 +562,8 @@ class Queues:
     def _settled(self, receipt: str) -> None:
         pump = self._holders.pop(receipt, None)
         if pump is not None:
-            # It asks for more now; whoever is first in line asks before it.
-            for first in self._by_queue.get(pump.queue, {}).values():
-                first.wake()
-                break
-            pump.settled(receipt)
+            line = self._lines.get(pump.queue)
+            pump.settled(receipt, more=line is None or not line.drained)
             if pump.stopped:  # it claims no more, but somebody in line may, once this is done
                 asyncio.get_running_loop().call_soon(self._notify, pump.queue)
         self._look_if_quiet()
@@ -597,8 +610,11 @@ class Queues:
             self._quiet.set()
 
     def _notify(self, queue: str) -> None:
-        for pump in self._by_queue.get(queue, {}).values():
-            pump.wake()
+        if line := self._lines.get(queue):
+            line.news += 1
+            line.drained = False
+            for pump in line.pumps.values():
+                pump.wake()
 
     def _sweep(self) -> None:
         """Let go of pumps whose clients have left; now and then, so that it costs next to nothing.

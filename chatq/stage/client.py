@@ -44,6 +44,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.tasks = Tasks()
         self.recorder = recorder
         self._url = url
+        self.dialled: dict[str, Any] = {}
         # The library's SIGINT handler would take Jupyter's "interrupt" away from the kernel.
         options = {"reconnection": False, "handle_sigint": False, **options}
         super().__init__(http_session=self.tape.session, **options)
@@ -70,6 +71,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         `url` defaults to the stage's server, `transports` to ["websocket"].
         """
         self.tape.dead = False
+        given = {"url": url, "headers": headers, "auth": auth, "transports": transports}
+        #: How it connected last, as arguments: what was given, and is not the default.
+        self.dialled = {name: value for name, value in {**given, **options}.items() if value}
         connecting = super().connect(
             url or self._url,
             headers={**(headers or {}), NAME_HEADER: self.name},

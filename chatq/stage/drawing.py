@@ -42,7 +42,7 @@ from .table import one_line, width
 __all__ = ["Diagram"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Row:
     """One row of the diagram: its signs by column, and what it says; a message also has a route."""
 
@@ -50,6 +50,8 @@ class _Row:
     signs: dict[int, str]
     route: str = ""
     tips: dict[int, str] = field(default_factory=dict)
+    #: How many facts had been written when this one was.
+    number: int = 0
 
 
 @dataclass
@@ -61,7 +63,9 @@ class _Layout:
     alive: list[set[int]]
 
 
-def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[str]) -> _Layout:
+def _layout(
+    facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[str], forgotten: int
+) -> _Layout:
     # Queues stand between the server and the clients; no client's name looks like these.
     queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
     heads = [SERVER, *(_queue(queue) for queue in queues), *names]
@@ -74,7 +78,7 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
     def row(text: str, column: int, sign: str) -> None:
         shown.append(_Row(one_line(text), {column: sign}))
 
-    for fact in facts:
+    for number, fact in enumerate(facts, forgotten + 1):
         column = columns.get(getattr(fact, "client", SERVER), -1)
         match fact:
             case Emitted() if fact.message in by_number:
@@ -100,12 +104,13 @@ def _layout(facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[
             case Killed(client=client) if column >= 0:
                 row(f"{client} is killed", column, "†")
             case Subscribed(client=client, queue=queue) if column >= 0:
-                row(f"{client} consumes queue {queue!r}", column, "+")
+                row(f"{client} consumes queue {queue!r}", column, "⊕")
             case Settled() | Returned() | Died() | Redriven() if fact.message in by_number:
                 shown.append(_life_row(by_number[fact.message], fact, columns))
             case Raised(client=client, event=event, error=error) if column >= 0:
                 row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
         while len(alive) < len(shown):
+            shown[len(alive)].number = number
             alive.append({*range(len(queues) + 1), *(c for c, spaces in inside.items() if spaces)})
     return _Layout([one_line(name, 20) for name in heads], shown, alive)
 
@@ -179,10 +184,12 @@ class Diagram:
         names: Sequence[str],
         rows: int = 60,
         cut: str = "",
+        forgotten: int = 0,
     ) -> None:
+        """`forgotten`: how many facts were written before these."""
         if rows < 1:
             raise ValueError(f"a diagram has at least 1 row, not {rows}")
-        layout = _layout(facts, messages, names)
+        layout = _layout(facts, messages, names, forgotten)
         older = len(layout.rows) - rows
         if older > 0:
             layout.rows, layout.alive = layout.rows[older:], layout.alive[older:]
@@ -196,15 +203,19 @@ class Diagram:
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
 
-    def svg(self) -> str:
-        """Return the picture as a standalone SVG document."""
-        return _as_svg(self._layout, self._cut, repr(self))
+    def svg(self, fresh: int | None = None) -> str:
+        """Return the picture as a standalone SVG document.
+
+        `fresh`: what happened after so many facts comes in moving, unless the reader prefers that
+        nothing moves.
+        """
+        return _as_svg(self._layout, self._cut, repr(self), fresh)
 
 
 _SIGNS = (
     "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
-    "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   − leaves"
-    "   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
+    "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   ⊕ consumes"
+    "   − leaves   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
     "   ↺ is back in the queue"
 )
 
@@ -228,12 +239,21 @@ def _as_text(layout: _Layout, cut: str) -> str:
             line += cell + space * (step - width(cell))
         route = f"   ({row.route})" if row.route else ""
         lines.append(f"{line}{row.text}{route}".rstrip())
-    return "\n".join([*lines, *filter(None, [_legend(layout)])])
+    return "\n".join([*lines, *_lines(_legend(layout), _WIDE)])
 
 
 _LEFT, _STEP, _ROW, _TOP = 50, 110, 30, 46
-#: Narrower than this no legend needs to be broken, in pixels.
-_NARROW = 700
+#: Narrower than this no legend needs to be broken, in pixels; wider than this one of text is, in
+#: columns.
+_NARROW, _WIDE = 700, 100
+#: A message comes along its row, and stays where it was going.
+_MOVING = (
+    "<style>@keyframes chatq-row{from{opacity:0}}"
+    "@keyframes chatq-dot{from{transform:translateX(var(--way))}to{opacity:0}}"
+    ".chatq-fresh{animation:chatq-row .5s ease-out}"
+    ".chatq-dot{opacity:0;animation:chatq-dot .6s ease-in-out}"
+    "@media (prefers-reduced-motion:reduce){.chatq-fresh,.chatq-dot{animation:none}}</style>"
+)
 _FONT = "font-family='ui-sans-serif,system-ui,sans-serif'"
 
 
@@ -248,7 +268,7 @@ def _lines(text: str, longest: int) -> list[str]:
     return lines
 
 
-def _as_svg(layout: _Layout, cut: str, description: str) -> str:
+def _as_svg(layout: _Layout, cut: str, description: str, fresh: int | None) -> str:
     text_x = _LEFT + _STEP * (len(layout.names) - 1) + 50
     longest = max([width(row.text + row.route) + 3 for row in layout.rows] or [0])
     wide = max(text_x + 7 * longest + 20, _NARROW)
@@ -260,6 +280,7 @@ def _as_svg(layout: _Layout, cut: str, description: str) -> str:
         "<title>Who sent what, and whom it reached</title>",
         f"<desc>{html.escape(description)}</desc>",
         f"<rect width='{wide}' height='{tall}' fill='#fff'/>",
+        *([] if fresh is None else [_MOVING]),
     ]
     for i, name in enumerate(layout.names):
         x = _LEFT + _STEP * i
@@ -270,7 +291,8 @@ def _as_svg(layout: _Layout, cut: str, description: str) -> str:
             f"{html.escape(name if len(name) <= 11 else name[:10] + '…')}</text>"
         )
     for n, (row, alive) in enumerate(zip(layout.rows, layout.alive, strict=True)):
-        parts += _svg_row(row, alive, _TOP + _ROW * n + _ROW // 2, text_x)
+        moves = fresh is not None and row.number > fresh
+        parts += _svg_row(row, alive, _TOP + _ROW * n + _ROW // 2, text_x, moves)
     y = tall - 14
     for line in reversed(legend):
         line = html.escape(line).replace("   ", "\N{NO-BREAK SPACE}" * 4)
@@ -286,9 +308,9 @@ _GOOD, _BAD, _PLAIN = "#0b6b3a", "#a01c1c", "#333"
 _COLOURS = {"✓": _GOOD, "✗": _BAD, "⚡": _BAD}
 
 
-def _svg_row(row: _Row, alive: set[int], y: int, text_x: int) -> list[str]:
+def _svg_row(row: _Row, alive: set[int], y: int, text_x: int, moves: bool) -> list[str]:
     half = _ROW // 2
-    parts = []
+    parts = ["<g class='chatq-fresh'>"] if moves else []
     for i in sorted(alive | {i for i, sign in row.signs.items() if sign == "┴"}):
         x = _LEFT + _STEP * i
         top = y if row.signs.get(i) == "┬" else y - half
@@ -299,7 +321,12 @@ def _svg_row(row: _Row, alive: set[int], y: int, text_x: int) -> list[str]:
     ends = sorted(row.signs)
     if row.route and len(ends) > 1:
         x1, x2 = _LEFT + _STEP * ends[0], _LEFT + _STEP * ends[-1]
-        parts.append(f"<line x1='{x1}' y1='{y}' x2='{x2}' y2='{y}' stroke='#333'/>")
+        tip = html.escape(f"{row.text} ({row.route})")
+        arrow = f"<line x1='{x1}' y1='{y}' x2='{x2}' y2='{y}' stroke='#333'/>"
+        wider = arrow.replace("stroke='#333'", "stroke='#fff' stroke-opacity='0' stroke-width='14'")
+        parts.append(f"<g><title>{tip}</title>{wider}{arrow}</g>")
+        if moves:
+            parts += _svg_dots(row, y)
     for i, sign in sorted(row.signs.items()):
         tip = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
         parts.append(f"<g>{tip}{_svg_sign(sign, _LEFT + _STEP * i, y)}</g>")
@@ -307,7 +334,18 @@ def _svg_row(row: _Row, alive: set[int], y: int, text_x: int) -> list[str]:
     if route:
         text = f"<tspan font-weight='600' fill='#111'>{text}</tspan><tspan dx='12'>{route}</tspan>"
     parts.append(f"<text x='{text_x}' y='{y + 4}' fill='#444'>{text}</text>")
-    return parts
+    return [*parts, "</g>"] if moves else parts
+
+
+def _svg_dots(row: _Row, y: int) -> list[str]:
+    """What moves: from where the message begins to each column where it ends."""
+    begin = next((i for i, sign in sorted(row.signs.items()) if sign == "●"), min(row.signs))
+    return [
+        f"<circle class='chatq-dot' cx='{_LEFT + _STEP * i}' cy='{y}' r='6' fill='#1a56c4' "
+        f"style='--way:{_STEP * (begin - i)}px'/>"
+        for i, sign in sorted(row.signs.items())
+        if i != begin and sign not in "✗"
+    ]
 
 
 def _svg_sign(sign: str, x: int, y: int) -> str:

@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import reprlib
@@ -290,6 +291,8 @@ class Journal:
             raise ValueError(f"a journal keeps at least 1 fact, not {keep}")
         self.keep = keep
         self.messages = 0
+        #: How many facts were forgotten on purpose, see `forget`.
+        self.begun = 0
         self._written = 0
         # Name of the kind and values, made into a fact when somebody reads it: writing is on the
         # hot path, and flat tuples of plain values cost the garbage collector nothing.
@@ -341,6 +344,35 @@ class Journal:
         """Call `listener` after every fact; returns the function that ends this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    @property
+    def written(self) -> int:
+        """How many facts were written so far, those that are forgotten included."""
+        return self._written
+
+    def forget(self) -> None:
+        """Forget all facts, but for what they tell of who is where: a new scene begins."""
+        self._facts.clear()
+        self._tidy()
+        self.begun = self._written
+
+    def part(self, upto: int, keep: int | None = None) -> Journal:
+        """Return what this journal was when `upto` facts had been written, or the newest `keep`
+        facts of that. It is a copy, and does not grow."""
+        self._tidy()
+        part = Journal(keep or self.keep)
+        part.messages = self.messages
+        part._older = dict(self._older)
+        part.begun = self.begun
+        facts = max(0, min(upto, self._written) - self.forgotten)
+        older = max(0, facts - part.keep)  # of these, only who is where
+        for number, (kind, *values) in enumerate(itertools.islice(self._facts, older)):
+            if (found := _KINDS[kind]) in _STANDING:
+                part._standing.append((self.forgotten + number, found(*values)))
+        part._written = self.forgotten + older
+        for kind, *values in itertools.islice(self._facts, older, facts):
+            part.append(_KINDS[kind], *values)
+        return part
 
     def standing(self) -> Iterator[Fact]:
         """The last forgotten fact about each client, its namespaces and its rooms."""

@@ -229,11 +229,15 @@ class Process:
         for listener in tuple(self._listeners):
             listener()
 
-    def __repr__(self) -> str:
-        state = "running" if not self.frozen else "frozen"
+    @property
+    def state(self) -> str:
+        """Whether it is running, frozen, killed, or ended with which exit code."""
         if self.code is not None:
-            state = "killed" if self._killed else f"ended with {self.code}"
-        return f"<process {self.name}: {state}>"
+            return "killed" if self._killed else f"ended with {self.code}"
+        return "frozen" if self.frozen else "running"
+
+    def __repr__(self) -> str:
+        return f"<process {self.name}: {self.state}>"
 
 
 class Folder:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from urllib.parse import parse_qs, urlencode
 
 import socketio  # type: ignore[import-untyped]
@@ -22,17 +24,24 @@ from aiohttp import web
 
 from ..queues.facts import Observer
 from .client import NAME_HEADER, Client
+from .composer import Draft
 from .deliveries import Deliveries
 from .drawing import Diagram
-from .explain import Message, Reason, explain, find, sentence, verdict_of
+from .driving import Outcome, run
+from .explain import Reason
 from .journal import SERVER, Connected, Disconnected, Froze, Journal, Killed, Refused, Thawed
 from .links import Link, Recorder
 from .process import Folder, Process
 from .queue_tap import QueueTap
 from .relay import Relay
+from .roster import Roster
 from .server_tap import ServerTap
 from .settle import NotSettled, wait_for
 from .table import Table, one_line
+from .view import View
+
+if TYPE_CHECKING:
+    from .panel import Panel
 
 __all__ = ["HandlerRaised", "Stage"]
 
@@ -52,6 +61,7 @@ class HandlerRaised(RuntimeError):
 
 class _Queues(Protocol):
     def watch(self, observer: Observer) -> Callable[[], None]: ...
+    async def stats(self, queue: str) -> Any: ...
 
 
 class Stage:
@@ -96,6 +106,13 @@ class Stage:
         self._folder: Folder | None = None
         self._queue_tap: QueueTap | None = None
         self._unwatch: list[Callable[[], None]] = []
+        self._watched: list[_Queues] = []
+        #: How each process was started: its program, its arguments, the server that it dials.
+        self._programs: dict[str, tuple[str, tuple[str, ...], str]] = {}
+        self._line = asyncio.Lock()
+        #: What came of the newest lines, see `run`.
+        self.outcomes: deque[Outcome] = deque(maxlen=20)
+        self._listeners: list[Callable[[], None]] = []
         #: By name, the newest connection of each; None: a process that has not dialled yet.
         self._guests: dict[str, Link | None] = {}
         self._names: list[str] = []
@@ -190,6 +207,7 @@ class Stage:
             self._unwatch.pop()()
         if self._folder is not None:
             await self._folder.close()
+        self._tell()
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
@@ -273,6 +291,11 @@ class Stage:
     # -- processes ------------------------------------------------------------------------------
 
     @property
+    def closed(self) -> bool:
+        """Whether this stage is not open: not yet, or not any more."""
+        return self._runner is None
+
+    @property
     def folder(self) -> Path:
         """A folder for files of this scene; closing the stage removes it."""
         self._opened()
@@ -309,8 +332,19 @@ class Stage:
         address = f"{relay.url}?{urlencode({'name': name})}"
         process = await Process.start(name, program, address, *arguments, folder=self.folder)
         process.on_kill = lambda: self._recorder.journal.append(Killed, name)
+        process.listen(self._tell)
         self._processes[name] = process
+        self._programs[name] = (program, arguments, url)
         return process
+
+    async def restart(self, process: str | Process) -> Process:
+        """Run the program of a process anew, with the same arguments; if it runs, kill it first."""
+        name = self._name(process)
+        if name not in self._programs:
+            known = [*self._programs] or "none"
+            raise LookupError(f"no process is called {name!r}; there are {known}")
+        program, arguments, url = self._programs[name]
+        return await self.process(name, program, *arguments, url=url)
 
     def watch(self, queues: _Queues) -> None:
         """Note in the journal, too, what becomes of the messages of `queues` (a `chatq.Queues`).
@@ -322,6 +356,75 @@ class Stage:
         if self._queue_tap is None:
             self._queue_tap = QueueTap(self._recorder, self._tap.names)
         self._unwatch.append(queues.watch(self._queue_tap))
+        self._watched.append(queues)
+
+    async def stats(self) -> dict[str, Any]:
+        """Return the `Stats` of every queue that is watched and was seen at work, by its name."""
+        found: dict[str, Any] = {}
+        for name in [row[0] for row in self.view().queues().rows]:
+            for queues in reversed(self._watched):
+                try:
+                    found[name] = await queues.stats(name)
+                    break
+                except (LookupError, OSError, RuntimeError):
+                    pass  # it is not a queue of these, or they are closed
+        return found
+
+    # -- driving ----------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Client | Process:
+        """Return the client or the process called `name`. Raises `LookupError` if there is none."""
+        if name in self._processes:
+            return self._processes[name]
+        return self._client(name)
+
+    async def run(self, line: str, within: float = 5.0) -> Outcome:
+        """Run one line of Python as a cell would, settle, and return what came of it.
+
+            await stage.run("await sio.emit('news', 'hello', skip_sid=ada.get_sid())")
+
+        In it, `sio` is the server, `stage` this stage, `queues` what it watches, and clients and
+        processes are called by their names. Lines run one after the other; `outcomes` has the
+        newest. Nothing is raised that the line, a handler or `settle` raises: the `Outcome` tells.
+        `within`: a deadline in seconds.
+        """
+        async with self._line:
+            self._opened()
+            names = {**self._clients, **self._processes, "sio": self.sio, "stage": self}
+            if self._watched:
+                names["queues"] = self._watched[-1]
+            outcome = await run(line, names, partial(self._settle_if_open, within), within)
+        self.outcomes.append(outcome)
+        self._tell()
+        return outcome
+
+    async def _settle_if_open(self, within: float) -> None:
+        if self._runner is not None:  # the line may have closed it
+            await self.settle(within)
+
+    async def reset(self) -> None:
+        """Begin the scene again: every client connects anew, as it did, so it is in no room;
+        nothing is frozen, and the journal is empty."""
+        self._opened()
+        for client in self._clients.values():
+            await client.hang_up()
+        await self._recorder.activity.quiet(5.0)
+        self._recorder.failures.clear()
+        self.journal.forget()
+        for client in self._clients.values():
+            await client.connect(**client.dialled)
+        await self.settle()
+
+    def panel(self, question: str = "", **draft: Any) -> Panel:
+        """Return the panel that drives this scene by hand; a notebook shows it as widgets.
+
+        `question`: what it is to find out. `draft`: what its composer says first; the fields of
+        `chatq.Draft`: `sender`, `event`, `data`, `target`, `who`, `namespace`. Raises `ImportError`
+        if ipywidgets is not installed.
+        """
+        from .panel import Panel
+
+        return Panel(self, question, Draft(**{"sender": SERVER, "event": "news", **draft}))
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -343,17 +446,23 @@ class Stage:
 
         `within`: a deadline in seconds. Raises `NotSettled` naming `what` when it has passed.
         """
-        await wait_for(condition, self._listen, what, within)
+        await wait_for(condition, self.listen, what, within)
 
-    def _listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        processes = self._processes.values()
-        stops = [self.journal.listen(listener), *(p.listen(listener) for p in processes)]
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every fact, after every line that a process prints, after every
+        outcome of a line, and when this stage has closed; returns the function that ends this."""
+        stop = self.journal.listen(listener)
+        self._listeners.append(listener)
 
-        def stop_all() -> None:
-            for stop in stops:
-                stop()
+        def end() -> None:
+            stop()
+            self._listeners.remove(listener)
 
-        return stop_all
+        return end
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
 
     def connected(self, client: str | Client | Process, namespace: str = "/") -> bool:
         """Whether the server counts `client` as connected to `namespace`.
@@ -454,22 +563,42 @@ class Stage:
 
     # -- looking --------------------------------------------------------------------------------
 
+    def view(self, upto: int | None = None, keep: int | None = None) -> View:
+        """Return the scene as it is now, or as it was when `upto` facts had been written; it can be
+        asked all that this stage can, and does not change. `keep`: only the newest so many facts.
+        """
+        over = self._closing is not None
+        journal = self.journal
+        if upto is not None or keep is not None:
+            over = over and (upto is None or upto >= journal.written)
+            journal = journal.part(journal.written if upto is None else upto, keep)
+        return View(journal, self._kinds(), over)
+
+    def _kinds(self) -> dict[str, str]:
+        kinds = dict.fromkeys(self._names, "client")
+        return {
+            **kinds,
+            **dict.fromkeys(self._guests, "guest"),
+            **dict.fromkeys(self._relays, "process"),
+        }
+
     def deliveries(self, *events: str, last: int | None = None) -> Deliveries:
         """Return the table of messages by clients: a mark and a reason in each cell.
 
         `events`: only messages with these names; `last`: only the newest so many.
         """
-        messages = [m for m in self._messages(*events) if not m.attempt_of]  # a cell says which
-        if last is not None:
-            messages = messages[-last:] if last > 0 else []
-        return Deliveries(messages, self._names, self._cut())
+        return self.view().deliveries(*events, last=last)
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
         """Return the sequence diagram: SVG where there is a screen, text where there is none.
 
         `events`: only messages with these names; `rows`: the newest so many rows.
         """
-        return Diagram([*self.journal], self._messages(*events), self._names, rows, self._cut())
+        return self.view().diagram(*events, rows=rows)
+
+    def roster(self) -> Roster:
+        """Return the table of who is where now: each client's state, namespaces and rooms."""
+        return self.view().roster()
 
     def why(self, client: str | Client | Process, message: str | int) -> str:
         """Say in one sentence why `client` did, or did not, get `message`.
@@ -477,26 +606,16 @@ class Stage:
         `message`: the name of an event (its last message counts) or a message's number in the
         table. Raises `LookupError` for a client or message that there is not.
         """
-        return one_line(sentence(find(self._messages(), message), self._name(client)), 400)
+        return self.view().why(self._name(client), message)
 
     def reason(self, client: str | Client | Process, message: str | int) -> Reason:
         """Return the one `Reason` behind `why`, for programs. Raises the same `LookupError`."""
-        return verdict_of(find(self._messages(), message), self._name(client)).reason
+        return self.view().reason(self._name(client), message)
 
     def wire(self, client: str | Client) -> Table:
         """Return the frames that went over the wire of `client`, each with what it means."""
         client = self._client(client)
         return client.tape.show(client.name)
-
-    def _messages(self, *events: str) -> list[Message]:
-        over = self._closing is not None
-        messages = explain(self.journal, self._names, self._guests, over=over)
-        return [m for m in messages if not events or m.emitted.event in events]
-
-    def _cut(self) -> str:
-        if not self.journal.forgotten:
-            return ""
-        return f"cut: only the newest {self.journal.keep} facts are kept"
 
     def __repr__(self) -> str:
         state = "open" if self._runner else "closed"

@@ -69,7 +69,7 @@ async function withRecovery(name, play, options = recovery) {
   }
 }
 
-await withRecovery("recovery after a short cut", async ({ first, driver, send }) => {
+await withRecovery("recovery after a short break", async ({ first, driver, send }) => {
   await send("O-1");
   await settled(driver);
   await cut(driver, first.noticed);

@@ -1,0 +1,189 @@
+"""Lines of Python that do to a scene what somebody has chosen.
+
+Owns the wording: which call of python-socketio, or of the stage, is meant. Must not know: who runs
+a line, widgets, the stage.
+
+A line is what a cell of a notebook would say, so that whoever clicks can read what the click does,
+and write it next time. In it, `sio` is the server, `queues` the queues, `stage` the stage; a client
+or a process is called by its name, or as `stage["two words"]`.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .journal import SERVER
+
+__all__ = ["RESERVED", "TARGETS", "Draft", "named", "payload"]
+__all__ += ["consume", "dial", "enter", "hang_up", "leave", "of_stage", "redrive"]
+
+#: Names that mean something in a line: whoever is called so is called by `stage[…]`.
+RESERVED = ("queues", "sio", "stage")
+#: To whom a message can go, as one chooses it.
+TARGETS = ("the server", "everyone", "all but me", "one client", "rooms", "a queue")
+
+
+class _Code:
+    """An expression where a value would be."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def __repr__(self) -> str:
+        return self._code
+
+
+def named(name: str) -> str:
+    """Return how a line calls the client or process `name`."""
+    plain = name.isidentifier() and not keyword.iskeyword(name) and name not in RESERVED
+    return name if plain else f"stage[{name!r}]"
+
+
+def _call(owner: str, method: str, *arguments: Any, **options: Any) -> str:
+    given = [*map(repr, arguments)]
+    given += [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    return f"await {owner}.{method}({', '.join(given)})"
+
+
+def _sid(client: str, namespace: str) -> _Code:
+    return _Code(f"{named(client)}.get_sid({'' if namespace == '/' else repr(namespace)})")
+
+
+def _elsewhere(namespace: str) -> str | None:
+    return None if namespace == "/" else namespace
+
+
+# -- what becomes of a client ---------------------------------------------------------------------
+
+
+def dial(name: str, options: Mapping[str, Any]) -> str:
+    """The line that lets a client connect; `options`: with what it did so before."""
+    return _call(named(name), "connect", **options)
+
+
+def hang_up(name: str) -> str:
+    """The line that lets a client say goodbye."""
+    return _call(named(name), "disconnect")
+
+
+def of_stage(what: str, *names: str) -> str:
+    """The line for what the stage itself does: "cut", "freeze", "kill", "restart", "reset", …"""
+    return _call("stage", what, *names)
+
+
+def enter(name: str, room: str, namespace: str = "/") -> str:
+    """The line with which the server puts a client into a room."""
+    return _in_room("enter_room", name, room, namespace)
+
+
+def leave(name: str, room: str, namespace: str = "/") -> str:
+    """The line with which the server takes a client out of a room."""
+    return _in_room("leave_room", name, room, namespace)
+
+
+def _in_room(method: str, name: str, room: str, namespace: str) -> str:
+    if not room.strip():
+        raise ValueError("type the name of a room first")
+    sid = _sid(name, namespace)
+    return _call("sio", method, sid, room.strip(), namespace=_elsewhere(namespace))
+
+
+def consume(name: str, queue: str, namespace: str = "/", *, on: bool = True) -> str:
+    """The line with which a client begins, or ends, to consume a queue."""
+    method = "subscribe" if on else "unsubscribe"
+    return _call("queues", method, _sid(name, namespace), queue)
+
+
+def redrive(queue: str) -> str:
+    """The line that brings the dead messages of a queue back."""
+    return _call("queues", "redrive", queue)
+
+
+# -- a message ------------------------------------------------------------------------------------
+
+
+def payload(text: str) -> Any:
+    """Return what somebody has typed as data: JSON if it is, else text; nothing is None.
+
+    Raises `ValueError` for what begins like JSON and is not.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        return json.loads(text, parse_constant=str)
+    except RecursionError:
+        raise ValueError("the payload is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        if text[0] in '[{"':
+            raise ValueError(
+                f"the payload begins like JSON and is not: {error.msg} at character "
+                f"{error.pos + 1}. Mend it, or begin with another character to send it as text"
+            ) from None
+    except ValueError as error:  # a number that is too long
+        raise ValueError(f"the payload cannot be read: {error}") from None
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that somebody composes.
+
+    `sender`: the server, a client, or a process, which is given a line to read; `target`: one of
+    `TARGETS`; `who`: the client, the rooms (with commas between them) or the queue that is meant;
+    `data`: as typed, see `payload`.
+    """
+
+    sender: str
+    event: str
+    data: str = ""
+    target: str = "everyone"
+    who: str = ""
+    namespace: str = "/"
+
+    def line(self, kind: str = "client") -> str:
+        """Return the line that sends it; `kind`: what the sender is, as in the roster.
+
+        Raises `ValueError` saying what is missing.
+        """
+        if kind == "process":
+            return f"{named(self.sender)}.write({self.data!r})"
+        if kind == "guest":
+            raise ValueError(f"{self.sender} is a client of somebody else: it sends by itself")
+        event = self.event.strip()
+        if not event:
+            raise ValueError("type the name of an event first")
+        data = payload(self.data)
+        given = (event,) if data is None else (event, data)
+        elsewhere = _elsewhere(self.namespace)
+        match self.target:
+            case "the server" | "all but me" if self.sender == SERVER:
+                raise ValueError("the sender is the server itself: choose a client as the sender")
+            case "the server":
+                return _call(named(self.sender), "emit", *given, namespace=elsewhere)
+            case "everyone":
+                return _call("sio", "emit", *given, namespace=elsewhere)
+            case "all but me":
+                skipped = _sid(self.sender, self.namespace)
+                return _call("sio", "emit", *given, skip_sid=skipped, namespace=elsewhere)
+            case "one client":
+                to = _sid(self._who("choose a client first"), self.namespace)
+                return _call("sio", "emit", *given, to=to, namespace=elsewhere)
+            case "rooms":
+                names = self._who("type the name of a room first").split(",")
+                rooms = [room.strip() for room in names if room.strip()]
+                to_rooms = rooms[0] if len(rooms) == 1 else rooms
+                return _call("sio", "emit", *given, to=to_rooms, namespace=elsewhere)
+            case "a queue":
+                queue = self._who("type the name of a queue first")
+                return _call("queues", "emit", *given, to=queue)
+        raise ValueError(f"a message goes to {', '.join(TARGETS)}, not to {self.target!r}")
+
+    def _who(self, missing: str) -> str:
+        if not self.who.strip(" ,"):
+            raise ValueError(missing)
+        return self.who.strip(" ,")

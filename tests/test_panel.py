@@ -1,0 +1,432 @@
+"""Panels without a browser: which lines they word, what these do, what a panel says as text.
+
+`test_lab.py` clicks on them in a real JupyterLab.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+import socketio
+
+from chatq import Draft, HandlerRaised, Prediction, Queues, Reason, Stage
+from chatq.stage import composer
+from chatq.stage.composer import TARGETS, named, payload
+from chatq.stage.journal import Emitted
+from chatq.stage.panel import Panel
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.fixture
+async def scene(sio, stage):
+    """ada, bob and "second cy", who listen to `news`; the server passes on what `chat` says."""
+
+    @sio.event
+    async def chat(sid, text):
+        print("heard", text)
+        await sio.emit("news", text, skip_sid=sid)
+
+    @sio.event
+    async def broken(sid):
+        raise KeyError("spanner")
+
+    for client in await stage.clients("ada", "bob", "second cy"):
+        client.on("news", lambda *_: None)
+    return stage
+
+
+async def drawn(panel: Panel) -> None:
+    """Return when a panel has drawn all that there is."""
+    async with asyncio.timeout(5):
+        while panel._drawing is not None or panel._again:
+            waiting = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(waiting.set_result, None)
+            await waiting
+
+
+# -- the lines ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("", None),
+        ("  ", None),
+        ("hello", "hello"),
+        ("3", 3),
+        ("true", True),
+        ("null", None),
+        ('"3"', "3"),
+        ('{"a": [1, null]}', {"a": [1, None]}),
+        ("it's {here}", "it's {here}"),
+        ("NaN", "NaN"),
+        ("1" * 5000, ValueError),
+        ("{'a': 1}", ValueError),
+        ("[1, 2", ValueError),
+        ('"open', ValueError),
+        ("[" * 100_000, ValueError),
+    ],
+)
+def test_a_payload_is_json_or_text_or_told_why_it_is_neither(text, data):
+    if data is ValueError:
+        with pytest.raises(ValueError, match="payload"):
+            payload(text)
+    else:
+        assert payload(text) == data
+
+
+@pytest.mark.parametrize("name", ["second cy", "class", "sio", "stage", "queues", "é-1", "1st"])
+def test_a_name_that_is_no_name_in_python_is_looked_up(name):
+    assert named(name) == f"stage[{name!r}]"
+    assert named("ada") == "ada"
+
+
+@pytest.mark.parametrize(
+    ("draft", "line", "got"),
+    [
+        (Draft("server", "news", "hi"), "await sio.emit('news', 'hi')", "ada bob cy"),
+        (
+            Draft("ada", "news", "hi", "all but me"),
+            "await sio.emit('news', 'hi', skip_sid=ada.get_sid())",
+            "bob cy",
+        ),
+        (
+            Draft("second cy", "news", "[1]", "all but me"),
+            "await sio.emit('news', [1], skip_sid=stage['second cy'].get_sid())",
+            "ada bob",
+        ),
+        (
+            Draft("server", "news", "", "one client", "bob"),
+            "await sio.emit('news', to=bob.get_sid())",
+            "bob",
+        ),
+        (
+            Draft("server", "news", "x", "rooms", "red"),
+            "await sio.emit('news', 'x', to='red')",
+            "ada",
+        ),
+        (
+            Draft("server", "news", "x", "rooms", " red, blue,"),
+            "await sio.emit('news', 'x', to=['red', 'blue'])",
+            "ada bob",
+        ),
+        (Draft("ada", "chat", "hi", "the server"), "await ada.emit('chat', 'hi')", "bob cy"),
+    ],
+)
+async def test_a_line_does_what_was_chosen(sio, scene, draft, line, got):
+    await sio.enter_room(scene["ada"].get_sid(), "red")
+    await sio.enter_room(scene["bob"].get_sid(), "blue")
+    assert draft.line() == line
+    outcome = await scene.run(line)
+    assert (outcome.line, outcome.error) == (line, "")
+    who = {"cy": "second cy"}
+    assert scene.deliveries().who_got("news") == {who.get(name, name) for name in got.split()}
+
+
+async def test_a_line_for_a_namespace(sio, stage):
+    sio.on("connect", lambda *_: None, namespace="/vip")
+    await stage.client("ada", namespaces=["/", "/vip"])
+    draft = Draft("ada", "news", "hi", "one client", "ada", "/vip")
+    assert draft.line() == "await sio.emit('news', 'hi', to=ada.get_sid('/vip'), namespace='/vip')"
+    assert not (await stage.run(draft.line())).error
+    assert stage.reason("ada", "news") is Reason.NO_HANDLER
+    for line in (composer.enter("ada", "sofa", "/vip"), composer.leave("ada", "sofa", "/vip")):
+        assert not (await stage.run(line)).error
+        assert stage.roster().seats[0].rooms["/vip"] == (["sofa"] if "enter" in line else [])
+
+
+@pytest.mark.parametrize(
+    ("draft", "kind", "missing"),
+    [
+        (Draft("server", " ", "hi"), "client", "event"),
+        (Draft("server", "news", "{", "everyone"), "client", "JSON"),
+        (Draft("server", "news", "", "the server"), "client", "choose a client"),
+        (Draft("server", "news", "", "all but me"), "client", "choose a client"),
+        (Draft("ada", "news", "", "one client"), "client", "a client first"),
+        (Draft("ada", "news", "", "rooms", " , "), "client", "room first"),
+        (Draft("ada", "news", "", "a queue"), "client", "queue first"),
+        (Draft("ada", "news", "", "the moon"), "client", "everyone"),
+        (Draft("guest 1", "news"), "guest", "somebody else"),
+    ],
+)
+def test_what_is_missing_is_said(draft, kind, missing):
+    with pytest.raises(ValueError, match=missing):
+        draft.line(kind)
+
+
+def test_a_room_without_a_name_is_none():
+    with pytest.raises(ValueError, match="room first"):
+        composer.enter("ada", " ")
+
+
+# -- running them ---------------------------------------------------------------------------------
+
+
+async def test_what_handlers_print_and_raise_is_told(scene, capsys):
+    outcome = await scene.run("await ada.emit('chat', 'hi')")
+    assert outcome.printed == "heard hi\n"
+    assert capsys.readouterr().out == "heard hi\n"  # whoever has listened so far still does
+    outcome = await scene.run("await ada.emit('broken')")
+    assert "server's handler of 'broken' raised KeyError: 'spanner'" in outcome.error
+    assert repr(outcome) == f">>> await ada.emit('broken')\n{outcome.error}"
+    assert [one.line for one in scene.outcomes] == [
+        "await ada.emit('chat', 'hi')",
+        "await ada.emit('broken')",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("1 +", "SyntaxError"),
+        ("nobody", "NameError"),
+        ("await stage.cut('nobody')", "no client is called 'nobody'"),
+        ("stage['nobody']", "LookupError"),
+        ("await __import__('asyncio').Event().wait()", "not done within 0.05 s"),
+    ],
+)
+async def test_a_line_that_fails_raises_nothing(scene, line, error):
+    outcome = await scene.run(line, within=0.05 if "Event" in line else 5.0)
+    assert error in outcome.error
+    assert not (await scene.run("await sio.emit('news')")).error
+
+
+async def test_lines_run_one_after_the_other(scene):
+    """Each when all that the one before has caused is over."""
+    lines = [f"await ada.emit('chat', {n})" for n in range(10)]
+    await asyncio.gather(*(scene.run(line) for line in lines))
+    data = [int(fact.data) for fact in scene.journal if isinstance(fact, Emitted)]
+    assert data == [n // 2 for n in range(20)]
+
+
+async def test_a_client_dials_as_it_did_before(sio, stage):
+    sio.on("connect", lambda *_: None, namespace="/vip")
+    ada = await stage.client("ada", namespaces=["/vip"], auth={"token": "t"})
+    line = composer.dial("ada", ada.dialled)
+    assert (
+        line
+        == ("await ada.connect(auth={'token': 't'}, transports=['websocket'], namespaces=['/vip'])")
+        or line == "await ada.connect(auth={'token': 't'}, namespaces=['/vip'])"
+    )
+    assert not (await stage.run(composer.hang_up("ada"))).error
+    assert not stage.connected("ada", "/vip")
+    assert not (await stage.run(line)).error
+    assert stage.connected("ada", "/vip")
+    await stage.reset()
+    assert stage.roster().seats[0].places == "/vip"
+
+
+async def test_reset_begins_the_scene_again(sio, scene):
+    await sio.enter_room(scene["ada"].get_sid(), "red")
+    await scene.freeze("bob")
+    await scene["second cy"].disconnect()
+    await sio.emit("news", 1)
+    await scene.reset()
+    assert [(seat.state, seat.places) for seat in scene.roster().seats] == [
+        ("● connected", "/")
+    ] * 3
+    assert "(nothing yet)" in repr(scene.deliveries())
+    assert "cut:" not in repr(scene.deliveries())
+    await sio.emit("news", 2)
+    await scene.settle()
+    assert scene.deliveries().who_got("news") == {"ada", "bob", "second cy"}
+
+
+async def test_a_process_starts_again_with_the_same_program(stage):
+    program = "import sys; print('hello', sys.argv[2]); input()"
+    first = await stage.process("worker", program, "x")
+    await first.line("hello x")
+    assert not (await stage.run("await stage.restart('worker')")).error
+    again = stage["worker"]
+    assert again is not first
+    assert first.state == "killed"
+    await again.line("hello x")
+    assert stage.roster().seats[0].kind == "process"
+    with pytest.raises(LookupError, match="no process is called 'x'"):
+        await stage.restart("x")
+
+
+# -- one moment -----------------------------------------------------------------------------------
+
+
+async def test_a_view_is_the_scene_at_one_moment(sio, scene):
+    moments = []
+    for n in range(3):
+        moments.append((scene.journal.written, repr(scene.deliveries()), repr(scene.diagram())))
+        await sio.enter_room(scene["ada"].get_sid(), f"room {n}")
+        await sio.emit("news", n, to=f"room {n}")
+        await scene.settle()
+    for written, deliveries, diagram in moments:
+        view = scene.view(written)
+        assert (repr(view.deliveries()), repr(view.diagram())) == (deliveries, diagram)
+    assert scene.view(moments[1][0]).roster().seats[0].places == "/ (room room 0)"
+    assert len(scene.roster().seats[0].rooms["/"]) == 3
+
+
+async def test_a_view_of_few_facts_knows_who_is_where(sio, scene):
+    await sio.enter_room(scene["ada"].get_sid(), "red")
+    for n in range(50):
+        await sio.emit("news", n, to="red")
+    await scene.settle()
+    view = scene.view(keep=60)
+    assert view.roster().seats[0].places == "/ (room red)"
+    assert view.why("bob", "news") == scene.why("bob", "news")
+    assert "cut: only the newest 60 facts" in repr(view.deliveries())
+
+
+async def test_each_step_of_a_story_can_be_seen(sio, scene):
+    await scene["ada"].emit("chat", "hi")
+    await scene.settle()
+    pictures = [scene.view(n).diagram().svg(n - 1) for n in range(1, scene.journal.written + 1)]
+    assert len({*pictures}) > 3
+    assert all("prefers-reduced-motion" in picture for picture in pictures)
+    assert "chatq-fresh" not in scene.diagram().svg()
+
+
+# -- the panel ------------------------------------------------------------------------------------
+
+
+async def test_a_panel_says_as_text_all_that_it_shows(sio, scene):
+    queues = await Queues.open("memory:")
+    queues.attach(sio)
+    scene.watch(queues)
+    await queues.emit("pickup", "O-1", to="drivers")
+    await sio.emit("news", "hi", skip_sid=scene["ada"].get_sid())
+    await scene.settle()
+    draft = {"sender": "ada", "event": "chat", "data": "hi", "target": "the server"}
+    panel = scene.panel("Who hears it?", **draft)
+    text = repr(panel)
+    assert text == repr(scene.panel("Who hears it?", **draft))
+    for part in (
+        "Who hears it?",
+        "second cy",
+        "drivers",
+        "✗ skipped",
+        "await ada.emit('chat', 'hi')",
+    ):
+        assert part in text
+    shown = panel._repr_mimebundle_()
+    assert shown["text/plain"] == text
+    assert {"text/html", "text/plain", WIDGET} == {*shown}
+    assert "<svg" in shown["text/html"]
+    await drawn(panel)
+    await scene.run("await queues.subscribe(ada.get_sid(), 'drivers')")
+    await drawn(panel)
+    assert "oldest" in panel._board._queue_table.value
+    await queues.close()
+
+
+async def test_two_panels_agree_and_say_when_it_is_over(scene):
+    one, two = scene.panel("one"), scene.panel("two")
+    for panel in (one, two):
+        panel._repr_mimebundle_()
+    one._act(lambda: "await ada.emit('chat', 'hi')")
+    await scene.until(lambda: len(scene.outcomes) == 1, "the line")
+    for panel in (one, two):
+        await drawn(panel)
+        assert "heard hi" in panel._board._log.value
+    assert one._board._table.value == two._board._table.value
+    told = [panel._board._diagram.value.partition("<desc>")[2] for panel in (one, two)]
+    # What moves in differs: they may have been drawn at different moments.
+    assert told[0].partition("</desc>")[0] == told[1].partition("</desc>")[0] != ""
+    await scene.close()
+    for panel in (one, two):
+        await drawn(panel)
+        assert "this stage is closed" in panel._board._complaint.value
+
+
+async def test_what_cannot_be_done_is_said_in_the_panel(scene):
+    panel = scene.panel("?", target="rooms")
+    panel._repr_mimebundle_()
+    panel._act(panel._board._composer.line)
+    assert "type the name of a room first" in panel._board._complaint.value
+    panel._act(lambda: "await sio.emit('news')")
+    assert not panel._board._complaint.value
+    await scene.until(lambda: scene.outcomes, "the line")
+
+
+async def test_a_session_of_any_length_is_drawn_in_bounded_pieces(sio, scene):
+    panel = scene.panel("?")
+    panel._repr_mimebundle_()
+    sizes = []
+    for _ in range(3):
+        for _n in range(300):
+            await sio.emit("news", "x" * 1000)
+        await scene.settle()
+        await drawn(panel)
+        board = panel._board
+        sizes.append(len(board._diagram.value) + len(board._table.value))
+    assert max(sizes) < 80_000
+    assert sizes[2] < 1.1 * sizes[1]
+    assert "older rows are not drawn" in board._diagram.value
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_composer_can_begin_with_any_target(target):
+    assert Draft("ada", "news", "", target, "x").line()
+
+
+def test_a_panel_without_widgets_says_what_to_install():
+    import subprocess
+    import sys
+
+    program = "import sys; sys.modules['ipywidgets'] = None\nimport chatq.stage.panel"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "pip install ipywidgets" in done.stderr
+
+
+# -- predictions ----------------------------------------------------------------------------------
+
+
+def test_a_prediction_is_marked():
+    guess = Prediction("Who gets it?", "ada", "bob", "cy")
+    assert guess.chosen is None
+    assert repr(guess.mark({"bob"})) == "Who gets it? It is: bob. (You made no guess.)"
+    guess = Prediction("Who gets it?", "ada", "bob", "cy").choose("cy", "ada")
+    assert guess.chosen == ("ada", "cy")
+    assert "[x] ada" in repr(guess)
+    mark = guess.mark(["cy", "ada"])
+    assert mark.good
+    assert repr(mark).startswith("✓")
+    with pytest.raises(ValueError, match="has been marked"):
+        guess.choose("bob")
+    wrong = Prediction("Is it lost?", "yes", "no").choose("no").mark("yes")
+    assert repr(wrong) == "✗ Is it lost? You said: no. It is: yes."
+    assert Prediction("Who?", "ada").choose().mark(()).good
+
+
+def test_a_prediction_takes_only_its_choices():
+    guess = Prediction("Who gets it?", "ada", "bob")
+    for bad in (lambda: guess.choose("cy"), lambda: guess.mark(["cy"]), lambda: Prediction("?")):
+        with pytest.raises(ValueError, match=r"no 'cy'|different things"):
+            bad()
+
+
+def test_ticking_the_boxes_is_a_guess():
+    guess = Prediction("Who gets it?", "ada", "bob")
+    shown = guess._repr_mimebundle_()
+    assert {"text/html", "text/plain", WIDGET} == {*shown}
+    json.dumps(shown["text/html"])
+    guess._boxes[1].value = True
+    assert guess.chosen == ("bob",)
+    assert guess.mark(["bob"]).good
+    assert all(box.disabled for box in guess._boxes)
+    assert "✓" in guess._box.children[-1].value
+
+
+async def test_a_failing_handler_is_raised_at_settle_and_told_by_a_panel(scene):
+    await scene["ada"].emit("broken")
+    with pytest.raises(HandlerRaised):
+        await scene.settle()
+
+
+def test_a_stage_that_is_not_open_has_no_lines():
+    async def ask():
+        stage = Stage(socketio.AsyncServer(async_mode="aiohttp"))
+        with pytest.raises(RuntimeError, match="not open"):
+            await stage.run("1")
+
+    asyncio.run(ask())
