@@ -42,36 +42,66 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
 }
 
-#: `python -m jupyterlab` that ends, and its kernels with it, when its stdin does: also when the
-#: tests are killed.
-BOOT = """
-import os, signal, sys, threading
+#: JupyterLab, and beside it what ends it when stdin does: so also when the tests are killed. It is
+#: asked once; if it is not gone by then, it is not asked again. Kernels end without their server.
+GUARD = """
+import subprocess, sys, threading
+command = [sys.executable, "-m", "jupyterlab", *sys.argv[1:]]
+lab = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 def watch():
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+    sys.stdin.buffer.raw.read()
+    lab.terminate()
+    try:
+        lab.wait(10)
+    except subprocess.TimeoutExpired:
+        lab.kill()
 threading.Thread(target=watch, daemon=True).start()
-from jupyterlab.labapp import main
-sys.exit(main())
+sys.exit(lab.wait())
 """
 
+TALL = 3000  #: pixels
 CODE = ".jp-Notebook .jp-CodeCell"
 OUTPUTS = ".jp-Notebook .jp-OutputArea"
 ICONS = r"[\ue000-\uf8ff\s]*"  #: of Font Awesome: characters without a meaning
-IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
-
 STDERR = '[data-mime-type="application/vnd.jupyter.stderr"]'  #: tracebacks, too
 
-#: In the page: what can be seen of code cells (those that have code), and what may be waited for.
+#: In the page: how far the notebook is. Its indicator says "idle" also while it has no kernel yet;
+#: what is chosen from a menu then is for no notebook, or for one that cannot run.
+READY = """(() => {
+    const { context, content } = window.jupyterapp?.shell.currentWidget ?? {};
+    const kernel = context?.sessionContext.session?.kernel;
+    return {
+        notebook: !!context?.isReady && !!content?.widgets.length,
+        focus: !!content?.node.contains(document.activeElement),
+        session: !!context?.sessionContext.isReady,
+        kernel: kernel?.connectionStatus === "connected" && kernel.status,
+        dialog: document.querySelector(".jp-Dialog")?.innerText ?? "none",
+    };
+})()"""
+IS_READY = """({ notebook, focus, session, kernel, dialog }) =>
+    notebook && focus && session && kernel === 'idle' && dialog === 'none'"""
+#: Keeps what the page's commands do: JupyterLab's own word on whether one has begun, and ended.
+KEEP = """
+    window.commands = [];
+    jupyterapp.commands.commandExecuted.connect((_, { id, result }) => {
+        const command = { id, over: false };
+        window.commands.push(command);
+        result.finally(() => (command.over = true)).catch(() => undefined);
+    });
+"""
+#: What can be seen of the code cells that have code.
 CELLS = f"""[...document.querySelectorAll("{CODE}")]
     .filter((cell) => cell.querySelector(".cm-content").textContent.trim())
-    .map((cell) => ({{
-        prompt: cell.querySelector(".jp-InputPrompt").textContent.trim(),
-        failed: !!cell.querySelector('{STDERR} .ansi-red-fg'),  // a traceback
-    }}))"""
-CLEARED = "cells.every((cell) => cell.prompt === '[ ]:')"
-STARTED = "cells.every((cell) => cell.prompt !== '[ ]:')"
-RAN = """cells.every((cell) => /[0-9]/.test(cell.prompt)) ||
-    (cells.some((cell) => cell.failed) && !cells.some((cell) => cell.prompt.includes("*")))"""
+    .map((cell) => cell.querySelector(".jp-InputPrompt").textContent.trim())"""
+
+#: What the items of the menus do, by the name of the command that each of them ends in.
+COMMANDS = {
+    "Clear Outputs of All Cells": "notebook:clear-all-cell-outputs",
+    "Restart Kernel…": "kernelmenu:restart",
+    "Run All Cells": "notebook:run-all-cells",
+    "Run Selected Cell and All Below": "notebook:run-all-below",
+    "Run Selected Cell and Do not Advance": "notebook:run-cell",
+}
 
 
 class Page:
@@ -88,32 +118,46 @@ class Page:
     # -- cells and the kernel
 
     async def run_all(self, within: float = RUNS) -> list[int]:
-        """Clear all outputs and run all cells; return the counts, as soon as none is running.
+        """Run all cells; return their counts when JupyterLab is through with all of them.
 
         A cell that was not run, as an earlier one failed, has 0.
         """
-        await self.menu("Edit", "Clear Outputs of All Cells")
-        await self._until(CLEARED, "all outputs to be cleared", OPENS)
-        await self.menu("Run", "Run All Cells")
-        cells = await self._until(RAN, "all cells to have run", within)
-        return [int(re.sub(r"\D", "", cell["prompt"]) or 0) for cell in cells]
+        await self._over(await self.menu("Run", "Run All Cells"), within)
+        return await self.counts()
+
+    async def run_from(self, number: int, within: float = RUNS) -> list[int]:
+        """Run this code cell and all below it, as `run_all` does; return the counts of all."""
+        await self._select(number)
+        await self._over(await self.menu("Run", "Run Selected Cell and All Below"), within)
+        return await self.counts()
 
     async def run_cell(self, number: int, *, within: float = RUNS) -> None:
         """Run one code cell, and wait until it has run."""
-        await self.start_cell(number)
-        await self.ran(number, within=within)
+        await self._over(await self.start_cell(number), within)
 
-    async def start_cell(self, number: int) -> None:
-        """Run one code cell; returns as soon as it is running."""
+    async def start_cell(self, number: int) -> int:
+        """Run one code cell; return as soon as it is running what `ran` waits for."""
+        await self._select(number)
+        return await self.menu("Run", "Run Selected Cell and Do not Advance")
+
+    async def ran(self, started: int, *, within: float = RUNS) -> None:
+        """Wait until the cell that was started has run."""
+        await self._over(started, within)
+
+    async def counts(self) -> list[int]:
+        """Return the counts of the code cells that have code; 0: it has none."""
+        return [int(re.sub(r"\D", "", prompt) or 0) for prompt in await self.evaluate(CELLS)]
+
+    async def _select(self, number: int) -> None:
         await self.do("click", selector=f"{self.cell(number)} >> .jp-InputPrompt")
-        await self.menu("Edit", "Clear Cell Output")
-        await self._until(CLEARED, f"cell {number} to be cleared", OPENS, number)
-        await self.menu("Run", "Run Selected Cell and Do not Advance")
-        await self._until(STARTED, f"cell {number} to start", OPENS, number)
 
-    async def ran(self, number: int, *, within: float = RUNS) -> None:
-        """Wait until a code cell that was started has run."""
-        await self._until(RAN, f"cell {number} to have run", within, number)
+    async def _over(self, command: int, within: float) -> None:
+        await self.until(
+            f"({{ prompts: {CELLS}, command: commands[{command}] }})",
+            "({ command }) => command.over",
+            "all cells that were started to have run",
+            within,
+        )
 
     def cell(self, number: int) -> str:
         """Return the selector of a code cell; they count from 1."""
@@ -127,19 +171,26 @@ class Page:
         """Restart the kernel, and say yes; returns when it is idle again."""
         await self.menu("Kernel", "Restart Kernel…")
         await self.click("button", "Confirm Kernel Restart", within=".jp-Dialog")
-        await self.idle()
+        await self.ready()
 
-    async def idle(self) -> None:
-        """Wait until the kernel has nothing to do."""
-        await self.do("see", selector=IDLE, within=OPENS * 1000)
+    async def ready(self) -> None:
+        """Wait until the notebook is there, has the focus, and its kernel has nothing to do."""
+        await self.until(READY, IS_READY, "a notebook that can be run", OPENS)
 
-    async def menu(self, bar: str, item: str) -> None:
-        """Choose from a menu of the menu bar, as it is labelled."""
+    async def menu(self, bar: str, item: str) -> int:
+        """Choose from a menu of the menu bar, as labelled; return the number of what that began."""
+        before = await self.evaluate("commands.length")
         await self.do("click", selector=f'.lm-MenuBar-item:has(:text-is("{bar}"))')
         entry = f'.lm-Menu-item:has(:text-is("{item}"))'
         await self.do("hover", selector=entry)
         await self.do("see", selector=f"{entry}.lm-mod-active")  # the menu has noticed
         await self.do("press", key="Enter")
+        found = await self.until(
+            f"commands.slice({before}).map(({{ id }}) => id)",
+            f"(ids) => ids.includes({COMMANDS[item]!r})",
+            f"{item} to begin",
+        )
+        return int(before) + int(found.index(COMMANDS[item]))
 
     # -- widgets, and all else
 
@@ -165,6 +216,11 @@ class Page:
             await self.do("focus", selector=on)
         await self.do("press", key=key)
 
+    async def until(self, look: str, met: str, pending: str, within: float = RUNS) -> Any:
+        """Return what the script `look` gives, as soon as the function `met` says yes to it."""
+        what = {"look": look, "met": met, "pending": pending}
+        return await self.do("until", **what, within=within * 1000)
+
     async def see(self, text: str = "", *, within: str = OUTPUTS, deadline: float = 8) -> list[str]:
         """Wait until something that fits the selector `within` shows `text`; return its texts."""
         return list(await self.do("see", selector=within, text=text, within=deadline * 1000))
@@ -187,11 +243,10 @@ class Page:
     async def theme(self, name: str) -> None:
         """Change to the "light" theme or the "dark" one."""
         await self.do("scheme", value=name)
-        await self.do(
-            "until",
-            look="document.body.dataset.jpThemeLight",
-            met=f"(light) => light === '{str(name == 'light').lower()}'",
-            pending=f"the {name} theme",
+        await self.until(
+            "document.body.dataset.jpThemeLight",
+            f"(light) => light === '{str(name == 'light').lower()}'",
+            f"the {name} theme",
         )
 
     async def screenshot(
@@ -199,16 +254,9 @@ class Page:
     ) -> None:
         """Store a picture of the page (or of what fits the selector `of`) as a PNG."""
         await self.theme(theme)
-        await self.do("resize", width=width, height=900)
+        await self.do("resize", width=width, height=TALL if of else 900)  # all of it is in sight
         await self.do("screenshot", path=str(path), of=of)
-
-    async def _until(self, condition: str, what: str, within: float, cell: int = 0) -> Any:
-        """Wait for a `condition` of one code cell, or of all; return what is seen of them."""
-        part = f".slice({cell - 1}, {cell})" if cell else ""
-        look = f"({CELLS}){part}"
-        return await self.do(
-            "until", look=look, met=f"(cells) => {condition}", pending=what, within=within * 1000
-        )
+        await self.do("resize", width=1300, height=900)
 
 
 class Lab:
@@ -232,10 +280,11 @@ class Lab:
         shutil.copytree(path.parent, folder, ignore=shutil.ignore_patterns(".*"))
         page = Page(self.browser, name)
         address = f"{self.url}/doc/tree/{folder.name}/{path.name}?token={self.token}"
-        await self.browser.open(name, address, arguments=("--no-sandbox",), height=900)
+        how = {"height": 900, "profile": "jupyter"}  # what one has loaded, the next need not
+        await self.browser.open(name, address, arguments=("--no-sandbox",), **how)
         try:
-            await page.do("see", selector=".jp-Notebook", within=OPENS * 1000)
-            await page.idle()
+            await page.ready()
+            await page.evaluate(KEEP)
             yield page
         finally:
             await page.do("leave")
@@ -275,9 +324,10 @@ async def _server(scratch: Path, browser: Peer) -> AsyncIterator[Lab]:
     root = scratch / "root"
     root.mkdir()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", BOOT, "--no-browser", "--allow-root"),
+        *(sys.executable, "-c", GUARD, "--no-browser", "--allow-root"),
         *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={root}"),
         *("--ServerApp.terminals_enabled=False", "--LabApp.extension_manager=readonly"),
+        "--LabApp.expose_app_in_browser=True",  # see READY
         *("--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         env=_environment(scratch, token),
         stdin=asyncio.subprocess.PIPE,

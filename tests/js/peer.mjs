@@ -15,6 +15,7 @@ const WITHIN = 8000;
 
 const sockets = new Map(); // by name: {socket, arrived, wakers}
 const pages = new Map();
+const profiles = new Map(); // by name: what a browser keeps, as cookies and what it has loaded
 let browser;
 
 // -- clients ------------------------------------------------------------------------------------
@@ -130,15 +131,19 @@ const forPages = {
     });
   },
 
-  /** Open a page. `clock`: its time passes only by `pass`; `init`: a script to run first. */
-  async open({ page, url, within = WITHIN, width = 1300, height = 800, scheme = "light", clock = false, init }) {
-    const context = await browser.newContext({
-      viewport: { width, height },
-      colorScheme: scheme,
-      ignoreHTTPSErrors: true, // the test's own certificate
-    });
-    context.setDefaultTimeout(WITHIN);
-    const opened = adopt(page, await context.newPage());
+  /**
+   * Open a page. `clock`: its time passes only by `pass`; `init`: a script to run first; `profile`:
+   * it shares what a browser keeps with all others of this name. It has its own otherwise.
+   */
+  async open({ page, url, within = WITHIN, clock = false, init, profile = page, ...look }) {
+    const { width = 1300, height = 800, scheme = "light" } = look;
+    if (profile === page || !profiles.has(profile)) {
+      profiles.set(profile, await browser.newContext({ ignoreHTTPSErrors: true })); // of the test
+      profiles.get(profile).setDefaultTimeout(WITHIN);
+    }
+    const opened = adopt(page, await profiles.get(profile).newPage());
+    await opened.setViewportSize({ width, height });
+    await opened.emulateMedia({ colorScheme: scheme });
     if (clock) await opened.clock.install();
     if (init) await opened.addInitScript(init);
     await opened.goto(url, { timeout: within });
@@ -181,7 +186,7 @@ const forPages = {
   texts: ({ page, selector }) => at(page, selector).allInnerTexts(),
   evaluate: ({ page, script }) => pages.get(page).evaluate(script),
   complaints: async ({ page }) => pages.get(page).complaints,
-  leave: ({ page }) => pages.get(page).context().close(),
+  leave: ({ page }) => pages.get(page).close(),
   scheme: ({ page, value }) => pages.get(page).emulateMedia({ colorScheme: value }),
   resize: ({ page, width, height }) => pages.get(page).setViewportSize({ width, height }),
   screenshot: ({ page, path, of }) =>
