@@ -47,6 +47,7 @@ _STYLE = """<style>
 .chatq-head>*{margin-right:12px}
 .chatq-panel{color-scheme:light}
 .chatq-scroll{overflow-x:auto;max-width:100%}
+.chatq-scroll td[style*="min-width"]{min-width:6.5em!important}
 .chatq-line code{background:#f1f3f7;color:#111;padding:3px 6px;border-radius:4px;font-size:13px}
 .chatq-complaint{color:#8f1414;font-weight:600}
 .chatq-log pre{margin:0 0 4px;padding:3px 6px;background:#f6f6f6;color:#111;white-space:pre-wrap;
