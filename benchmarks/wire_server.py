@@ -33,7 +33,8 @@ def _attach(sio: socketio.AsyncServer, queues: Queues) -> None:
     async def subscribe(sid: str, asked: dict[str, Any]) -> dict[str, Any]:
         queue, window, frame = asked["queue"], asked.get("window", 16), asked.get("frame", 0)
         stats = await queues.subscribe(sid, queue, window, frame=frame)
-        return {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        answer = {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        return answer | ({"lease": queues.rules.lease} if "frame" in asked else {})
 
     async def unsubscribe(sid: str, asked: dict[str, Any]) -> dict[str, Any]:
         return {"ok": await queues.unsubscribe(sid, asked["queue"])}

@@ -23,10 +23,10 @@ from aiohttp import web
 from chatq import Stage
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-CLOSES = r"(?m)^await \w+\.close\(\)"
+ENDS = r"(?m)^await \w+\.close\(\)|^stage\.panel\("
 
 
-def cells(name: str, before: str = CLOSES) -> list[str]:
+def cells(name: str, before: str = ENDS) -> list[str]:
     """Return the code cells of `notebooks/<name>.ipynb` up to the last one that matches `before`,
     which is not among them. Raises `LookupError` if none does.
     """
@@ -39,8 +39,9 @@ def cells(name: str, before: str = CLOSES) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def lesson(name: str, before: str = CLOSES) -> AsyncIterator[dict[str, Any]]:
-    """Run a lesson up to the cell that closes its stage; give what it then has, by name.
+async def lesson(name: str, before: str = ENDS) -> AsyncIterator[dict[str, Any]]:
+    """Run a lesson up to the cell that closes its stage, or shows its panel; give what it then
+    has, by name.
 
         async with lesson("01-the-phone-call") as names:
             names["stage"].url

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import socketio
+
 from chatq.peers.connection import give_way
 from chatq.queues.frame import unpack
 from chatq.queues.sqlite_store import SqliteStore
@@ -96,14 +98,15 @@ class Client:
         return len(self.packets)
 
 
-class Wire:
+class Wire(socketio.AsyncServer):
     """As much of an `AsyncServer` as pumps and queues use; `sent` hears of every delivery."""
 
     def __init__(self, sent: Callable[[Client, dict[str, Any], Any], None]) -> None:
         self.sent = sent
         self.manager = self.eio = self
         self.callbacks: dict[str, dict[int, Any]] = {}
-        self.handlers: dict[str, Callable[..., Any]] = {}
+        self.handlers: dict[str, dict[str, Callable[..., Any]]] = {}
+        self.namespace_handlers: dict[str, Any] = {}
         self.clients: dict[str, Client] = {}  # those that the server believes to be there
         self.numbers = itertools.count(1)
         self.sids = itertools.count(1)
@@ -130,7 +133,7 @@ class Wire:
         return sid
 
     def on(self, event: str, handler: Callable[..., Any], namespace: str) -> None:
-        self.handlers[event] = handler
+        self.handlers.setdefault(namespace, {})[event] = handler
 
     async def emit(
         self, event: str, data: Any, *, to: str, namespace: str, callback: Any = None

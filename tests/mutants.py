@@ -25,7 +25,7 @@ __all__ = ["MUTANTS", "Mutant", "planted"]
 ROOT = Path(__file__).resolve().parent.parent
 #: The model first: it has to find nearly all of them.
 SUITES = ["test_model.py", "test_stores.py", "test_queues.py", "test_policy.py", "test_leases.py"]
-SUITES += ["test_crash.py"]
+SUITES += ["test_frame.py", "test_crash.py"]
 OPTIONS = ["--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 
@@ -78,12 +78,12 @@ MUTANTS = [
     ),
     Mutant(
         "the lease ends with the connection",
-        "queues",
+        "dispatch",
         "            if pump.out:  # to be answered until their leases end\n",
         "            for receipt in [*pump.out]:\n"
         "                pump.settled(receipt)\n"
         "                self.forget(receipt)\n"
-        "                self._tasks.add(asyncio.ensure_future(self.store.release(receipt)))\n"
+        "                self._tasks.add(asyncio.ensure_future(self._store.release(receipt)))\n"
         "            if pump.out:  # to be answered until their leases end\n",
     ),
     Mutant(
@@ -92,7 +92,8 @@ MUTANTS = [
         "        ids = (await self.store.put((message,)))[0]\n",
         "        ids = (await self.store.put((message,)))[0]\n"
         "        for name in message.queues:\n"
-        "            for pump in [*self._by_queue.get(name, {}).values()][:1]:\n"
+        "            pumps = self._dispatch._pumps.values()\n"
+        "            for pump in [pump for pump in pumps if pump.queue == name][:1]:\n"
         "                if not pump.frame and not pump._packets():\n"
         "                    await pump._sio.emit(event, (data, {'id': ids[0], 'queue': name,\n"
         "                        'attempt': 1, 'redelivered': False, 'receipt': ''}),\n"
@@ -100,13 +101,13 @@ MUTANTS = [
     ),
     Mutant(
         "anybody may answer with anybody's receipt",
-        "queues",
+        "dispatch",
         "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
         "return True",
     ),
     Mutant(
         "who was cut off cannot be stood in for",
-        "queues",
+        "dispatch",
         "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
         "return pump.sid == sid",
     ),
@@ -161,8 +162,8 @@ MUTANTS = [
     Mutant(
         "the window is ignored",
         "pump",
-        "        return (1 if self._doubtful else window) - len(self.out)\n",
-        "        return 1 if self._doubtful else window\n",
+        "        return window - len(self.out)\n",
+        "        return window\n",
     ),
     Mutant(
         "who lets leases end gets whole windows all the same",
@@ -171,14 +172,20 @@ MUTANTS = [
         "",
     ),
     Mutant(
+        "a message that is never answered keeps all others away",
+        "pump",
+        "_DOUBTFUL = 2\n",
+        "_DOUBTFUL = 1\n",
+    ),
+    Mutant(
         "whoever asks first is served first, always",
-        "queues",
+        "dispatch",
         "line.pumps[pump.sid] = line.pumps.pop(pump.sid)",
         "pass",
     ),
     Mutant(
         "a window of 1 is not in order",
-        "queues",
+        "dispatch",
         "pump.window == 1",
         "False",
     ),
@@ -283,22 +290,22 @@ MUTANTS = [
     ),
     Mutant(
         "the wait after a failure is forgotten",
-        "queues",
-        "        return await self.store.release(receipt, wait)\n",
-        "        return await self.store.release(receipt)\n",
+        "dispatch",
+        "        return await self._store.release(receipt, wait)\n",
+        "        return await self._store.release(receipt)\n",
     ),
     Mutant(
         "what was never sent counts as an attempt",
-        "queues",
-        "self.store.release(a.receipt, counted=False) for a in attempts",
-        "self.store.release(a.receipt) for a in attempts",
+        "dispatch",
+        "self._store.release(a.receipt, counted=False) for a in attempts",
+        "self._store.release(a.receipt) for a in attempts",
     ),
     Mutant(
         "what was never sent is forgotten",
-        "queues",
-        "        await asyncio.gather(*(self.store.release(a.receipt, counted=False) "
+        "dispatch",
+        "        await asyncio.gather(*(self._store.release(a.receipt, counted=False) "
         "for a in attempts))\n",
-        "        await self.store.ack([a.receipt for a in attempts])\n",
+        "        await self._store.ack([a.receipt for a in attempts])\n",
     ),
     Mutant(
         "numbers are given again after a crash",
@@ -332,6 +339,18 @@ MUTANTS = [
         "",
     ),
     Mutant(
+        "a file that is gone is written on",
+        "sqlite_store",
+        "if _identity(self._place) != self._file:",
+        "if False:",
+    ),
+    Mutant(
+        "frames are cut by their number alone",
+        "frame",
+        " or size + len(attempt.body) > _LARGEST",
+        "",
+    ),
+    Mutant(
         "the length limit is one too large",
         "sqlite_rows",
         "        if queue.count >= self._length:\n",
@@ -339,13 +358,13 @@ MUTANTS = [
     ),
     Mutant(
         "closing drops the last acknowledgements",
-        "queues",
-        "                pass\n        self._flush()\n",
+        "dispatch",
+        "                pass\n        self.flush()\n",
         "                pass\n        self._answers.clear()\n",
     ),
     Mutant(
         "leaving does not let the next in line go on",
-        "queues",
+        "dispatch",
         "        self._notify(pump.queue)  # somebody",
         "        # somebody",
     ),

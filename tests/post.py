@@ -64,9 +64,9 @@ class Hub:
         #: What clients asked, with what they were answered.
         self.publishes, self.subscribes, self.answers = Seen(), Seen(), Seen()
         self.unsubscribes = Seen()
-        queues.attach(self.sio, namespace=NAMESPACE)
-        for name in ("received", "failed"):
-            self._on(name, self._noted(name, self.sio.handlers[NAMESPACE][name]))
+        queues.attach(self.sio, namespace=NAMESPACE, listen=False)
+        self._on("received", self._noted("received", queues.answers.received))
+        self._on("failed", self._noted("failed", queues.answers.failed))
         self._on("publish", self._publish)
         self._on("subscribe", self._subscribe)
         self._on("unsubscribe", self._unsubscribe)
@@ -138,7 +138,8 @@ class Hub:
         queue, window = asked["queue"], asked.get("window", 16)
         stats = await self.queues.subscribe(sid, queue, window, frame=asked.get("frame", 0))
         self.subscribes.add((sid, asked))
-        return {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        answer = {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        return answer | ({"lease": self.queues.rules.lease} if "frame" in asked else {})
 
     async def _unsubscribe(self, sid, asked):
         self.unsubscribes.add(sid)

@@ -550,6 +550,11 @@ async def test_refusals_are_told_to_those_who_ask(scene) -> None:
     assert await person.missed({"queueId": "drivers"}) == []
     await scene.hub.stop()
     assert scene.hub.log.count("warning: refused ") == 11
+    # Those who ask for no acknowledgement see it nowhere else.
+    told = (
+        "warning: refused delivered: malformed: it names no store: nobody can be told of it later"
+    )
+    assert scene.hub.log.splitlines().count(told) == 1
 
 
 async def test_a_token_keeps_strangers_out(tmp_path: Path) -> None:

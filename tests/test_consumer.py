@@ -490,7 +490,9 @@ async def test_what_is_refused_for_now_is_asked_again(hub, dial):
 async def test_a_server_that_knows_no_queues_is_named(dial):
     stage = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
     [ada] = await stage.clients("ada")
-    with pytest.raises(TimeoutError, match="no answer: does this server have queues"):
+    with pytest.raises(
+        TimeoutError, match="no answer to `subscribe`: a consumer talks to `python -m"
+    ):
         await Consumer(ada, "drivers").start(within=0.1)
     stage.sio.on("subscribe", lambda sid, asked: None)
     with pytest.raises(Refused, match="does not seem to know this event"):
@@ -701,9 +703,78 @@ async def test_no_more_waits_here_than_a_server_may_send(hub, dial):
             await hub.sio.emit("deliveries", frame, to=sid, namespace=NAMESPACE)
         await begun.reach(1)
         await consumer._connection.client.call("subscribe", {"queue": "x"}, namespace=NAMESPACE)
-        assert sum(len(entries) for entries, _ in consumer._frames) <= 20
+        assert sum(len(entries) for entries, *_ in consumer._frames) <= 20
         await consumer.close(within=0.05)
     assert begun == [0]
+
+
+async def test_a_message_whose_lease_is_over_is_not_begun(hub, dial, caplog):
+    """It waited behind a slow one. Somebody else may have it now, so it is left to its turn."""
+    lease = 0.2
+    hub = await Hub.open(rules=Rules(lease=lease, back_off=0.01, attempts=1000))
+    await fill(hub, 4)
+    begun, may_end = Seen(), asyncio.Event()
+    consumer = make(await dial(hub.url), window=4)
+
+    @consumer.on("pickup")
+    async def pickup(order, delivery):
+        begun.add((order, delivery["attempt"]))
+        await may_end.wait()
+
+    async with consumer:
+        assert await begun.reach(1) == [(0, 1)]
+        loop = asyncio.get_running_loop()
+        loop.call_at(loop.time() + lease, may_end.set)
+        await begun.until(lambda: {order for order, _ in begun} == {0, 1, 2, 3}, "all four")
+    assert consumer.late >= 3
+    assert [order for order, attempt in begun if attempt == 1] == [0]
+    assert len(begun) == 4
+    assert caplog.text.count("take a smaller window than 4") == 1
+    await hub.close()
+
+
+# -- what cannot be meant -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"client": None}, "TypeError: the client is a socketio.AsyncClient, not NoneType"),
+        ({"client": socketio.Client()}, "TypeError: the client is a socketio.AsyncClient, not Cli"),
+        (
+            {"namespace": "caps"},
+            "ValueError: a namespace is text that begins with \"/\", not 'caps'",
+        ),
+        ({"queue": 5}, "TypeError: a queue's name is text, not int"),
+        ({"queue": ""}, "ValueError: a queue's name has 1 to 100"),
+        ({"inbox": 5}, "TypeError: inbox is None, a path or an sqlite3.Connection, not int"),
+        ({"window": 0}, "ValueError: window is 1 or more, not 0"),
+        ({"window": True}, "TypeError: window is a whole number, not True"),
+        ({"frame": 0}, "ValueError: frame is 1 or more, not 0"),
+        ({"frame": "5"}, "TypeError: frame is a whole number, not '5'"),
+        ({"keep": 0}, "ValueError: an inbox keeps 1 id or more, not 0"),
+    ],
+    ids=str,
+)
+async def test_what_cannot_be_meant_is_said_at_once(options, error):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        Consumer(**{"client": new_client(), "queue": "drivers", **options})
+    assert f"{type(raised.value).__name__}: {raised.value}".startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("event", "handler", "error"),
+    [
+        ("connect", print, "ValueError: the event 'connect' is the protocol's own"),
+        ("deliveries", print, "ValueError: the event 'deliveries' is the protocol's own"),
+        (print, None, "TypeError: an event's name is text, not builtin"),
+        ("pickup", 3, "TypeError: a handler is a function, not 3"),
+    ],
+)
+async def test_a_handler_that_would_never_be_called_is_refused(event, handler, error):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        Consumer(new_client(), "drivers").on(event, handler)
+    assert f"{type(raised.value).__name__}: {raised.value}".startswith(error)
 
 
 # -- closing --------------------------------------------------------------------------------------

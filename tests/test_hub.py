@@ -99,6 +99,7 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--token", ""], "a token that is empty"),
         (["--store", "redis://x"], 'kept at "sqlite:///FILE" or "memory:", not at \'redis://x\''),
         (["--store", "sqlite:///"], "kept at"),
+        (["--store", "my.db"], "not at 'my.db': did you mean \"sqlite:///my.db\"?"),
         (["--host", "0.0.0.0"], "give a --token"),
         (["--host", "::"], "give a --token"),
         (["--host", ""], "give a --token"),
@@ -138,8 +139,9 @@ def test_a_store_that_is_in_use(shared: Hub, refused) -> None:
         ("newer", "was written by a newer chatq"),
         ("damaged", "is damaged or not an SQLite file"),
         ("other", "is a database of another program"),
-        ("folder", "cannot open"),
-        ("nowhere", "cannot open"),
+        ("folder", "hub.db: it is a folder: give a file in it"),
+        ("nowhere", "there is no folder "),
+        ("outbox", "hub.db holds an outbox, not queues: give another file; it was left as it is"),
     ],
 )
 def test_a_store_that_cannot_be_opened(what: str, said: str, tmp_path: Path, refused) -> None:
@@ -157,6 +159,10 @@ def test_a_store_that_cannot_be_opened(what: str, said: str, tmp_path: Path, ref
         db.close()
     elif what == "folder":
         file.mkdir()
+    elif what == "outbox":
+        with sqlite3.connect(file) as db:
+            db.execute("PRAGMA application_id = 0x63686f62")
+        db.close()
     else:
         file = tmp_path / "no" / "hub.db"
     before = file.read_bytes() if file.is_file() else None
@@ -333,6 +339,12 @@ async def test_frames(shared, clients, queue) -> None:
     frames = [json.loads(frame) for frame in inbox.data]
     flat = [one for frame in frames for one in frame]
     assert [len(frame) for frame in frames] == [8, 8, 4]
+    # Who asks for frames may keep them waiting, and has to know for how long.
+    asked = {"queue": queue, "window": 20}
+    nothing = {"queue": queue, "ready": 0, "leased": 20, "dead": 0}
+    assert await shared.call(client, "subscribe", asked) == nothing
+    framed = {**nothing, "lease": 30.0}
+    assert await shared.call(client, "subscribe", {**asked, "frame": 8}) == framed
     assert [(event, data) for event, data, _ in flat] == [("e", n) for n in range(20)]
     receipts = [delivery["receipt"] for _, _, delivery in flat]
     assert await shared.call(client, "received", {"receipts": receipts}) == {"ok": True}
@@ -357,7 +369,7 @@ async def test_a_batch_is_stored_as_a_whole_or_not_at_all(shared, clients, queue
         assert code(answer) == (
             "too_large" if isinstance(bad, dict) and len(bad.get("data", "")) > 9 else "malformed"
         )
-        assert answer["error"]["message"].startswith("message 1, and so none was stored: ")
+        assert answer["error"]["message"].startswith("messages[1], and so none was stored: ")
     assert code(await shared.call(client, "stats", {"queue": queue})) == "unknown_queue"
     ids = (await shared.call(client, "publish", {"messages": [good, single, good]}))["ids"]
     assert ids[0] == ids[2]

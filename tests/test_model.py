@@ -150,17 +150,18 @@ class Machine(RuleBasedStateMachine):
         asyncio.set_event_loop(self.loop)
         self.wire.clients.clear()
         self.wire.callbacks.clear()
+        self.wire.handlers.clear()
         self.store = self.loop.run_until_complete(self.open(self.life))
         self.queues = Queues(self.store, RULES, clock=self.loop.time, random=self.random)
-        self.queues.attach(self.wire)  # type: ignore[arg-type]
-        unsent = self.queues.unsent
+        self.queues.attach(self.wire)
+        unsent = self.queues._dispatch.unsent
 
         async def noting(attempts: list[Any]) -> None:
             for message in self.messages:
                 message.unsent |= message.id in {attempt.id for attempt in attempts}
             await unsent(attempts)
 
-        self.queues.unsent = noting  # type: ignore[method-assign]
+        self.queues._dispatch.unsent = noting  # type: ignore[method-assign]
         self.clients = []
         self.life += 1
 
@@ -302,7 +303,7 @@ class Machine(RuleBasedStateMachine):
         message.sent += 1
         assert message.sent <= RULES.attempts, "tried too often"
         older = [m for m in self.in_queue(queue) if m.number < message.number and m.stored]
-        pump = self.queues._pumps.get((client.sid, queue))
+        pump = self.queues._dispatch._pumps.get((client.sid, queue))
         strict = pump is not None and pump.window == 1 and len(pump.out) == 1
         for other in older:
             fresh = number == 1 and not message.unsent and not other.attempts and not other.unsent
@@ -500,7 +501,7 @@ class Machine(RuleBasedStateMachine):
         must = self.current(sent)
         if sent.client is not client:
             gone = sent.client.sid not in self.wire.clients
-            pumps = self.queues._pumps
+            pumps = self.queues._dispatch._pumps
             stands_in = gone and (client.sid, sent.message.queue) in pumps
             must = (None if must else must) if stands_in else False
         before = [self.stats(queue) for queue in QUEUES]
@@ -513,7 +514,7 @@ class Machine(RuleBasedStateMachine):
                 delay = data.get("delay")
                 least = 0.5 * min(RULES.longest_back_off, 2.0 ** (message.sent - 1))
                 message.not_before = self.loop.now + (least if delay is None else delay)
-        [answer] = self.do(self.wire.handlers[event](client.sid, data))
+        [answer] = self.do(self.wire.handlers["/"][event](client.sid, data))
         if answer is None:  # killed: who knows
             if must is not False:
                 message.gone, message.not_before = None, 0.0
@@ -573,7 +574,7 @@ class Machine(RuleBasedStateMachine):
             stats = self.stats(queue)
             if not stats or not stats.ready:
                 continue
-            for (sid, name), pump in self.queues._pumps.items():
+            for (sid, name), pump in self.queues._dispatch._pumps.items():
                 if name != queue or sid not in self.wire.clients:
                     continue
                 client = self.wire.clients[sid]
@@ -582,7 +583,7 @@ class Machine(RuleBasedStateMachine):
                 if pump.window == 1:
                     stalls = not (pump.out or stats.leased or stats.delayed)
                 elif pump._doubtful:
-                    stalls = not pump.out
+                    stalls = len(pump.out) < min(2, pump.window)
                 else:
                     stalls = pump.window > len(pump.out)
                     stalls &= not client.polling or len(pump.out) < 12

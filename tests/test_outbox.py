@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from post import NAMESPACE, Cable, Hub, Program, Seen, hang_up, new_client, start_hub
 
-from chatq import Outbox, QueueFull, Rules, StoreError
+from chatq import Outbox, QueueFull, Queues, Rules, StoreError
 from chatq.queues.message import decode
 
 QUICK = Rules(back_off=0.01, longest_back_off=0.05)
@@ -383,8 +383,28 @@ async def test_large_messages_and_those_with_bytes_do_not_travel_in_one_event(
 
 async def test_the_file_is_one_outboxs_own(dial, open_outbox, tmp_path):
     await open_outbox(await dial())
-    with pytest.raises(StoreError, match="in use by another process"):
+    with pytest.raises(StoreError, match="is open in this program already: close that one first"):
         await open_outbox(await dial())
+
+
+async def test_the_file_of_a_hub_is_no_outbox(dial, open_outbox, tmp_path):
+    hub = await Queues.open(f"sqlite:///{tmp_path / 'outbox.db'}")
+    await hub.close()
+    before = (tmp_path / "outbox.db").read_bytes()
+    with pytest.raises(StoreError, match="holds queues, not an outbox: give another file"):
+        await open_outbox(await dial())
+    assert (tmp_path / "outbox.db").read_bytes() == before
+
+
+async def test_what_cannot_be_meant_is_said_at_once(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"takes a path, like outbox.db, not a URL like sqlite:///"
+    ):
+        await Outbox.open("sqlite:///ob.db", new_client())
+    for client, namespace, error in [(None, "/", TypeError), (new_client(), "caps", ValueError)]:
+        with pytest.raises(error):
+            await Outbox.open(tmp_path / "outbox.db", client, namespace)
+    assert not [*tmp_path.iterdir()]
 
 
 async def test_a_file_of_a_newer_version_is_left_alone(dial, open_outbox, tmp_path):

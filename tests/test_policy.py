@@ -33,6 +33,13 @@ def test_the_last_attempt_is_the_last():
     assert back_off(1, Rules(attempts=1), Random(1)) is None
 
 
+@pytest.mark.parametrize("name", ["lease", "attempts", "back_off", "window", "key_memory"])
+@pytest.mark.parametrize("value", ["x", None, True])
+def test_what_is_no_number_is_said(name, value):
+    with pytest.raises(TypeError, match=f"{name} is a number, not {value!r}"):
+        Rules(**{name: value})
+
+
 @settings(deadline=None, derandomize=True, database=None)
 @given(st.integers(1, 10**6), st.floats(0, 1), st.floats(0, 100), st.floats(0, 1e6))
 def test_the_wait_is_within_its_limits(counted, chance, first, more):

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import socketio
 
 from chatq import QueueFull, Queues, Rules, StoreError
 from chatq.peers.connection import give_way
@@ -435,20 +436,64 @@ async def test_an_unanswered_message_comes_again_and_dies_though_nothing_else_ha
         await ada.until(3)
 
 
-async def test_who_lets_a_lease_end_gets_one_at_a_time_until_it_answers(stage, url, sio):
-    rules = Rules(lease=0.2, attempts=100)
-    async with await Queues.open(url, rules) as queues:
+class Clock:
+    """Time that a test moves."""
+
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(("window", "again"), [(5, 2), (1, 1)])
+async def test_who_lets_a_lease_end_gets_two_at_a_time_until_it_answers(
+    stage, url, sio, window, again
+):
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30, attempts=100), clock=clock) as queues:
         queues.attach(sio)
-        ada = await consumer(stage, queues, "ada", answer=silent, window=5)
+        stage.watch(queues)
+        ada = await consumer(stage, queues, "ada", answer=silent, window=window)
         for n in range(5):
             await queues.emit("pickup", n, to="drivers")
-        await ada.until(5)
-        await ada.until(6)
-        assert ada.data[5:] == [0]
-        assert (await queues.stats("drivers")).leased <= 1
+        await stage.settle()
+        assert ada.data == [*range(window)]
+        for n in range(1, 4):
+            clock.now += 31
+            queues.tick()
+            await stage.settle()
+            assert len(ada.got) == window + n * again
+            assert (await queues.stats("drivers")).leased == again
+        assert {*ada.data[window:]} == {*range(again)}
         ada.answer = lambda data, delivery: delivery["receipt"]
-        await ada.until(11)
-        assert sorted(set(ada.data[-5:])) == [0, 1, 2, 3, 4]
+        before = len(ada.got)
+        clock.now += 31
+        queues.tick()
+        await stage.settle()
+        assert sorted(ada.data[before:]) == [0, 1, 2, 3, 4]
+        assert await queues.stats("drivers") == Stats()
+
+
+async def test_a_message_that_is_never_answered_keeps_no_other_away(stage, url, sio):
+    """Poison that is silent: it is first again each time its lease has ended."""
+    clock, attempts = Clock(), 5
+    async with await Queues.open(url, Rules(lease=30, attempts=attempts), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        ada = await consumer(
+            stage, queues, "ada", answer=lambda data, d: d["receipt"] if data != "poison" else None
+        )
+        await queues.emit("pick-up", "poison", to="drivers")
+        for n in range(40):
+            await queues.emit("pickup", n, to="drivers")
+            await stage.settle()
+            assert ada.data[-1] == n, f"{n} waits"
+            clock.now += 5
+            queues.tick()
+            await stage.settle()
+        assert ada.data.count("poison") == attempts
+        assert [dead.data for dead in await queues.dead("drivers")] == ["poison"]
+        assert (await queues.stats("drivers")).ready == 0
 
 
 async def test_a_frozen_consumer_holds_back_nobody_and_uses_up_nothing(stage, url, sio):
@@ -549,7 +594,7 @@ async def test_a_failed_store_tells_everybody(stage, sio, tmp_path, caplog):
             ("failed", {"receipt": receipt}),
         ):
             answer = await ada.client.call(event, data, timeout=5)
-            assert answer.get("ok") is False or answer["error"]["code"] == "store"
+            assert answer.get("ok") is False or answer["error"]["code"] == "unavailable"
 
 
 async def test_a_subscription_that_fails_can_be_made_again(stage, queues):
@@ -582,9 +627,9 @@ async def test_nothing_is_kept_of_clients_that_left(stage, sio, url):
         bob = await consumer(stage, queues, "bob")
         await until(queues, ready=0, leased=0)
         async with asyncio.timeout(5):
-            while queues._holders:  # a pump's own count of a lease ends a moment later
+            while queues._dispatch._holders:  # a pump's own count of a lease ends a moment later
                 await asyncio.to_thread(str)
-        assert [*queues._pumps] == [(bob.client.get_sid(), "drivers")]
+        assert [*queues._dispatch._pumps] == [(bob.client.get_sid(), "drivers")]
 
 
 async def test_clients_that_left_idle_queues_do_not_gather(stage, queues):
@@ -592,7 +637,82 @@ async def test_clients_that_left_idle_queues_do_not_gather(stage, queues):
         ada = await stage.client("ada")
         await queues.subscribe(ada.get_sid(), f"queue {n}")
     await stage.settle()
-    assert len(queues._pumps) == len(queues._lines) <= 65
+    assert len(queues._dispatch._pumps) == len(queues._dispatch._lines) <= 65
+
+
+# -- attaching ----------------------------------------------------------------------------------
+
+
+class Listening(socketio.AsyncNamespace):
+    async def on_failed(self, sid, data):
+        """Somebody's own."""
+
+
+@pytest.mark.parametrize("how", ["function", "class"])
+async def test_attaching_puts_no_handler_of_somebody_else_out_of_work(sio, how):
+    if how == "class":
+        sio.register_namespace(Listening("/caps"))
+    else:
+        sio.on("failed", Listening.on_failed, namespace="/caps")
+    async with await Queues.open("memory:") as queues:
+        with pytest.raises(ValueError, match="has a handler of 'failed' in /caps already: rename"):
+            queues.attach(sio, "/caps")
+        assert "received" not in sio.handlers.get("/caps", {})
+        queues.attach(sio)  # elsewhere nobody minds
+        assert set(sio.handlers["/"]) >= {"received", "failed"}
+
+
+async def test_a_handler_that_replaces_that_of_the_queues_is_noticed(sio, stage, queues):
+    ada = await consumer(stage, queues, "ada")
+
+    @sio.event
+    async def received(sid, data):
+        """Somebody's own."""
+
+    with pytest.raises(RuntimeError, match="handler of 'received' in / was replaced by another"):
+        await queues.subscribe(ada.client.get_sid(), "others")
+
+
+async def test_a_server_may_listen_to_the_answers_itself(sio, stage, url):
+    heard = asyncio.Event()
+    async with await Queues.open(url) as queues:
+
+        @sio.event
+        async def received(sid, receipt):
+            assert await queues.received(sid, receipt)
+            heard.set()
+
+        queues.attach(sio, listen=False)
+        ada = await consumer(stage, queues, "ada", answer=silent)
+        await queues.emit("pickup", 1, to="drivers")
+        await ada.until(1)
+        await ada.client.emit("received", ada.deliveries[0]["receipt"])
+        async with asyncio.timeout(5):
+            await heard.wait()
+        assert await queues.stats("drivers") == Stats()
+        assert "failed" not in sio.handlers["/"]
+
+
+async def test_queues_are_attached_to_a_namespace_once(sio):
+    async with await Queues.open("memory:") as first, await Queues.open("memory:") as second:
+        first.attach(sio)
+        for another in (sio, socketio.AsyncServer(async_mode="aiohttp")):
+            with pytest.raises(ValueError, match="are attached to / already: once is enough"):
+                first.attach(another)
+        with pytest.raises(ValueError, match="other queues are attached to / already: close those"):
+            second.attach(sio)
+        second.attach(sio, "/second")
+        await first.close()
+        third = await Queues.open("memory:")
+        third.attach(sio)  # closed ones make room
+        await third.close()
+
+
+@pytest.mark.parametrize("what", [socketio.Server, socketio.AsyncClient])
+async def test_queues_are_attached_to_an_async_server(what):
+    async with await Queues.open("memory:") as queues:
+        with pytest.raises(TypeError, match=f"takes a socketio.AsyncServer, not {what.__name__}"):
+            queues.attach(what())
 
 
 @pytest.mark.parametrize("kind", ["text", "bytes"])
@@ -751,7 +871,7 @@ async def test_an_answer_after_closing_is_told_so(sio, stage, url):
         await queues.close(within=0)
     for event, delivery in zip(("received", "failed"), ada.deliveries, strict=True):
         answer = await ada.client.call(event, {"receipt": delivery["receipt"]}, timeout=5)
-        assert answer["error"]["code"] == "closed"
+        assert answer["error"]["code"] == "unavailable"
     await stage.settle()
 
 

@@ -1,10 +1,13 @@
 """The README is executed: its scripts print what it says they print."""
 
+import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import hubs
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
@@ -17,7 +20,7 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_scripts_print_what_the_readme_says_they_print(number, complaints, tmp_path):
     scripts, outputs = blocks("python"), blocks("text")
-    assert len(scripts) == len(outputs) == 2
+    assert (len(scripts), len(outputs)) == (4, 2)
     script = subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", "-X", "utf8", "-c", scripts[number]],
         capture_output=True,
@@ -29,6 +32,32 @@ def test_the_scripts_print_what_the_readme_says_they_print(number, complaints, t
     )
     assert complaints(script.stderr) == ""
     assert script.stdout == outputs[number]
+
+
+def test_the_two_ends_of_the_hub_may_be_started_before_it(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    ends = [
+        subprocess.Popen(
+            [sys.executable, "-c", script.replace("3001", port)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        for script in blocks("python")[2:]
+    ]
+    try:
+        with hubs.hub("--port", port, folder=tmp_path):
+            for end, line in zip(
+                ends, ("the hub has it\n", "on the way with {'order': 17}\n"), strict=True
+            ):
+                with hubs.deadline(end):
+                    assert end.stdout.readline() == line
+        assert ends[0].wait(10) == 0
+    finally:
+        for end in ends:
+            hubs.end(end)
 
 
 def test_the_files_that_the_readme_links_to_exist():

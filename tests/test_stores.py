@@ -440,6 +440,23 @@ class Contract:
         await store.redrive("b")
         assert await told() == ["b"]
 
+    async def test_listeners_hear_of_a_message_put_together_with_an_answer_in_its_queue(
+        self, store
+    ):
+        """All of it asked at once, and so, in a file, in one transaction."""
+        heard: list[str] = []
+        await put(store, 1)
+        [first] = await claim(store)
+        store.listen(heard.append)
+        await asyncio.gather(store.put([message(2)]), store.ack([first.receipt]))
+        await store.stats(QUEUE)
+        assert set(heard) == {QUEUE}
+        [second] = await claim(store)
+        heard.clear()
+        await asyncio.gather(store.ack([second.receipt]), store.put([message(3)]))
+        await store.stats(QUEUE)
+        assert set(heard) == {QUEUE}
+
     async def test_closing_twice_is_harmless(self, store):
         await store.close()
         await asyncio.gather(store.close(), store.close())
@@ -569,8 +586,32 @@ class TestSqliteStore(Contract):
         assert len(await claim(store, queue="q")) == 1
         await store.close()
 
+    @pytest.mark.parametrize("how", ["deleted", "replaced"])
+    async def test_a_file_that_is_gone_takes_no_more(self, store, path, how):
+        """Nobody would ever find there what is stored."""
+        assert await put(store, 1)
+        [held] = await claim(store)
+        path.unlink()
+        if how == "replaced":
+            path.write_bytes(b"")
+        store._looked = 0.0  # it looks once in a while
+        with pytest.raises(StoreError, match="was deleted or replaced while it was open, and does"):
+            await put(store, 2)
+        for work in (store.ack([held.receipt]), store.stats(QUEUE), put(store, 3)):
+            with pytest.raises(StoreError, match="end this program, put the file back if it was"):
+                await work
+        await store.close()
+
+    async def test_a_process_may_go_to_another_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        store = await SqliteStore.open("relative.db")
+        monkeypatch.chdir("/")
+        store._looked = 0.0
+        assert await put(store, 1)
+        await store.close()
+
     async def test_two_stores_of_one_process_do_not_share_a_file(self, store, path):
-        with pytest.raises(StoreError, match="in use"):
+        with pytest.raises(StoreError, match="is open in this program already: close that one"):
             await SqliteStore.open(path)
         assert await put(store, 1)
 

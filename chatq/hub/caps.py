@@ -39,6 +39,7 @@ __all__ = ["Caps"]
 
 _log = logging.getLogger("chatq.hub")
 
+_NO_STORE = "it names no store: nobody can be told of it later"
 _DRIVERS = "caps drivers"
 _NAMES = "caps names"
 #: How many drivers may have a queue of their own, and how many stores there may be.
@@ -130,6 +131,10 @@ async def _turn(person: _Person, alone: bool) -> AsyncIterator[Callable[[], None
         done()
 
 
+class _NamesNoStore(ValueError):
+    """Nobody can tell for whom a message is to be kept."""
+
+
 class Caps:
     """Serves `queues` to clients of the lab behind `guard`; call `start` before anybody comes."""
 
@@ -179,7 +184,8 @@ class Caps:
         except (TypeError, ValueError, QueueFull, StoreError) as problem:
             codes = {TooLarge: "too_large", QueueFull: "queue_full", StoreError: "unavailable"}
             code = codes.get(type(problem), "malformed")
-            return self._guard.refuse(sid, event, code, str(problem)[:500])
+            logged = _NO_STORE if isinstance(problem, _NamesNoStore) else ""
+            return self._guard.refuse(sid, event, code, str(problem)[:500], logged)
 
     async def _left(self, sid: str) -> None:
         person = self._people.pop(sid, None)
@@ -214,7 +220,7 @@ class Caps:
         if kind != "pickup" and not store:
             encode(data, self._rules.payload)
             await self._tell_all(sid, event, data)
-            raise ValueError("it names no store: nobody can be told of it later")
+            raise _NamesNoStore(_NO_STORE)
         while kind == "pickup" and self._naming is not None:
             await asyncio.wait([self._naming])
         queues = [_DRIVERS, *self._named.values()] if kind == "pickup" else [_queue("store", store)]

@@ -127,13 +127,15 @@ class Guard:
 
         self.sio.on("disconnect", left, namespace=self.namespace)
 
-    def refuse(self, sid: str, event: object, code: str, message: str) -> dict[str, Any]:
-        """Log one line, and return the answer."""
+    def refuse(
+        self, sid: str, event: object, code: str, message: str, logged: str = ""
+    ) -> dict[str, Any]:
+        """Log one line, and return the answer; `logged`: words for the line that quote nothing."""
         few = self._told.get(sid) or _Few()
         if self.connected(sid):
             self._told[sid] = few
         if few.may():
-            _log.warning("refused %s: %s", _shown(event), code)
+            _log.warning("refused %s: %s%s", _shown(event), code, f": {logged}" if logged else "")
         return error(code, message)
 
     def connected(self, sid: str) -> bool:

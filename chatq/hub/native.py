@@ -25,6 +25,8 @@ BATCH = 1_000
 #: How many dead messages are shown at once, and how many bytes of them.
 DEAD, DEAD_BYTES = 100, 800_000
 
+_NOT_GIVEN = object()
+
 
 class Native:
     """Serves `queues` to the clients behind `guard`."""
@@ -35,8 +37,7 @@ class Native:
         self._queues, self._guard = queues, guard
         self._made: dict[str, int] = {}
         self._known: set[str] = set()
-        queues.attach(guard.sio, guard.namespace)
-        handlers = guard.sio.handlers[guard.namespace]
+        queues.attach(guard.sio, guard.namespace, listen=False)
         asked: dict[str, Handler] = {
             "publish": self._publish,
             "subscribe": self._subscribe,
@@ -47,8 +48,8 @@ class Native:
         }
         for event, handler in asked.items():
             guard.on(event, self._asked(event, handler))
-        for event in ("received", "failed"):
-            guard.on(event, self._answering(event, handlers[event]))
+        guard.on("received", self._answering("received", queues.answers.received))
+        guard.on("failed", self._answering("failed", queues.answers.failed))
         guard.on("*", self._unknown)
         guard.on_leave(self._left)
 
@@ -123,11 +124,14 @@ class Native:
             return self._message(*map(message.get, ("queue", "event", "data", "key", "ttl")))
         except (TypeError, ValueError) as problem:
             told = TooLarge if isinstance(problem, TooLarge) else ValueError
-            raise told(f"message {n}, and so none was stored: {problem}") from None
+            raise told(f"messages[{n}], and so none was stored: {problem}") from None
 
     def _message(self, queue: Any, event: Any, data: Any, key: Any, ttl: Any) -> NewMessage:
         if isinstance(queue, list) and len(queue) > FAN_OUT:
             raise ValueError(f"a message goes to at most {FAN_OUT} queues")
+        for name, given in (("queue", queue), ("event", event)):
+            if given is None:
+                raise TypeError(f"publish needs {'an' if name == 'event' else 'a'} {name}")
         rules = self._queues.rules
         return new_message(event, data, queue, key, ttl, rules.payload, self._queues.clock())
 
@@ -147,16 +151,18 @@ class Native:
             self._known.add(name)
 
     async def _subscribe(
-        self, sid: str, queue: Any = None, window: Any = 16, frame: Any = 0
+        self, sid: str, queue: Any = None, window: Any = 16, frame: Any = _NOT_GIVEN
     ) -> dict[str, Any]:
         check_queue(queue)
         mine = self._queues.subscriptions(sid)
         if queue not in mine and len(mine) >= SUBSCRIPTIONS:
             raise _Limit(f"a client may consume {SUBSCRIPTIONS} queues at once")
+        framed = frame is not _NOT_GIVEN
         stats = await self._queues.subscribe(
-            sid, queue, window, frame=frame, namespace=self._guard.namespace
+            sid, queue, window, frame=frame if framed else 0, namespace=self._guard.namespace
         )
-        return {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        answer = {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
+        return {**answer, "lease": self._queues.rules.lease} if framed else answer
 
     async def _unsubscribe(self, sid: str, queue: Any = None) -> dict[str, Any]:
         check_queue(queue)

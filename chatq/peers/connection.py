@@ -44,7 +44,8 @@ class Connection:
 
     `queue`, `takes`: the frames of that queue are given to `takes`, which returns what ends when
     they are dealt with. `lost`: is called when the connection ends. `ended`: is called when
-    the client will not connect again by itself, though nobody told it to stop.
+    the client will not connect again by itself, though nobody told it to stop. Raises `TypeError`
+    or `ValueError` for what is no such client or namespace.
     """
 
     def __init__(
@@ -57,6 +58,10 @@ class Connection:
         lost: Callable[[], object] | None = None,
         ended: Callable[[], object] | None = None,
     ) -> None:
+        if not isinstance(client, socketio.AsyncClient):
+            raise TypeError(f"the client is a socketio.AsyncClient, not {type(client).__name__}")
+        if not isinstance(namespace, str) or not namespace.startswith("/"):
+            raise ValueError(f'a namespace is text that begins with "/", not {namespace!r:.80}')
         self.client, self.namespace = client, namespace
         self.queue, self.takes, self.lost, self.ended = queue, takes, lost, ended
         self._left: str | None = None

@@ -7,6 +7,7 @@ How it stays right
 - One task handles one message after the other, in the order in which they come.
 - A message is answered when its handler has returned, and its id is remembered, never before.
 - If the answer comes too late, the message comes again, and the inbox knows it.
+- A message whose lease is over before its turn comes is not begun: somebody else may have it.
 
 How it is fast: messages come in frames, and a handler that returns at once costs no task and no
 turn of the event loop.
@@ -18,17 +19,19 @@ import asyncio
 import contextvars
 import inspect
 import logging
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
+from math import inf
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any, Self, TypeVar
 
 import socketio  # type: ignore[import-untyped]
 
+from ..queues.message import check_event, check_queue
 from ..queues.policy import Rules, back_off
 from .answers import Answers
 from .connection import Connection, Refused, give_way
@@ -57,15 +60,31 @@ class Consumer:
         async with consumer:
             ...
 
-    `client`: a `socketio.AsyncClient`, connected or not; its own handlers stay as they are.
-    `window`: how many messages may be here unanswered; 1 means strictly in order. `frame`: how many
-    may come in one event. `inbox`: where ids of handled messages are kept, so that a message that
-    comes again is not handled again: None is the memory of this process, a path is an SQLite file
-    of the consumer's own, an `sqlite3.Connection` is the database in which the handlers work. Then
-    each message is one transaction: leave BEGIN, COMMIT and `with connection:` to the consumer, and
-    use that connection nowhere else. `keep`: how many ids are kept; a message that comes again
-    after so many others is handled again. `on_error`: is called with each error, which is also
-    logged. `random`: where the jitter of the back-off comes from.
+    `client`: a `socketio.AsyncClient`, connected or not; its own handlers stay as they are, and it
+    has one consumer for each queue. With `connect(…, retry=True)` it also waits for a server that
+    is not there yet. The server is `python -m chatq serve`, or another that answers `subscribe`,
+    `unsubscribe`, `received` and `failed` as chatq/PROTOCOL.md says.
+
+    `window`: how many messages may be here unanswered. A lease runs from delivery, not from when a
+    handler begins: the window times what one message takes has to stay below the lease (30 s on
+    the hub); for slow work take a smaller window. 1 means strictly in order, and is about the whole
+    queue: while one message is out, or waits to be tried again, no other consumer with window 1
+    gets the next. Several workers side by side need at least 2; order holds only if all consumers
+    of the queue have window 1.
+
+    `frame`: how many messages may come in one event.
+
+    `inbox`: where ids of handled messages are kept, so that a message that comes again is not
+    handled again: None is the memory of this process, a path is an SQLite file of the consumer's
+    own, an `sqlite3.Connection` is the database in which the handlers work. Then each message is
+    one transaction: leave BEGIN, COMMIT and `with connection:` to the consumer, and use that
+    connection nowhere else. `keep`: how many ids are kept; a message that comes again after so many
+    others is handled again.
+
+    `on_error`: is called with each error, which is also logged. `random`: where the jitter of the
+    back-off comes from.
+
+    Raises `TypeError` or `ValueError` for arguments that cannot be meant.
     """
 
     def __init__(
@@ -81,9 +100,20 @@ class Consumer:
         on_error: Callable[[Exception], object] | None = None,
         random: Random | None = None,
     ) -> None:
+        check_queue(queue)
+        for name, value in (("window", window), ("frame", frame)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} is a whole number, not {value!r:.80}")
+            if value < 1:
+                raise ValueError(f"{name} is 1 or more, not {value}")
+        if not isinstance(inbox, (str, os.PathLike, sqlite3.Connection, type(None))):
+            raise TypeError(
+                f"inbox is None, a path or an sqlite3.Connection, not {type(inbox).__name__}"
+            )
         self.queue, self.window, self.frame = queue, window, min(frame, window)
-        #: How many messages were handled, skipped because they had been, and failed.
-        self.handled = self.skipped = self.failed = 0
+        #: How many messages were handled, skipped because they had been, failed, and not begun
+        #: because their leases were over.
+        self.handled = self.skipped = self.failed = self.late = 0
         self._where, self._keep = inbox, keep
         self._on_error, self._random = on_error, random or Random()
         self._handlers: dict[str, Callable[..., Any]] = {}
@@ -97,7 +127,8 @@ class Consumer:
             ended=self._ended,
         )
         self._connection.open()
-        # What has arrived: frames, each with what is set when it is dealt with.
+        self._lease = inf  # seconds, until the server has said how many
+        # What has arrived: frames, each with what is set when it is dealt with, and its time.
         self._frames: deque[_Frame] = deque()
         self._waiting = 0  # messages in them
         self._arrived = asyncio.Event()
@@ -116,8 +147,12 @@ class Consumer:
         delivery)`. A handler that raises gives the message back, with the error as the reason; so
         does an event without a handler.
         """
+        if event != _CATCH_ALL:
+            check_event(event)
 
         def add(handler: _Handler) -> _Handler:
+            if not callable(handler):
+                raise TypeError(f"a handler is a function, not {handler!r:.80}")
             self._handlers[event] = handler
             return handler
 
@@ -154,7 +189,8 @@ class Consumer:
             met = (
                 "the client is not connected"
                 if self._connection.sid is None
-                else "no answer: does this server have queues?"
+                else "no answer to `subscribe`: a consumer talks to `python -m chatq serve`; a "
+                "server with queues of its own has to answer that event itself"
             )
             raise TimeoutError(
                 f"not subscribed to {self.queue!r} in {self._connection.namespace} within "
@@ -184,7 +220,7 @@ class Consumer:
         while True:
             sid = await self._connection.connected(other_than=self._answers.sid)
             try:
-                await self._connection.call("subscribe", asked, _ANSWER)
+                answer = await self._connection.call("subscribe", asked, _ANSWER)
             except ConnectionError:
                 continue  # the next connection will do
             except Exception as error:
@@ -200,6 +236,8 @@ class Consumer:
                 failures += 1
                 await self._connection.pause(back_off(failures, _AGAIN, self._random) or 0)
                 continue
+            lease = answer.get("lease")
+            self._lease = lease if isinstance(lease, (int, float)) else inf
             failures, self._answers.sid = 0, sid
             if self._subscribed is not None and not self._subscribed.done():
                 self._subscribed.set_result(None)
@@ -214,13 +252,14 @@ class Consumer:
 
     def _take(self, entries: list[Any]) -> asyncio.Future[None]:
         """Put a frame where the worker finds it."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._frames.append((deque(entries), done))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._frames.append((deque(entries), done, loop.time()))
         self._waiting += len(entries)
         while self._waiting > 2 * self.window and len(self._frames) > 1:
             # More than a server sends: what is oldest is of a connection that has ended, and comes,
             # or has come, again.
-            old, ended = self._frames.popleft()
+            old, ended, _ = self._frames.popleft()
             self._waiting -= len(old)
             _set(ended)
         self._arrived.set()
@@ -231,30 +270,46 @@ class Consumer:
             await self._arrived.wait()
             self._arrived.clear()
             while self._frames and not self._stopping:
-                entries, done = self._frames.popleft()
+                entries, done, arrived = self._frames.popleft()
                 self._waiting -= len(entries)
                 try:
                     while entries and not self._stopping:
-                        await self._handle_some(entries)
+                        await self._handle_some(entries, arrived)
                         await self._answers.send()
                         # Handlers that return at once never give way; heartbeats, and the answers
                         # on their way, need that somebody does.
                         await give_way()
                 finally:
                     if entries:
-                        self._frames.appendleft((entries, done))
+                        self._frames.appendleft((entries, done, arrived))
                     else:
                         _set(done)
 
-    async def _handle_some(self, entries: deque[Any]) -> None:
+    async def _handle_some(self, entries: deque[Any], arrived: float) -> None:
         """Handle messages until there are no more, or others have waited long enough."""
-        begun = monotonic()
-        while entries and not self._stopping and monotonic() - begun < _LONGEST_BURST:
+        time = asyncio.get_running_loop().time
+        begun = now = time()
+        while entries and not self._stopping and now - begun < _LONGEST_BURST:
             event, data, delivery, receipt = _read(entries.popleft())
             if receipt is None:
                 self._report("was sent what is no delivery", ValueError(f"{delivery!r:.200}"))
+            elif now >= arrived + self._lease:
+                self._leave()
             else:
                 await self._handle(event, data, delivery, delivery["id"], receipt)
+            now = time()
+
+    def _leave(self) -> None:
+        """Leave a message to whoever has its next lease: it is, or will be, delivered again."""
+        self.late += 1
+        if self.late == 1:
+            _log.warning(
+                "the consumer of queue %r did not begin a message that had waited here for longer "
+                "than its lease of %g s: it comes again; take a smaller window than %d",
+                self.queue,
+                self._lease,
+                self.window,
+            )
 
     async def _handle(self, event: str, data: Any, delivery: Any, id: str, receipt: str) -> None:
         handler = self._handlers.get(event)
@@ -322,7 +377,7 @@ class Consumer:
             await asyncio.gather(_end(keeper, 0), self._unsubscribe(within), _end(worker, within))
             if not worker.done():
                 self._report("is closed", TimeoutError("but a handler of it does not end"))
-        for entries, done in self._frames:
+        for entries, done, _ in self._frames:
             for entry in entries:
                 if (receipt := _read(entry)[3]) is not None:
                     self._give_back(receipt)
@@ -377,8 +432,8 @@ def _look(task: asyncio.Task[None]) -> None:
         _log.error("a task of a consumer failed", exc_info=error)
 
 
-#: Messages that have arrived together, and what is set when they are dealt with.
-_Frame = tuple[deque[Any], "asyncio.Future[None]"]
+#: Messages that have arrived together, what is set when they are dealt with, when they arrived.
+_Frame = tuple[deque[Any], "asyncio.Future[None]", float]
 
 
 def _set(future: asyncio.Future[None]) -> None:

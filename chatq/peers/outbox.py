@@ -72,6 +72,9 @@ class Outbox:
         await outbox.emit("pickup", order, to="drivers")
         await outbox.flush(within=10)
 
+    `emit` needs no connection. Connect with `await client.connect(url, retry=True, …)`, so that the
+    client also waits for a server that is not there yet.
+
     It sends one message after the other, or many in one publish, and goes on when the server has
     stored them. While a queue is full, or the server not there, all that comes later waits, too.
     """
@@ -79,8 +82,7 @@ class Outbox:
     def __init__(
         self,
         store: SqliteStore,
-        client: socketio.AsyncClient,
-        namespace: str,
+        connection: Connection,
         rules: Rules,
         *,
         on_error: Callable[[Exception], object] | None = None,
@@ -92,7 +94,7 @@ class Outbox:
         self._store, self._clock = store, clock
         self._rules = replace(rules, attempts=2**62)  # to send is tried as often as it takes
         self._on_error, self._random = on_error, random or Random()
-        self._connection = Connection(client, namespace)
+        self._connection = connection
         self._more, self._empty = asyncio.Event(), asyncio.Event()
         self._batch: list[_Message] = []  # claimed and not answered, in order
         self._one_by_one_on: str | None = None  # the connection whose server knows no batches
@@ -118,17 +120,22 @@ class Outbox:
         """Return the outbox in the file `path`, which is made if it is not there, and begin to send
         what is in it.
 
-        `client`: a `socketio.AsyncClient`, connected or not. `rules`: of these count `length`,
-        `payload` and the back-off. `on_error`: is called with each error of the sending, which is
-        also logged. `clock`: gives the time in seconds since the epoch; `random`: where the jitter
-        of the back-off comes from.
+        `client`: a `socketio.AsyncClient`, connected or not; the server is `python -m chatq serve`,
+        or another that answers `publish` as chatq/PROTOCOL.md says. `rules`: of these count
+        `length`, `payload` and the back-off. `on_error`: is called with each error of the sending,
+        which is also logged. `clock`: gives the time in seconds since the epoch; `random`: where
+        the jitter of the back-off comes from.
 
-        Raises `StoreError` if the file is somebody else's, of a newer version, damaged, or in use
-        by another process.
+        Raises `StoreError` if the file is somebody else's (a hub's, too), of a newer version,
+        damaged, or in use already; `TypeError` or `ValueError` for what is no client, namespace or
+        path.
         """
         rules = rules or _RULES
-        store = await SqliteStore.open(path, length=rules.length, clock=clock)
-        outbox = cls(store, client, namespace, rules, on_error=on_error, clock=clock, random=random)
+        if "://" in str(path):
+            raise ValueError(f"an outbox takes a path, like outbox.db, not a URL like {path}")
+        connection = Connection(client, namespace)
+        store = await SqliteStore.open(path, kind="outbox", length=rules.length, clock=clock)
+        outbox = cls(store, connection, rules, on_error=on_error, clock=clock, random=random)
         stats = await store.stats(_QUEUE)
         outbox._count(stats.ready + stats.leased + stats.delayed if stats else 0)
         outbox._connection.open()

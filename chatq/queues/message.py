@@ -21,6 +21,7 @@ from .store import Body, NewMessage
 __all__ = [
     "TooLarge",
     "attachments",
+    "check_event",
     "check_queue",
     "decode",
     "encode",
@@ -55,7 +56,7 @@ def new_message(
     `longest`: how many bytes its data may have; `now`: the time its `ttl` counts from. Raises
     `TypeError` or `ValueError`, saying which part cannot be.
     """
-    _check_event(event)
+    check_event(event)
     if isinstance(data, tuple):
         raise TypeError("a message has one value: give a list or a dict instead of a tuple")
     queues = (to,) if isinstance(to, str) else tuple(to) if isinstance(to, (list, tuple)) else ()
@@ -83,7 +84,8 @@ def check_queue(name: object) -> None:
         )
 
 
-def _check_event(event: object) -> None:
+def check_event(event: object) -> None:
+    """Raise if `event` cannot be the event of a message."""
     if not isinstance(event, str):
         raise TypeError(f"an event's name is text, not {type(event).__name__}")
     if not 0 < len(event) <= _LONGEST_NAME or not event.isprintable():

@@ -34,6 +34,10 @@ class Rules:
     key_memory: float = 24 * 3600.0
 
     def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} is a number, not {value!r:.80}")
         for name in ("lease", "attempts", "length", "payload", "window", "key_memory"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} has to be more than 0, not {getattr(self, name)!r}")

@@ -4,9 +4,11 @@ Owns what is out to this consumer, and when it gets more. Must not know: how mes
 the answers mean for a message.
 
 Serial on purpose: one task claims and sends, so live messages and those that waited cannot cross.
-A lease that ends is not an answer: whoever let one end gets one message at a time until it answers
-again, so that a frozen client does not use up the attempts of a whole queue. The lease does not end
-with the connection: a client that is gone may still be at work.
+A lease that ends is not an answer: whoever let one end gets two messages at a time until it answers
+again, so that a frozen client does not use up the attempts of a whole queue. Two, so that one which
+is never answered, by whomever, and comes first again each time, does not keep away the next: its
+answer ends the doubt. The lease does not end with the connection: a client that is gone may still
+be at work.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ _POLLING = 12
 _POLLING_WAIT = 0.05
 #: How long a claim for a few messages waits for more of the window to come free, in seconds.
 _GATHER = 0.005
+#: How many messages may be out to a client that has let a lease end, until it answers.
+_DOUBTFUL = 2
 #: How long to wait after a failure of the store, in seconds; doubled after each, up to the longest.
 _AGAIN = 0.25
 _LONGEST_AGAIN = 30.0
@@ -237,7 +241,9 @@ class Pump:
         window = self.window
         if not self.frame and self._packets() is not None:
             window = min(window, _POLLING)
-        return (min(2, window) if self._doubtful else window) - len(self.out)
+        if self._doubtful:
+            window = min(_DOUBTFUL, window)
+        return window - len(self.out)
 
     def _packets(self) -> int | None:
         """How many packets wait for the next question of a client that polls; None: it does not."""

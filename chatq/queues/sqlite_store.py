@@ -10,6 +10,7 @@ How it is fast and safe at once
   that only acknowledges or gives back is not: a machine that loses power then delivers again, which
   is allowed, and a process that is killed loses nothing, since the file already has it.
 - If a transaction fails, everybody in it hears so, and memory goes back to before it.
+- If the file is deleted or replaced while it is open, nothing more is done: it would be lost.
 """
 
 from __future__ import annotations
@@ -23,15 +24,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from .sqlite_rows import SCHEMA, Rows
 from .store import Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError
 
 __all__ = ["SqliteStore"]
 
-_APPLICATION = 0x63686171  # "chaq", in the header of the file
+Kind = Literal["queues", "outbox"]
+_APPLICATIONS: dict[Kind, int] = {  # in the header of the file: "chaq", "chob"
+    "queues": 0x63686171,
+    "outbox": 0x63686F62,
+}
 _VERSION = 1
+#: How long to trust that the file is where it was, in seconds.
+_LOOK = 1.0
+#: The files that are open in this process.
+_open: set[tuple[int, int]] = set()
 #: How long requests that came during a transaction wait for others before the next, in seconds.
 _LINGER = 0.001
 
@@ -43,11 +52,13 @@ class SqliteStore:
         self,
         path: str | Path,
         *,
+        kind: Kind = "queues",
         length: int = 1_000_000,
         key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = Path(path)
+        self._kind = kind
         self._length, self._key_memory, self._clock = length, key_memory, clock
         self._listeners: list[Callable[[str], None]] = []
         self._loop = asyncio.get_running_loop()
@@ -62,6 +73,9 @@ class SqliteStore:
         )
         self._broken = ""
         self._full = True
+        self._place = self.path.absolute()  # wherever the process goes to
+        self._file = (0, 0)  # the device and the inode of the open file
+        self._looked = 0.0
         self._db: sqlite3.Connection
         self._rows: Rows
 
@@ -70,19 +84,20 @@ class SqliteStore:
         cls,
         path: str | Path,
         *,
+        kind: Kind = "queues",
         length: int = 1_000_000,
         key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
     ) -> Self:
         """Return the store in the file `path`, which is made if it is not there.
 
-        `length`: how many messages a queue takes; `key_memory`: for how many seconds keys are
-        remembered; `clock`: gives the time in seconds since the epoch.
+        `kind`: what it is for; `length`: how many messages a queue takes; `key_memory`: for how
+        many seconds keys are remembered; `clock`: gives the time in seconds since the epoch.
 
-        Raises `StoreError` if the file is somebody else's, of a newer version, damaged, or in use
-        by another process; it is left as it was.
+        Raises `StoreError` if the file is somebody else's, of another kind, of a newer version,
+        damaged, or in use already; it is left as it was.
         """
-        store = cls(path, length=length, key_memory=key_memory, clock=clock)
+        store = cls(path, kind=kind, length=length, key_memory=key_memory, clock=clock)
         connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
         try:
             await asyncio.shield(connecting)
@@ -220,7 +235,10 @@ class SqliteStore:
     def _try(self, requests: list[_Request]) -> list[_Answer]:
         answers: list[_Answer] = []
         rows = self._rows
-        self._sync(not all(verb in _UNSYNCED for verb, _, _ in requests))
+        synced = not all(verb in _UNSYNCED for verb, _, _ in requests)
+        if synced and time.monotonic() - self._looked >= _LOOK:
+            self._look()
+        self._sync(synced)
         self._db.execute("BEGIN IMMEDIATE")
         for verb, args, future in requests:
             if verb is not Rows.put and verb is not Rows.ack:
@@ -233,6 +251,17 @@ class SqliteStore:
         self._db.execute("COMMIT")
         rows.committed()
         return answers
+
+    def _look(self) -> None:
+        """Raise `StoreError` if nobody will find what is stored from now on."""
+        if _identity(self._place) != self._file:
+            self._broken = (
+                f"the store {self.path} was deleted or replaced while it was open, and does "
+                "nothing more: end this program, put the file back if it was only moved, and start "
+                "it again"
+            )
+            raise StoreError(self._broken)
+        self._looked = time.monotonic()
 
     def _sync(self, full: bool) -> None:
         if full != self._full:
@@ -265,6 +294,10 @@ class SqliteStore:
     # -- opening and closing the file -------------------------------------------------------------
 
     def _connect(self) -> None:
+        if self.path.is_dir():
+            raise StoreError(f"cannot open {self.path}: it is a folder: give a file in it")
+        if not self._place.parent.is_dir():
+            raise StoreError(f"cannot open {self.path}: there is no folder {self.path.parent}")
         try:
             beside = Path(f"{self.path}-shm")
             strange = self.path.exists() and not beside.exists()
@@ -288,10 +321,16 @@ class SqliteStore:
 
     def _unwanted(self, connected: asyncio.Future[None]) -> None:
         if connected.exception() is None:
-            self._db.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._db.close()
+        _open.discard(self._file)
 
     def _refusal(self, error: sqlite3.Error) -> str:
         if "locked" in str(error):
+            if _identity(self._place) in _open:
+                return f"{self.path} is open in this program already: close that one first"
             return (
                 f"{self.path} is in use by another process: one at a time may own it; stop the "
                 "other, or give this one a file of its own"
@@ -308,7 +347,14 @@ class SqliteStore:
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if application != _APPLICATION and (application or not empty):
+        for kind, known in _APPLICATIONS.items():
+            if application == known and kind != self._kind:
+                what = {"queues": "queues", "outbox": "an outbox"}
+                raise StoreError(
+                    f"{self.path} holds {what[kind]}, not {what[self._kind]}: give another file; "
+                    "it was left as it is"
+                )
+        if application != _APPLICATIONS[self._kind] and (application or not empty):
             raise StoreError(f"{self.path} is a database of another program; it was left as it is")
         if version > _VERSION:
             raise StoreError(
@@ -332,10 +378,12 @@ class SqliteStore:
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
             db.execute("INSERT INTO meta VALUES (?, 1)", (os.urandom(4).hex(),))
-            db.execute(f"PRAGMA application_id = {_APPLICATION}")
+            db.execute(f"PRAGMA application_id = {_APPLICATIONS[self._kind]}")
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
         self._rows = Rows(db, self._length, self._key_memory, self._clock)
+        self._file = _identity(self._place) or self._file
+        _open.add(self._file)
 
     def _disconnect(self) -> None:
         try:
@@ -346,7 +394,16 @@ class SqliteStore:
                 self._db.execute("COMMIT")
         except sqlite3.Error:
             pass  # numbers are skipped then, and messages counted when it is opened next
-        self._db.close()
+        self._let_go()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of the same name; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 #: What needs no sync of its own: losing it in a power failure only means to deliver again.
