@@ -3,7 +3,9 @@
 import re
 
 import pytest
+import pytest_asyncio
 import socketio
+from lab import lab
 
 from chatq import Stage
 
@@ -26,3 +28,10 @@ def complaints():
     Those tell of the machine's load, not of the script; all else counts.
     """
     return lambda text: re.sub(r"(?m)^Executing <.*> took \d+\.\d+ seconds\n", "", text)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def jupyter():
+    """One JupyterLab for all tests that want one; they run on the session's loop, too."""
+    async with lab() as running:
+        yield running

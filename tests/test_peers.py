@@ -1,15 +1,13 @@
 """Other people's clients, the official `socket.io-client` under Node, on our stages and lessons."""
 
 import asyncio
-import contextlib
 import os
 import re
 import signal
-from pathlib import Path
 
 import pytest
 from lesson import cells, lesson, served
-from peer import PeerError, peer
+from peer import PeerError, mentioning, peer
 from socketio.exceptions import ConnectionRefusedError
 
 from chatq import NotSettled, Reason, Stage
@@ -49,16 +47,6 @@ async def test_a_peer_leaves_no_process_behind_when_a_test_fails():
     assert mentioning(scratch) == []
     with pytest.raises(FileNotFoundError):
         os.stat(scratch)
-
-
-def mentioning(text):
-    """The processes that have `text` in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # it has just ended
-            if text.encode() in path.read_bytes():
-                found.append(path.parent.name)
-    return found
 
 
 async def test_a_wait_in_vain_says_what_was_pending(stage, node):

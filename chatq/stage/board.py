@@ -43,12 +43,16 @@ _STYLE = """<style>
 .chatq-panel .jupyter-button.mod-primary{background:#1a4c8b;color:#fff}
 .chatq-panel :focus-visible{outline:3px solid #1a56c4;outline-offset:1px}
 .chatq-card{border:1px solid #99a;border-radius:6px;padding:6px 8px;margin:3px}
+.chatq-card .widget-html-content{line-height:1.5}
+.chatq-head>*{margin-right:12px}
 .chatq-panel{color-scheme:light}
 .chatq-scroll{overflow-x:auto;max-width:100%}
+.chatq-scroll td[style*="min-width"]{min-width:6.5em!important}
 .chatq-line code{background:#f1f3f7;color:#111;padding:3px 6px;border-radius:4px;font-size:13px}
 .chatq-complaint{color:#8f1414;font-weight:600}
 .chatq-log pre{margin:0 0 4px;padding:3px 6px;background:#f6f6f6;color:#111;white-space:pre-wrap;
  font-size:12.5px;line-height:1.4}
+.chatq-log[role=log]{max-height:132px;overflow-y:auto}
 .chatq-log .bad{border-left:4px solid #a01c1c}
 .chatq-projector{font-size:150%;--jp-widgets-font-size:19px;--jp-widgets-inline-height:38px}
 .chatq-projector table,.chatq-projector pre,.chatq-projector code{font-size:19px!important}
@@ -157,11 +161,11 @@ class Board:
                 self._people,
                 self._composer.box,
                 self._complaint,
+                self._log,  # beside what was clicked: below a long picture nobody would see it
                 self._time.box,
                 _row(self._diagram, self._table, align_items="flex-start"),
                 self._queue_table,
                 self._queue_rows,
-                self._log,
             ]
         )
         self.box.add_class("chatq-panel")
@@ -181,12 +185,14 @@ class Board:
 
         self._soon.changed(projector, resize)
         reset, close = composer.of_stage("reset"), composer.of_stage("close")
-        return _row(
+        head = _row(
             widgets.HTML(f"<strong>{html.escape(question)}</strong>"),
             projector,
             _button(self._soon, "Reset", reset, lambda: self._act(lambda: reset)),
             _button(self._soon, "Close the stage", close, lambda: self._act(lambda: close)),
         )
+        head.add_class("chatq-head")
+        return head
 
     # -- what is shown ----------------------------------------------------------------------------
 
@@ -339,8 +345,10 @@ class _Composer:
         process = self._kinds.get(self._sender.value) == "process"
         self._who.layout.display = None if target in whom and not process else "none"
         self._who.description = whom.get(target, "Which")
-        for field in (self._event, self._target, self._namespace):
+        for field in (self._event, self._target):
             field.layout.display = "none" if process else None
+        single = len(self._namespace.options) == 1  # no choice, as in a card
+        self._namespace.layout.display = "none" if process or single else None
         try:
             text, kind = self.line(), ""
         except ValueError as error:
@@ -468,7 +476,8 @@ class _Card:
             assert isinstance(process, Process)
             self._frozen = process.frozen
             state = f"{state}, {process.state}"
-            self._say("Kill", "Kill", may=process.code is None)
+            for text in ("Kill", "Cut", "Mend"):
+                self._say(text, text, may=process.code is None)
             lines = [html.escape(line[:120]) for line in process.lines[-3:]]
             printed = f'<div class="chatq-log"><pre>{"<br>".join(lines)}</pre></div>'
             self._printed.value = printed if lines else ""

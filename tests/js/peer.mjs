@@ -15,6 +15,7 @@ const WITHIN = 8000;
 
 const sockets = new Map(); // by name: {socket, arrived, wakers}
 const pages = new Map();
+const profiles = new Map(); // by name: what a browser keeps, as cookies and what it has loaded
 let browser;
 
 // -- clients ------------------------------------------------------------------------------------
@@ -130,18 +131,22 @@ const forPages = {
     });
   },
 
-  /** Open a page. `clock`: its time passes only by `pass`; `init`: a script to run first. */
-  async open({ page, url, width = 1300, height = 800, scheme = "light", clock = false, init }) {
-    const context = await browser.newContext({
-      viewport: { width, height },
-      colorScheme: scheme,
-      ignoreHTTPSErrors: true, // the test's own certificate
-    });
-    context.setDefaultTimeout(WITHIN);
-    const opened = adopt(page, await context.newPage());
+  /**
+   * Open a page. `clock`: its time passes only by `pass`; `init`: a script to run first; `profile`:
+   * it shares what a browser keeps with all others of this name. It has its own otherwise.
+   */
+  async open({ page, url, within = WITHIN, clock = false, init, profile = page, ...look }) {
+    const { width = 1300, height = 800, scheme = "light" } = look;
+    if (profile === page || !profiles.has(profile)) {
+      profiles.set(profile, await browser.newContext({ ignoreHTTPSErrors: true })); // of the test
+      profiles.get(profile).setDefaultTimeout(WITHIN);
+    }
+    const opened = adopt(page, await profiles.get(profile).newPage());
+    await opened.setViewportSize({ width, height });
+    await opened.emulateMedia({ colorScheme: scheme });
     if (clock) await opened.clock.install();
     if (init) await opened.addInitScript(init);
-    await opened.goto(url);
+    await opened.goto(url, { timeout: within });
   },
 
   /** Open the same page again in a tab that has a copy of its session, as "Duplicate tab" does. */
@@ -162,17 +167,30 @@ const forPages = {
 
   fill: ({ page, selector, text }) => at(page, selector).fill(text),
   press: ({ page, key }) => pages.get(page).keyboard.press(key),
-  click: ({ page, selector }) => at(page, selector).click(),
+  click: ({ page, selector, within }) => at(page, selector).click({ timeout: within }),
+  async drag({ page, selector, right }) {
+    const box = await at(page, selector).boundingBox();
+    const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+    const { mouse } = pages.get(page);
+    await mouse.move(x, y);
+    await mouse.down();
+    await mouse.move(x + right, y, { steps: 4 });
+    await mouse.up();
+  },
+  hover: ({ page, selector }) => at(page, selector).hover(),
+  focus: ({ page, selector }) => at(page, selector).focus(),
+  choose: ({ page, selector, option }) => at(page, selector).selectOption({ label: option }),
   reload: ({ page }) => pages.get(page).reload(),
   goto: ({ page, url }) => pages.get(page).goto(url),
   text: ({ page, selector }) => at(page, selector).innerText(),
   texts: ({ page, selector }) => at(page, selector).allInnerTexts(),
   evaluate: ({ page, script }) => pages.get(page).evaluate(script),
   complaints: async ({ page }) => pages.get(page).complaints,
-  leave: ({ page }) => pages.get(page).context().close(),
+  leave: ({ page }) => pages.get(page).close(),
   scheme: ({ page, value }) => pages.get(page).emulateMedia({ colorScheme: value }),
   resize: ({ page, width, height }) => pages.get(page).setViewportSize({ width, height }),
-  screenshot: ({ page, path }) => pages.get(page).screenshot({ path }),
+  screenshot: ({ page, path, of }) =>
+    (of ? at(page, of) : pages.get(page)).screenshot({ path }),
 
   /** Set the page's clock, and nothing but what it shows: no timer runs sooner. */
   clock: ({ page, ahead }) => pages.get(page).clock.setSystemTime(Date.now() + ahead),
@@ -192,11 +210,25 @@ const forPages = {
     }
   },
 
-  /** Return what axe finds wrong, as "impact rule: where". */
-  async axe({ page }) {
+  /** Return what the expression `look` gives, as soon as the function `met` says yes to it. */
+  async until({ page, look, met, pending, within = WITHIN }) {
+    const opened = pages.get(page);
+    try {
+      const script = `(() => { const seen = ${look}; return (${met})(seen) && { seen }; })()`;
+      const found = await opened.waitForFunction(script, null, { timeout: within });
+      return (await found.jsonValue()).seen;
+    } catch (error) {
+      if (error.name !== "TimeoutError") throw error;
+      const seen = JSON.stringify(await opened.evaluate(look));
+      throw new Error(`waited ${within} ms in vain for ${pending}; there: ${seen}`);
+    }
+  },
+
+  /** Return what axe finds wrong inside a selector (CSS), as "impact rule: where". */
+  async axe({ page, inside = ":root" }) {
     const opened = pages.get(page);
     await opened.addScriptTag({ path: axe });
-    const { violations } = await opened.evaluate("axe.run()");
+    const { violations } = await opened.evaluate((where) => axe.run(where), inside);
     return violations.map(
       ({ impact, id, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.target).join(", ")}`,
     );
