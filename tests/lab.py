@@ -80,13 +80,18 @@ READY = """(() => {
 })()"""
 IS_READY = """({ notebook, focus, session, kernel, dialog }) =>
     notebook && focus && session && kernel === 'idle' && dialog === 'none'"""
-#: Keeps what the page's commands do: JupyterLab's own word on whether one has begun, and ended.
+#: Keeps what the page's commands do: JupyterLab's own word on whether one has begun, and ended. Of
+#: cells it says so when the first has failed, though others are still to run: what is asked of the
+#: kernel then is answered after all of them.
 KEEP = """
     window.commands = [];
+    const later = () => jupyterapp.shell.currentWidget.context.sessionContext.session.kernel
+        .requestExecute({ code: "", silent: true, store_history: false }).done;
     jupyterapp.commands.commandExecuted.connect((_, { id, result }) => {
         const command = { id, over: false };
         window.commands.push(command);
-        result.finally(() => (command.over = true)).catch(() => undefined);
+        result.catch(() => undefined).then(id.startsWith("notebook:run-") ? later : () => undefined)
+            .finally(() => (command.over = true));
     });
 """
 #: What can be seen of the code cells that have code.
