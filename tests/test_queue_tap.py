@@ -275,7 +275,7 @@ async def test_ids_and_receipts_are_struck_out(stage, queues):
     await queues.emit("pickup", "O-1", to="drivers")
     await queues.subscribe(ada.get_sid(), "drivers")
     await stage.settle()
-    told = [m.emitted.data for m in stage._messages()]
+    told = [m.emitted.data for m in stage.view().messages]
     assert told == ["'O-1'", "'O-1', attempt 1"]
     wire = repr(stage.wire("ada"))
     assert '{"id":"…","queue":"drivers","attempt":1,"redelivered":false,"receipt":"…"}' in wire
