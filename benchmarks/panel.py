@@ -14,7 +14,6 @@ import asyncio
 import json
 import statistics
 import sys
-import time
 from typing import Any
 
 import nbformat
@@ -71,12 +70,13 @@ print(json.dumps(rates))
 class Client(NotebookClient):  # type: ignore[misc]
     """Counts what a kernel sends to widgets."""
 
-    sent: list[tuple[float, int]]
+    #: Whether it carried a picture, with which a drawing begins; and its size in bytes.
+    sent: list[tuple[bool, int]]
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
         if msg["msg_type"].startswith("comm_"):
-            size = len(json.dumps(msg["content"], ensure_ascii=False).encode())
-            self.sent.append((time.monotonic(), size))
+            text = json.dumps(msg["content"], ensure_ascii=False)
+            self.sent.append(("<svg" in text, len(text.encode())))
         return super().process_message(msg, cell, cell_index)
 
 
@@ -96,14 +96,11 @@ async def measure(seconds: float, rounds: int) -> dict[str, Any]:
         paced = client.sent
         await client.async_execute_cell(notebook.cells[3], 3)
     rate, turns = ("".join(o["text"] for o in cell.outputs) for cell in notebook.cells[2:])
-    # Messages that come within a twentieth of a second are of one drawing.
     drawings: list[int] = []
-    last = 0.0
-    for when, size in paced:
-        if when - last > 0.05:
+    for begins, size in paced:
+        if begins or not drawings:
             drawings.append(0)
         drawings[-1] += size
-        last = when
     half = len(drawings) // 2
     rates = json.loads(turns)
     pairs = zip(rates["with"], rates["without"], strict=True)
