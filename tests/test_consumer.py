@@ -1121,7 +1121,7 @@ async def test_a_hub_that_is_killed_and_comes_back_loses_nothing_and_repeats_not
     async def pickup(order, delivery):
         seen.add(order)
         if random.random() < 0.01:
-            await consumer._connection.client.eio.queue.join()  # gives way
+            await give_way()
 
     async with consumer:
         for _ in range(5):
