@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
 from typing import Any
 
 from .store import Body, NewMessage
@@ -32,7 +33,24 @@ _RESERVED = {"connect", "disconnect", "connect_error", "deliveries"}
 _LONGEST_NAME = 100  # characters
 _LONGEST_KEY = 500
 
-_plain = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
+def _quick_json() -> Callable[[Any], str]:
+    """Return what makes JSON as `_encoder` does, in half the time where Python has it in C.
+
+    `JSONEncoder.encode` makes its C encoder anew for each value; one is enough for all. (Without
+    its memory of containers, data that contains itself ends in a `RecursionError`.)
+    """
+    if c_make_encoder is None:
+        return _encoder.encode
+    pieces = c_make_encoder(
+        None, _encoder.default, encode_basestring_ascii, None, ":", ",", False, False, False
+    )
+    return lambda data: "".join(pieces(data, 0))
+
+
+_plain = _quick_json()
 
 #: Deeper than any data that means something, and safe for everybody who walks over it.
 _DEEPEST = 100
@@ -59,11 +77,17 @@ def new_message(
     check_event(event)
     if isinstance(data, tuple):
         raise TypeError("a message has one value: give a list or a dict instead of a tuple")
-    queues = (to,) if isinstance(to, str) else tuple(to) if isinstance(to, (list, tuple)) else ()
-    for name in queues:
-        check_queue(name)
-    if not queues or len(set(queues)) < len(queues):
-        raise ValueError(f"a message goes to one queue or several different ones, not {to!r:.120}")
+    if isinstance(to, str):
+        check_queue(to)
+        queues: tuple[str, ...] = (to,)
+    else:
+        queues = tuple(to) if isinstance(to, (list, tuple)) else ()
+        for name in queues:
+            check_queue(name)
+        if not queues or len(set(queues)) < len(queues):
+            raise ValueError(
+                f"a message goes to one queue or several different ones, not {to!r:.120}"
+            )
     if key is not None:
         _check_key(key)
     expires = None

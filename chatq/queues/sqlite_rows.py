@@ -89,7 +89,7 @@ _COLUMNS = (
     "iif(typeof(data) = 'blob', NULL, data), copies, due"
 )
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
-_SIZES = (128, 32, 8, 1)  # so that few different statements insert any number of rows
+_SIZES = (128, 64, 32, 16, 8, 4, 2, 1)  # so that few different statements insert any number of rows
 
 
 @overload
