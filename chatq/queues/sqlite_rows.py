@@ -18,6 +18,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from operator import itemgetter
 from typing import Any, overload
 
 from .leases import Lease, Leases
@@ -89,6 +90,7 @@ _COLUMNS = (
     "iif(typeof(data) = 'blob', NULL, data), copies, due"
 )
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
+_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
 _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)  # so that few different statements insert any number of rows
 
 
@@ -297,6 +299,7 @@ class Rows:
     def write(self) -> None:
         """Write what was gathered; to be called before a verb that reads, and at the end."""
         if self._new_rows:
+            self._new_rows.sort(key=_PLACE)  # neighbours in the file, one after the other
             self._insert("body", "(?, ?, ?, ?, ?)", self._new_bodies)
             self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL)", self._new_rows)
             self._new_bodies.clear()
