@@ -19,6 +19,7 @@ import socketio
 from aiohttp import web
 
 from chatq import QueueFull, Queues, Rules, StoreError
+from chatq.peers.connection import give_way
 from chatq.queues.message import new_message
 
 NAMESPACE = "/caps"
@@ -276,6 +277,7 @@ async def hang_up(client: socketio.AsyncClient) -> None:
     """End a client, whatever state it is in."""
     if client.connected and client.transport() == "polling":
         await client.eio.disconnect(abort=True)  # Engine.IO's goodbye waits for the open poll
+    await give_way()  # a reconnection that begins just now would forget that it was told to stop
     await client.shutdown()
     if client.eio.http is not None and not client.eio.http.closed:
         await client.eio.http.close()

@@ -42,6 +42,23 @@ async def test_a_close_that_is_cancelled_is_finished_all_the_same(sio):
         await stage.__aenter__()
 
 
+async def test_a_client_that_begins_to_dial_again_just_when_it_is_to_hang_up_hangs_up(sio, stage):
+    ada = await stage.client("ada", connect=False, reconnection=True)
+    await ada.connect(namespaces=["/"])
+    begin, hanging_up = ada.start_background_task, asyncio.get_running_loop().create_future()
+
+    def begun(target, *args, **options):
+        if target == ada._handle_reconnect:  # in line before it
+            hanging_up.set_result(asyncio.create_task(ada.hang_up()))
+        return begin(target, *args, **options)
+
+    ada.start_background_task = begun
+    await stage.cut("ada")
+    async with asyncio.timeout(5):
+        await (await hanging_up)
+    assert ada.eio.state == "disconnected"
+
+
 async def test_a_handler_that_refuses_to_end_is_named_and_does_not_hold_up_closing(sio):
     stage = await Stage.open(sio)
     [ada] = await stage.clients("ada")

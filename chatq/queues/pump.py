@@ -219,6 +219,8 @@ class Pump:
                 return False
         if self._gather(room):
             return False
+        if self.out:  # the other half goes on meanwhile: nobody need wait for the store
+            room = min(room, (self.window + 1) // 2)
         # What cannot be sent by then is given back, well before its lease has ended.
         until = self._source.clock() + self._source.rules.lease / 2
         claimed = await self._source.claim(self, room)
@@ -255,11 +257,13 @@ class Pump:
 
     async def _can_send(self, attempts: list[Attempt], until: float) -> bool:
         """Wait until a client that polls can take these; False if they are not to be sent now."""
-        packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
         woken = False
         while not self.stopped and self.connected:
             waiting = self._packets()
-            if not waiting or waiting + packets <= _POLLING:
+            if not waiting:
+                break
+            packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
+            if waiting + packets <= _POLLING:
                 break
             self._wake_at(self._source.clock() + _POLLING_WAIT)
             await self._wake.wait()

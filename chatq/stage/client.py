@@ -244,6 +244,10 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         """Disconnect in well under a second, whatever state the client is in."""
         self.thaw()
         if self._reconnect_task:
+            # The first step of that task forgets that it was told to stop: let it be over.
+            turn = asyncio.get_running_loop().create_future()
+            turn.get_loop().call_soon(turn.set_result, None)
+            await turn
             await self.shutdown()
         if self.eio.state == "connected":
             await self.disconnect()
