@@ -43,7 +43,8 @@ CONTROLS = """(() => {
     window.chatqSeen = seen.sort((one, other) => block(one) === block(other)
         ? before(one, other) : before(block(one), block(other)));
     return seen.map((one) =>
-        one.labels?.[0]?.innerText || one.textContent.slice(0, 20) || one.ariaLabel || one.type);
+        (one.labels?.[0]?.innerText || one.textContent.slice(0, 20) || one.ariaLabel || "")
+            .replaceAll("\u200b", "").trim() || `nameless: ${one.outerHTML}`);
 })()"""
 FOCUS = "chatqSeen.indexOf(document.activeElement)"
 
@@ -352,6 +353,7 @@ async def test_a_panel_is_accessible_and_tab_reaches_every_control_in_order(jupy
             await page.theme(theme)
             assert await page.axe(PANEL) == []
         names = await page.evaluate(CONTROLS)
+        assert [name for name in names if name.startswith("nameless")] == []
         assert {"Projector size", "Hang up", "Join", "Payload", RUN, "Step"} <= set(names)
         await page.evaluate("chatqSeen[0].focus()")
         reached = []
