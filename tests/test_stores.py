@@ -805,6 +805,35 @@ class TestSqliteStore(Contract):
         assert numbers(other.attempts) == [9]
         assert (await store.stats(QUEUE)).leased == 9
 
+    async def test_an_answer_whose_transaction_failed_settles_all_the_same(self, store):
+        await put(store, 1, 2, 3)
+        done, back, bad = await claim(store, 3)
+        broken_once(store)
+        answers = await asyncio.gather(
+            store.ack([done.receipt]), store.release(back.receipt), store.bury(bad.receipt, "bad")
+        )
+        assert answers == [[True], True, True]
+        assert numbers(await claim(store, 3)) == [2]
+
+    @pytest.mark.parametrize("claimed_first", ["all", "one"])
+    async def test_the_body_of_a_fan_out_goes_with_its_last_copy(self, store, claimed_first):
+        await store.put([message(1, "a", "b")])
+
+        async def receipt(queue: str) -> str:
+            [attempt] = (await store.claim(queue, 1, 30.0, in_order=False)).attempts
+            return attempt.receipt
+
+        async def bodies() -> int:
+            await store.stats("a")  # whatever was asked before is done
+            return store._rows._db.execute("SELECT count(*) FROM body").fetchone()[0]
+
+        one = await receipt("a")
+        other = await receipt("b") if claimed_first == "all" else None
+        assert await store.ack([one]) == [True]
+        assert await bodies() == 1
+        assert await store.ack([other or await receipt("b")]) == [True]
+        assert await bodies() == 0
+
     async def test_a_failed_disk_ends_all_promises(self, store, path, clock):
         await put(store, 1)
         broken_once(store, sqlite3.OperationalError("disk I/O error"))
