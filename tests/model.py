@@ -18,9 +18,9 @@ from typing import Any
 
 import socketio
 
-from chatq.peers.connection import give_way
 from chatq.queues.frame import unpack
 from chatq.queues.sqlite_store import SqliteStore
+from chatq.turn import give_way
 
 START = 1_764_000_000.1234567  # any time with digits that are easily lost
 

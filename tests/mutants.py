@@ -168,8 +168,14 @@ MUTANTS = [
     Mutant(
         "who lets leases end gets whole windows all the same",
         "pump",
-        "        self._doubtful = self._doubtful or bool(ended)\n",
+        "        self.doubtful = self.doubtful or bool(ended)\n",
         "",
+    ),
+    Mutant(
+        "who lets leases end asks first all the same",
+        "dispatch",
+        "        if pump.doubtful:\n",
+        "        if False:\n",
     ),
     Mutant(
         "a message that is never answered keeps all others away",

@@ -19,8 +19,8 @@ import socketio
 from aiohttp import web
 
 from chatq import QueueFull, Queues, Rules, StoreError
-from chatq.peers.connection import give_way
 from chatq.queues.message import new_message
+from chatq.turn import give_way
 
 NAMESPACE = "/caps"
 

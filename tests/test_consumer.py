@@ -14,7 +14,7 @@ from post import NAMESPACE, Cable, Hub, Program, Seen, hang_up, new_client, star
 
 import chatq
 from chatq import Consumer, Refused, Rules, Stage, StoreError
-from chatq.peers.connection import give_way
+from chatq.turn import give_way
 
 
 @pytest.fixture(autouse=True)

@@ -30,11 +30,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import START, Client, InlineStore, Killed, Loop, Wire, inline_store
 
-from chatq.peers.connection import give_way
 from chatq.queues.memory_store import MemoryStore
 from chatq.queues.policy import Rules
 from chatq.queues.queues import Queues
 from chatq.queues.store import QueueFull, StoreError
+from chatq.turn import give_way
 
 EXAMPLES = int(os.environ.get("CHATQ_EXAMPLES", "0"))
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
@@ -582,7 +582,7 @@ class Machine(RuleBasedStateMachine):
                     continue  # it takes nothing
                 if pump.window == 1:
                     stalls = not (pump.out or stats.leased or stats.delayed)
-                elif pump._doubtful:
+                elif pump.doubtful:
                     stalls = len(pump.out) < min(2, pump.window)
                 else:
                     stalls = pump.window > len(pump.out)

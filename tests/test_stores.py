@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from chatq.peers.connection import give_way
 from chatq.queues.memory_store import MemoryStore
 from chatq.queues.sqlite_store import SqliteStore
 from chatq.queues.store import NewMessage, QueueFull, Stats, StoreError
+from chatq.turn import give_way
 
 QUEUE = "drivers"
 DAY = 24 * 3600.0

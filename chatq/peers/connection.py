@@ -18,7 +18,7 @@ import socketio  # type: ignore[import-untyped]
 
 from ..queues.frame import DELIVERIES, unpack
 
-__all__ = ["NO_ANSWER", "Connection", "Refused", "give_way"]
+__all__ = ["NO_ANSWER", "Connection", "Refused"]
 
 _WATCHED = {"connect", "disconnect", "__disconnect_final", DELIVERIES}
 #: The code of what was answered by nothing, or not by what was asked for.
@@ -255,16 +255,3 @@ def _queue_of(entries: list[Any]) -> Any:
 
 def _nobody_asked_for(*_: Any) -> None:
     """A frame of a queue that nobody consumes any more: its messages will come again."""
-
-
-async def give_way() -> None:
-    """Let everything else that is ready have its turn first."""
-    loop = asyncio.get_running_loop()
-    turn: asyncio.Future[None] = loop.create_future()
-    loop.call_soon(_set, turn)
-    await turn
-
-
-def _set(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)

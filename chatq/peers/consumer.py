@@ -33,8 +33,9 @@ import socketio  # type: ignore[import-untyped]
 
 from ..queues.message import check_event, check_queue
 from ..queues.policy import Rules, back_off
+from ..turn import give_way
 from .answers import Answers
-from .connection import Connection, Refused, give_way
+from .connection import Connection, Refused
 from .inbox import open_inbox
 
 __all__ = ["Consumer"]

@@ -14,6 +14,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from ..turn import give_way
 from .facts import Died, Lapsed, Observer, Returned, Subscribed
 from .policy import Rules, back_off, verdict
 from .pump import Pump
@@ -183,9 +184,16 @@ class Dispatch:
 
     async def claim(self, pump: Pump, limit: int) -> Claimed:
         """Lease messages for a pump, which then stands last in the line of its queue."""
-        self.flush()  # in the same transaction
         queue, in_order = pump.queue, pump.window == 1
         line = self._lines.get(queue) or _Line()
+        if pump.doubtful:
+            # Its client may be frozen: those that are not in doubt ask first, or it would be given
+            # again and again what it lets lie, until that has no attempts left.
+            for other in line.pumps.values():
+                if not other.doubtful:
+                    other.wake()
+            await give_way()
+        self.flush()  # in the same transaction
         news = line.news
         claimed = await self._store.claim(queue, limit, self.rules.lease, in_order=in_order)
         line.drained = not in_order and len(claimed.attempts) < limit and line.news == news

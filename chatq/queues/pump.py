@@ -111,7 +111,8 @@ class Pump:
         self._source, self._sio, self._namespace = source, sio, namespace
         #: Unanswered messages by receipt.
         self.out: dict[str, Out] = {}
-        self._doubtful = False
+        #: Whether it has let a lease end, and not answered since.
+        self.doubtful = False
         self._wake = asyncio.Event()
         self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
@@ -163,9 +164,9 @@ class Pump:
         if out is not None:
             if out.callback is not None:  # answered by an event, or not at all
                 self._not_called_back(out.callback)
-            if more or self._doubtful:
+            if more or self.doubtful:
                 self.wake()
-            self._doubtful = False
+            self.doubtful = False
 
     def _not_called_back(self, callback: Callable[..., None]) -> None:
         # python-socketio keeps a callback until its packet is acknowledged, and tells nobody under
@@ -239,11 +240,11 @@ class Pump:
         for receipt in ended:
             self.settled(receipt)
             self._source.forget(receipt)
-        self._doubtful = self._doubtful or bool(ended)
+        self.doubtful = self.doubtful or bool(ended)
         window = self.window
         if not self.frame and self._packets() is not None:
             window = min(window, _POLLING)
-        if self._doubtful:
+        if self.doubtful:
             window = min(_DOUBTFUL, window)
         return window - len(self.out)
 

@@ -19,6 +19,7 @@ import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
 from engineio import packet as engineio_packet
 
+from ..turn import give_way
 from .journal import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed, preview
 from .links import Link, Recorder, Tasks, cause
 from .server_tap import listens
@@ -245,9 +246,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.thaw()
         if self._reconnect_task:
             # The first step of that task forgets that it was told to stop: let it be over.
-            turn = asyncio.get_running_loop().create_future()
-            turn.get_loop().call_soon(turn.set_result, None)
-            await turn
+            await give_way()
             await self.shutdown()
         if self.eio.state == "connected":
             await self.disconnect()
