@@ -1,0 +1,602 @@
+"""The state of all queues that a log of records leads to: the same at every server that reads it.
+
+Owns what a record does to the messages, and nothing else decides that: no clock, no chance, no
+order but that of the records. Must not know: NATS, event loops, where bodies are.
+
+Every server applies every record in the order of the log, so all of them come to the same answers,
+and each takes those that it has asked for. Times are those of the server that asked, chance came
+with the record. So an answer may depend on nothing that is not in the log: whoever changes what is
+done here has to raise the version of the stream.
+
+A message that waits costs a few hundred bytes here; its body lies in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from .nats_record import Record
+from .store import QueueFull, Stats, full
+
+__all__ = ["Granted", "Item", "State"]
+
+#: Where a message is: waiting for its first turn, given back, waiting for a time, leased, dead.
+_FRESH, _BACK, _DELAYED, _OUT, _DEAD, _GONE = range(6)
+#: How many servers are remembered, those that wrote longest ago being forgotten first.
+_SERVERS = 1_000
+
+
+class Item:
+    """One message in one queue; its body is the `index`th of the record at `place`."""
+
+    __slots__ = (
+        "attempts",
+        "back",
+        "born",
+        "died",
+        "event",
+        "expires",
+        "index",
+        "number",
+        "place",
+        "queue",
+        "reason",
+        "receipt",
+        "spent",
+        "state",
+        "until",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        queue: _Queue,
+        place: int,
+        index: int,
+        event: str,
+        born: float,
+        expires: float | None,
+    ) -> None:
+        self.number, self.queue, self.place, self.index = number, queue, place, index
+        self.event, self.born, self.expires = event, born, expires
+        self.attempts = self.spent = 0
+        self.state = _FRESH
+        self.back = self.until = self.died = 0.0
+        self.receipt = self.reason = ""
+
+    def waits(self, now: float) -> bool:
+        """Whether its time has not come."""
+        return self.state == _DELAYED and self.back > now
+
+    def kept(self) -> list[Any]:
+        """Return all of it as a snapshot keeps it."""
+        first = [self.number, self.place, self.index, self.event, self.born, self.expires]
+        if self.state == _FRESH and not self.attempts:
+            return first
+        more = [self.attempts, self.spent, self.state, self.back, self.until, self.receipt]
+        return first + more + ([self.died, self.reason] if self.state == _DEAD else [])
+
+    @classmethod
+    def read(cls, queue: _Queue, kept: list[Any]) -> Item:
+        """Return the item that was kept so."""
+        item = cls(kept[0], queue, *kept[1:6])
+        if len(kept) > 6:
+            item.attempts, item.spent, item.state, item.back, item.until, item.receipt = kept[6:12]
+        if len(kept) > 12:
+            item.died, item.reason = kept[12:]
+        return item
+
+
+class Granted(NamedTuple):
+    """What a claim has leased: the item, its count of attempts, those spent, and the receipt."""
+
+    item: Item
+    attempts: int
+    spent: int
+    receipt: str
+
+
+class _Queue:
+    """One queue. What is in `fresh`, `back`, `waiting` and `order` may be over: the item knows.
+
+    `out`: what is leased, by receipt, in the order in which the leases end.
+    """
+
+    __slots__ = ("back", "dead", "early", "fresh", "items", "name", "order", "out", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.items: dict[int, Item] = {}
+        self.dead: dict[int, Item] = {}
+        self.fresh: deque[Item] = deque()
+        self.back: list[int] = []
+        self.waiting: list[tuple[float, int]] = []
+        self.out: dict[str, Item] = {}
+        self.order: deque[int] = deque()  # of all that were put
+        self.early: list[int] = []  # of those that were redriven
+
+    def add(self, item: Item) -> None:
+        """Take what is new, or was read from a snapshot, in the order of their numbers."""
+        self.items[item.number] = item
+        self.order.append(item.number)
+        if item.state == _FRESH:
+            self.fresh.append(item)
+        elif item.state == _BACK:
+            heapq.heappush(self.back, item.number)
+        elif item.state == _DELAYED:
+            heapq.heappush(self.waiting, (item.back, item.number))
+        elif item.state == _OUT:
+            self.lease(item)
+
+    def oldest(self) -> Item | None:
+        """Return the item that was put before all others."""
+        while self.order and self.order[0] not in self.items:
+            self.order.popleft()
+        while self.early and self.early[0] not in self.items:
+            heapq.heappop(self.early)
+        numbers = [*self.early[:1], *([self.order[0]] if self.order else [])]
+        return self.items[min(numbers)] if numbers else None
+
+    def first_fresh(self) -> Item | None:
+        while self.fresh and self.fresh[0].state != _FRESH:
+            self.fresh.popleft()
+        return self.fresh[0] if self.fresh else None
+
+    def first_back(self) -> Item | None:
+        return _first(self.back, lambda number: self._is(number, _BACK))
+
+    def first_waiting(self) -> Item | None:
+        return _first(
+            self.waiting,
+            lambda entry: (
+                item
+                if (item := self._is(entry[1], _DELAYED)) is not None and item.back == entry[0]
+                else None
+            ),
+        )
+
+    def first_end(self) -> Item | None:
+        return next(iter(self.out.values()), None)
+
+    def lease(self, item: Item) -> None:
+        last = self.out[next(reversed(self.out))].until if self.out else item.until
+        self.out[item.receipt] = item
+        if item.until < last:  # a shorter lease, another server's clock
+            self.out = dict(sorted(self.out.items(), key=lambda entry: entry[1].until))
+
+    def remove(self, item: Item) -> None:
+        """Forget a message, and now and then what is over in the lists."""
+        del self.items[item.number]
+        item.state = _GONE
+        if len(self.order) > 2 * len(self.items) + 64:
+            self.order = deque(number for number in self.order if number in self.items)
+            self.fresh = deque(item for item in self.fresh if item.state == _FRESH)
+            self.back = sorted({number for number in self.back if self._is(number, _BACK)})
+
+    def _is(self, number: int, state: int) -> Item | None:
+        item = self.items.get(number)
+        return item if item is not None and item.state == state else None
+
+    def give_back(self, item: Item, when: float, *, delayed: bool) -> None:
+        if delayed:
+            item.state, item.back = _DELAYED, when
+            heapq.heappush(self.waiting, (when, item.number))
+        else:
+            item.state, item.back = _BACK, when
+            heapq.heappush(self.back, item.number)
+
+
+def _first(heap: list[Any], valid: Any) -> Item | None:
+    while heap:
+        item: Item | None = valid(heap[0])
+        if item is not None:
+            return item
+        heapq.heappop(heap)
+    return None
+
+
+class State:
+    """All queues, after the record at `applied`; `name` goes into the ids of messages."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.applied = 0
+        #: How many live or dead messages have their body in the record at a place.
+        self.bodies: dict[int, int] = {}
+        #: The places in which nothing is left that anybody needs, since somebody looked.
+        self.emptied: list[int] = []
+        #: The queues in which there may be something to claim, since somebody looked.
+        self.touched: set[str] = set()
+        self._number = 0
+        self._queues: dict[str, _Queue] = {}
+        self._receipts: dict[str, Item] = {}
+        self._keys: dict[tuple[str, str], tuple[str, float]] = {}
+        self._servers: OrderedDict[str, int] = OrderedDict()
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def apply(self, place: int, record: Record) -> list[Any] | None:
+        """Do what a record asks; return the answers. None: it came twice, or too late to count."""
+        self.applied = place
+        if record.number <= self._servers.get(record.server, 0):
+            return None
+        self._servers[record.server] = record.number
+        self._servers.move_to_end(record.server)
+        if len(self._servers) > _SERVERS:
+            self._servers.popitem(last=False)
+        answers: list[Any] = []
+        first = 0  # of the bodies of the next verb
+        for letter, *parts in record.verbs:
+            if letter == "put":
+                answers.append(self._put(place, first, record, parts[0]))
+                first += len(parts[0])
+            elif letter == "move":
+                self._move(place, first, parts[0])
+                answers.append(None)
+                first += len(parts[0])
+            else:
+                answers.append(_VERBS[letter](self, record.now, *parts))
+        return answers
+
+    def _put(
+        self, place: int, first: int, record: Record, messages: list[Any]
+    ) -> list[list[str]] | QueueFull:
+        """`messages`: of each its event, its queues, its key, and when it expires."""
+        now = record.now
+        self._forget_keys(now)
+        ids: list[list[str]] = []
+        new: list[tuple[str, int, int, Any]] = []
+        keys: dict[tuple[str, str], tuple[str, float]] = {}
+        number = self._number
+        for index, message in enumerate(messages):
+            ids.append([])
+            for name in message[1]:
+                seen = None
+                if message[2]:
+                    key = (name, message[2])
+                    seen = keys.get(key) or self._seen(key, now)
+                if seen is None:
+                    number += 1
+                    id = f"{self.name}-{number}"
+                    new.append((name, number, first + index, message))
+                    if message[2]:
+                        keys[key] = (id, now + record.key_memory)
+                else:
+                    id = seen[0]
+                ids[-1].append(id)
+        more: dict[str, int] = {}
+        for name, *_ in new:
+            more[name] = more.get(name, 0) + 1
+        for name, count in more.items():
+            known = self._queues.get(name)
+            if (len(known.items) if known else 0) + count > record.length:
+                return full(name, record.length)
+        self._number = number
+        for key, value in keys.items():
+            self._keys.pop(key, None)  # the newest are last
+            self._keys[key] = value
+        for name, number, index, (event, _, _, expires) in new:
+            queue = self._queues.get(name)
+            if queue is None:
+                queue = self._queues[name] = _Queue(name)
+            queue.add(Item(number, queue, place, index, event, now, expires))
+        if new:
+            self.bodies[place] = self.bodies.get(place, 0) + len(new)
+        self.touched.update(more)
+        return ids
+
+    def _seen(self, key: tuple[str, str], now: float) -> tuple[str, float] | None:
+        known = self._keys.get(key)
+        return known if known is not None and known[1] > now else None
+
+    def _forget_keys(self, now: float) -> None:
+        while self._keys:
+            key = next(iter(self._keys))
+            if self._keys[key][1] > now:
+                break
+            del self._keys[key]
+
+    def _claim(
+        self, now: float, name: str, limit: int, lease: float, in_order: bool, chance: str
+    ) -> tuple[list[Granted], float | None]:
+        """`chance`: what the receipts are made of."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return [], None
+        while (ended := queue.first_end()) is not None and ended.until <= now:
+            self._take(ended.receipt)
+            queue.give_back(ended, now, delayed=False)
+        if in_order:
+            queue.first_back(), queue.first_waiting(), queue.first_fresh()  # what is over goes
+            oldest = queue.oldest()
+            chosen = [oldest] if oldest is not None and _is_ready(oldest, now) else []
+        else:
+            chosen = [*self._next_ones(queue, limit, now)]
+        granted = []
+        for turn, item in enumerate(chosen):
+            item.attempts += 1
+            item.state, item.until = _OUT, now + lease
+            text = f"{chance} {turn}".encode("ascii")
+            item.receipt = hashlib.blake2b(text, digest_size=16).hexdigest()
+            self._receipts[item.receipt] = item
+            queue.lease(item)
+            granted.append(Granted(item, item.attempts, item.spent, item.receipt))
+        return granted, self._due(queue, now, in_order)
+
+    def _next_ones(self, queue: _Queue, limit: int, now: float) -> Iterator[Item]:
+        """Those given back, then those whose time has come, then the rest; each is taken."""
+        for _ in range(limit):
+            item = queue.first_back()
+            if item is None:
+                item = queue.first_waiting()
+                if item is not None and item.back > now:
+                    item = None
+            if item is None:
+                item = queue.first_fresh()
+            if item is None:
+                return
+            item.state = _OUT
+            yield item
+
+    def look(self, name: str, now: float, *, in_order: bool) -> tuple[bool, float | None]:
+        """Tell whether a claim would find something, and when time alone may bring more."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return False, None
+        if in_order:
+            oldest = queue.oldest()
+            ready = oldest is not None and _is_ready(oldest, now)
+        else:
+            waiting = queue.first_waiting()
+            ready = (
+                queue.first_back() is not None
+                or queue.first_fresh() is not None
+                or (waiting is not None and waiting.back <= now)
+            )
+        end = queue.first_end()
+        ready = ready or (end is not None and end.until <= now)
+        return ready, self._due(queue, now, in_order)
+
+    def _due(self, queue: _Queue, now: float, in_order: bool) -> float | None:
+        first = queue.oldest() if in_order else queue.first_waiting()
+        times = [first.back] if first is not None and first.waits(now) else []
+        if (end := queue.first_end()) is not None:
+            times.append(end.until)
+        return min(times, default=None)
+
+    def next_end(self, name: str) -> float | None:
+        """Return when the next lease in this queue ends; None if nothing of it is out."""
+        queue = self._queues.get(name)
+        end = queue.first_end() if queue is not None else None
+        return None if end is None else end.until
+
+    def _ack(self, now: float, receipts: list[str]) -> list[bool]:
+        done = []
+        for receipt in receipts:
+            item = self._take(receipt)
+            done.append(item is not None)
+            if item is not None:
+                self._forget(item)
+                self.touched.add(item.queue.name)  # with `in_order`, the next is free now
+        return done
+
+    def _release(self, now: float, receipt: str, delay: float, counted: bool) -> bool:
+        item = self._take(receipt)
+        if item is None:
+            return False
+        item.attempts -= not counted
+        item.queue.give_back(item, now + delay, delayed=delay > 0)
+        self.touched.add(item.queue.name)
+        return True
+
+    def _return(self, now: float, receipts: list[str]) -> None:
+        """Give all these back: their server goes away."""
+        for receipt in receipts:
+            self._release(now, receipt, 0.0, True)
+
+    def _bury(self, now: float, receipt: str, reason: str, counted: bool) -> bool:
+        item = self._take(receipt)
+        if item is None:
+            return False
+        item.attempts -= not counted
+        item.state, item.reason, item.died = _DEAD, reason, now
+        del item.queue.items[item.number]
+        item.queue.dead[item.number] = item
+        self.touched.add(item.queue.name)  # with `in_order`, the next is free now
+        return True
+
+    def _remove(self, now: float, name: str, ids: list[str]) -> list[bool]:
+        queue = self._queues.get(name)
+        done = []
+        for id in ids:
+            item = queue.items.get(self.number(id)) if queue is not None else None
+            done.append(item is not None)
+            if item is not None:
+                if item.state == _OUT:
+                    self._take(item.receipt)
+                self._forget(item)
+                self.touched.add(name)
+        return done
+
+    def _redrive(self, now: float, name: str, ids: list[str] | None) -> int:
+        queue = self._queues.get(name)
+        if queue is None:
+            return 0
+        wanted = [*queue.dead] if ids is None else [self.number(id) for id in ids]
+        moved = 0
+        for number in dict.fromkeys(wanted):
+            item = queue.dead.pop(number, None)
+            if item is None:
+                continue
+            item.spent, item.expires = item.attempts, None
+            item.reason, item.died = "", 0.0
+            queue.items[number] = item
+            heapq.heappush(queue.early, number)
+            queue.give_back(item, now, delayed=True)
+            moved += 1
+        if moved:
+            self.touched.add(name)
+        return moved
+
+    def _move(self, place: int, first: int, numbers: list[list[Any]]) -> None:
+        """The bodies of these messages, a list of their queues and numbers each, are here now."""
+        for index, copies in enumerate(numbers):
+            for name, number in copies:
+                queue = self._queues.get(name)
+                item = (queue.items.get(number) or queue.dead.get(number)) if queue else None
+                if item is not None:
+                    self._leave(item.place)
+                    item.place, item.index = place, first + index
+                    self.bodies[place] = self.bodies.get(place, 0) + 1
+
+    def _take(self, receipt: str) -> Item | None:
+        """End the lease with this receipt and return its item; None if there is none any more."""
+        item = self._receipts.pop(receipt, None)
+        if item is not None:
+            del item.queue.out[receipt]
+        return item
+
+    def _forget(self, item: Item) -> None:
+        item.queue.remove(item)
+        self._leave(item.place)
+
+    def _leave(self, place: int) -> None:
+        left = self.bodies[place] - 1
+        if left:
+            self.bodies[place] = left
+        else:
+            del self.bodies[place]
+            self.emptied.append(place)
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    def number(self, id: object) -> int:
+        """Return the number in an id of this log; 0 for anything else."""
+        if not isinstance(id, str):
+            return 0
+        name, _, number = id.partition("-")
+        mine = name == self.name and number.isascii() and number.isdigit() and len(number) < 19
+        return int(number) if mine and str(int(number)) == number else 0
+
+    def names(self) -> list[str]:
+        """Return the queues that there are."""
+        return [*self._queues]
+
+    @property
+    def out(self) -> int:
+        """How many messages are leased, as far as anybody has noticed."""
+        return len(self._receipts)
+
+    def holds(self, receipt: str) -> bool:
+        """Whether this receipt may still settle something."""
+        return receipt in self._receipts
+
+    def id(self, item: Item) -> str:
+        """Return the id of a message."""
+        return f"{self.name}-{item.number}"
+
+    def stats(self, name: str, now: float) -> Stats | None:
+        """See `Store.stats`."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return None
+        oldest = queue.oldest()
+        leased = sum(item.until > now for item in queue.out.values())
+        waiting = (queue.items.get(number) for when, number in {*queue.waiting} if when > now)
+        delayed = {item.number for item in waiting if item is not None and item.waits(now)}
+        return Stats(
+            ready=len(queue.items) - leased - len(delayed),
+            leased=leased,
+            delayed=len(delayed),
+            dead=len(queue.dead),
+            oldest=None if oldest is None else now - oldest.born,
+        )
+
+    def dead(self, name: str, limit: int) -> list[Item]:
+        """Return the oldest dead messages of a queue."""
+        queue = self._queues.get(name)
+        return heapq.nsmallest(limit, queue.dead.values(), _by_number) if queue else []
+
+    def peek(self, name: str, limit: int, after: int) -> list[Item]:
+        """Return the oldest messages of a queue with a number above this one."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return []
+        later = (item for item in queue.items.values() if item.number > after)
+        return heapq.nsmallest(limit, later, _by_number)
+
+    def before(self, place: int, limit: int) -> list[Item]:
+        """Return messages whose bodies are in records before this place, at most `limit`."""
+        found = []
+        for queue in self._queues.values():
+            for item in (*queue.items.values(), *queue.dead.values()):
+                if item.place < place:
+                    found.append(item)
+                    if len(found) == limit:
+                        return found
+        return found
+
+    # -- snapshots --------------------------------------------------------------------------------
+
+    def dump(self) -> dict[str, Any]:
+        """Return all of it, for `load`."""
+        return {
+            "applied": self.applied,
+            "number": self._number,
+            "servers": [*self._servers.items()],
+            "keys": [[*key, *value] for key, value in self._keys.items()],
+            "queues": {
+                queue.name: [
+                    item.kept()
+                    for item in sorted(
+                        (*queue.items.values(), *queue.dead.values()), key=_by_number
+                    )
+                ]
+                for queue in self._queues.values()
+            },
+        }
+
+    @classmethod
+    def load(cls, name: str, kept: dict[str, Any]) -> State:
+        """Return the state that `dump` has returned."""
+        state = cls(name)
+        state.applied, state._number = kept["applied"], kept["number"]
+        state._servers = OrderedDict(kept["servers"])
+        state._keys = {(queue, key): (id, until) for queue, key, id, until in kept["keys"]}
+        for queue_name, items in kept["queues"].items():
+            queue = state._queues[queue_name] = _Queue(queue_name)
+            for item in state._items(queue, items):
+                state.bodies[item.place] = state.bodies.get(item.place, 0) + 1
+                if item.state == _DEAD:
+                    queue.dead[item.number] = item
+                    continue
+                queue.add(item)
+                if item.state == _OUT:
+                    state._receipts[item.receipt] = item
+        return state
+
+    def _items(self, queue: _Queue, kept: Iterable[list[Any]]) -> Iterator[Item]:
+        return (Item.read(queue, each) for each in kept)
+
+
+def _is_ready(item: Item, now: float) -> bool:
+    return item.state in (_FRESH, _BACK) or (item.state == _DELAYED and item.back <= now)
+
+
+def _by_number(item: Item) -> int:
+    return item.number
+
+
+_VERBS: dict[str, Callable[..., Any]] = {
+    "claim": State._claim,
+    "ack": State._ack,
+    "release": State._release,
+    "return": State._return,
+    "bury": State._bury,
+    "remove": State._remove,
+    "redrive": State._redrive,
+}
