@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import functools
 import importlib.util
 import itertools
@@ -18,10 +17,11 @@ import pytest
 from chatq.queues.nats_log import Address, NatsLog
 from chatq.stage.nats_server import MISSING, NatsServers, nats_server
 
-__all__ = ["Background", "InlineLog", "needs_nats", "new_stream", "shared_url"]
+__all__ = ["Background", "InlineLog", "end_shared", "needs_nats", "new_stream", "shared_url"]
 
 DEADLINE = 20.0  # seconds; what takes longer is a mistake
 _numbers = itertools.count(1)
+_shared: list[NatsServers] = []
 
 #: For tests that need a server. In CI they run, and fail where there is none.
 needs_nats = pytest.mark.skipif(
@@ -50,9 +50,14 @@ def background() -> Background:
 @functools.cache
 def shared_url() -> str:
     """Return where a server with one node is; it ends with the tests."""
-    servers = background().do(NatsServers.open())
-    atexit.register(lambda: background().do(servers.close()))
-    return servers.url
+    _shared.append(background().do(NatsServers.open()))
+    return _shared[0].url
+
+
+def end_shared() -> None:
+    """End that server, if anybody has asked for it."""
+    for servers in _shared:
+        background().do(servers.close())
 
 
 def new_stream() -> str:

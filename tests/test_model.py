@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order, the queues keep their promises: over memory and over SQLite.
+"""Whatever happens, in whatever order, queues keep their promises: over memory, SQLite and NATS.
 
 Hypothesis plays producers, consumers, thieves of receipts, cut cables, passing time, full disks and
 killed processes against real `Queues` (see `model.py`), and a few dictionaries know what must hold:
@@ -29,9 +29,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import START, Client, InlineStore, Killed, Loop, Wire, inline_store
+from nodes import InlineLog, needs_nats, new_stream
 
 from chatq.peers.connection import give_way
 from chatq.queues.memory_store import MemoryStore
+from chatq.queues.nats_store import NatsStore
 from chatq.queues.policy import Rules
 from chatq.queues.queues import Queues
 from chatq.queues.store import QueueFull, StoreError
@@ -750,6 +752,100 @@ class SqliteMachine(Machine):
             self.loop.advance(31)
 
 
+class NatsMachine(Machine):
+    """With servers that cannot be reached, and a process that can be killed.
+
+    The log is cleaned up every few records, and hardly a body is at hand.
+    """
+
+    store: NatsStore
+
+    async def open(self, life: int) -> Any:
+        if life == 0:
+            self.url = new_stream()
+        self.disk = InlineLog(self.url, Killed)
+        store = NatsStore(
+            self.disk,
+            length=RULES.length,
+            key_memory=RULES.key_memory,
+            clock=self.loop.time,
+            snapshot=8,
+        )
+        store.linger, store.at_hand = 0, 300
+        await store.start()
+        return store
+
+    @property
+    def killed(self) -> bool:
+        return self.disk.killed
+
+    @rule(moment=st.integers(0, 20), late=st.booleans())
+    def kill(self, moment: int, late: bool) -> None:
+        """The process is going to be killed, before or after a record is written."""
+        self.disk.moment, self.disk.late = moment, late
+
+    @rule(seldom=st.integers(0, 2))
+    def kill_now(self, seldom: int) -> None:
+        if seldom:
+            return
+        self.disk.die()
+        self.reborn()
+
+    @precondition(lambda self: not self.full)
+    @rule(seldom=st.integers(0, 2))
+    def close_and_open(self, seldom: int) -> None:
+        """A goodbye, with everything answered that was asked."""
+        if seldom:
+            return
+        self.do(self.queues.close(within=0))
+        self.again_from_the_log(surely=not self.killed)
+
+    def reborn(self) -> None:
+        """Start again from what is in the log."""
+        self.again_from_the_log(surely=False)
+
+    def again_from_the_log(self, *, surely: bool) -> None:
+        self.stop()
+        self.disk.gone()
+        for sent in self.by_receipt.values():
+            sent.open = False
+        for message in self.messages:
+            if message.gone is True and not (surely or message.surely):
+                message.gone = None  # its acknowledgement may have been lost
+        self.full = False
+        self.must_be_dead.clear()
+        self.allowed.clear()
+        self.start()
+        self.arrive()
+
+    @precondition(lambda self: not self.full)
+    @rule()
+    def fill(self) -> None:
+        """The servers cannot be reached from now on."""
+        self.disk.away = self.full = True
+
+    @precondition(lambda self: self.full)
+    @rule()
+    def mend(self) -> None:
+        self.disk.moment = None
+        if self.full and not self.killed:
+            self.disk.away = self.full = False
+            self.full_until = self.loop.now
+            self.loop.advance(31)
+
+    def the_end(self) -> None:
+        super().the_end()
+        again = InlineLog(self.url, Killed)
+        other = NatsStore(again)
+        self.loop.run_until_complete(other.start())
+        known = self.store._state
+        assert other._state.applied >= known.applied
+        known.applied = other._state.applied
+        assert other._state.dump() == known.dump(), "another server would tell another story"
+        again.forget()
+        again.gone()
+
+
 PROFILE = settings(
     derandomize=not EXAMPLES,
     max_examples=EXAMPLES or 200,
@@ -764,3 +860,5 @@ TestMemory = MemoryMachine.TestCase
 TestMemory.settings = PROFILE
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = PROFILE
+TestNats = needs_nats(NatsMachine.TestCase)
+TestNats.settings = PROFILE

@@ -54,8 +54,6 @@ _log = logging.getLogger("chatq")
 #: How much goes together into one record, in bytes and in things asked.
 _RECORD = 400_000
 _TOGETHER = 2_000
-#: How many bytes of bodies are kept at hand.
-_AT_HAND = 64_000_000
 #: After how many records, at least, a snapshot is taken, and how large its parts are in bytes.
 _SNAPSHOT = 5_000
 _PART = 500_000
@@ -119,6 +117,8 @@ class NatsStore:
 
     #: What is asked during a round trip waits so long for others before the next, in seconds.
     linger = 0.001
+    #: How many bytes of bodies are kept at hand.
+    at_hand = 64_000_000
 
     def __init__(
         self,
@@ -526,7 +526,7 @@ class NatsStore:
         self._drop(place)
         self._at_hand[place] = (size, bodies)
         self._at_hand_size += size
-        while self._at_hand_size > _AT_HAND:
+        while self._at_hand_size > self.at_hand:
             self._drop(next(iter(self._at_hand)))
 
     def _drop(self, place: int) -> None:
