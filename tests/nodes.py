@@ -156,4 +156,7 @@ class InlineLog:
 
     def forget(self) -> None:
         """Remove the stream: nobody needs it any more."""
+        assert self._real._reader is not None
+        background().do(self._real._reader.close())
         background().do(self._real._api("STREAM.DELETE"))
+        self.gone()

@@ -82,7 +82,10 @@ class Message:
 
 @dataclass(eq=False)
 class Sent:
-    """One attempt: `open` until it is settled, and no longer than its lease."""
+    """One attempt: `open` until it is settled, and no longer than its lease.
+
+    `lost`: it was answered, and that could not be written down.
+    """
 
     message: Message
     client: Client
@@ -90,6 +93,7 @@ class Sent:
     number: int
     until: float
     open: bool = True
+    lost: bool = False
 
 
 class Listener(logging.Handler):
@@ -320,7 +324,11 @@ class Machine(RuleBasedStateMachine):
             out = [
                 s
                 for s in self.by_receipt.values()
-                if s.open and s.client is client and s.message.queue == queue and s.until > now
+                if s.open
+                and not s.lost
+                and s.client is client
+                and s.message.queue == queue
+                and s.until > now
             ]
             allowed = self.allowed.get((client.sid, queue), 0)
             assert len(out) <= allowed, "more than the window"
@@ -526,6 +534,7 @@ class Machine(RuleBasedStateMachine):
         if "error" in answer:
             assert self.full
             sent.message.gone = sent.message.gone or None
+            sent.lost = True
             return
         assert must is None or answer["ok"] is must or self.full, f"{event}: {answer}, not {must}"
         if answer["ok"] and event == "received":
@@ -816,6 +825,8 @@ class NatsMachine(Machine):
         self.must_be_dead.clear()
         self.allowed.clear()
         self.start()
+        for message in self.messages:  # a lease outlives its server, though nobody has seen it
+            message.unsent |= self.store._state.leased(message.id)
         self.arrive()
 
     @precondition(lambda self: not self.full)
@@ -843,7 +854,6 @@ class NatsMachine(Machine):
         known.applied = other._state.applied
         assert other._state.dump() == known.dump(), "another server would tell another story"
         again.forget()
-        again.gone()
 
 
 PROFILE = settings(

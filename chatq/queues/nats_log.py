@@ -41,6 +41,7 @@ _FORGOTTEN = 60.0
 #: How long one attempt may take before another is made, and the pause before that, in seconds.
 _ATTEMPT = 2.0
 _PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
 #: What JetStream says while it looks for a leader, or has too few nodes: ask again.
 _FOR_NOW = {10005, 10008, 10009, 10074, 10023}
 _NO_STREAM, _NO_MESSAGE, _OVERLAP, _NAME_TAKEN = 10059, 10037, 10065, 10058
@@ -437,15 +438,20 @@ class _Reader:
         await self._unsubscribe()
 
     async def _run(self) -> None:
+        told, pause = "", _PAUSE
         while not self._ended:
             await self._lost.wait()
             self._lost.clear()
             try:
                 await self._begin()
+                told, pause = "", _PAUSE
             except (StoreError, TimeoutError, OSError, self._log._error) as error:
-                _log.warning("cannot read from NATS for now: %s", error)
+                if str(error) != told:
+                    told = str(error)
+                    _log.warning("cannot read from NATS for now: %s", error)
                 self._lost.set()
-                await self._log._pause(_PAUSE)
+                await self._log._pause(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _begin(self) -> None:
         """Make a consumer at the next place, and ask it."""

@@ -486,6 +486,11 @@ class State:
         """Return the queues that there are."""
         return [*self._queues]
 
+    def leased(self, id: object) -> bool:
+        """Whether somebody holds the message with this id, as far as anybody has noticed."""
+        number = self.number(id)
+        return any(item.number == number for item in self._receipts.values())
+
     @property
     def out(self) -> int:
         """How many messages are leased, as far as anybody has noticed."""
