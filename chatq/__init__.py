@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .exercises.check import check
+    from .hub.nats_manager import NatsManager
     from .peers.connection import Refused
     from .peers.consumer import Consumer
     from .peers.outbox import Outbox
@@ -25,6 +26,7 @@ __all__ = [
     "Draft",
     "HandlerRaised",
     "Journal",
+    "NatsManager",
     "NotSettled",
     "Outbox",
     "Prediction",
@@ -44,6 +46,7 @@ _HOMES = {
     "Draft": "stage.composer",
     "HandlerRaised": "stage.stage",
     "Journal": "stage.journal",
+    "NatsManager": "hub.nats_manager",
     "NotSettled": "stage.settle",
     "Outbox": "peers.outbox",
     "Prediction": "stage.prediction",

@@ -16,6 +16,7 @@ import chatq
 IMPORTS: dict[str, set[str]] = {
     "__init__": {
         "exercises.check",
+        "hub.nats_manager",
         "peers.connection",
         "peers.consumer",
         "peers.outbox",
@@ -79,6 +80,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.queues",
         "queues.store",
     },
+    "hub.nats_manager": {"queues.nats_log", "queues.store"},
     "hub.serve": {"hub.caps", "hub.guard", "hub.native", "queues.queues", "queues.store"},
     "peers.answers": {"peers.connection"},
     "peers.connection": {"queues.frame"},
@@ -110,6 +112,15 @@ IMPORTS: dict[str, set[str]] = {
     "queues.leases": set(),
     "queues.memory_store": {"queues.leases", "queues.store"},
     "queues.message": {"queues.store"},
+    "queues.nats_log": {"queues.store"},
+    "queues.nats_record": {"queues.store"},
+    "queues.nats_state": {"queues.nats_record", "queues.store"},
+    "queues.nats_store": {
+        "queues.nats_log",
+        "queues.nats_record",
+        "queues.nats_state",
+        "queues.store",
+    },
     "queues.policy": set(),
     "queues.pump": {"queues.frame", "queues.message", "queues.policy", "queues.store"},
     "queues.queues": {
@@ -118,6 +129,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.facts",
         "queues.memory_store",
         "queues.message",
+        "queues.nats_store",
         "queues.policy",
         "queues.sqlite_store",
         "queues.store",
@@ -148,6 +160,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.explain": {"stage.journal"},
     "stage.journal": set(),
     "stage.links": {"stage.journal", "stage.settle"},
+    "stage.nats_server": {"stage.process"},
     "stage.panel": {
         "stage.board",
         "stage.composer",

@@ -66,16 +66,28 @@ class Address(NamedTuple):
         """
         parts = urlsplit(url)
         login, _, hosts = parts.netloc.rpartition("@")
-        stream = parts.path.strip("/") or "chatq"
+        stream = _stream(parts.path.strip("/") or "chatq")
         good = parts.scheme in ("nats", "tls") and all(hosts.split(","))
         if not good or parts.query or parts.fragment:
             raise ValueError(f'a NATS address is "nats://host1,host2,host3/STREAM", not {url!r}')
-        if not (stream.replace("-", "").replace("_", "").isalnum() and stream.isascii()):
-            raise ValueError(f"a stream's name has letters, digits, - and _, not {stream!r}")
         login = f"{login}@" if login else ""
         each = [host if _has_port(host) else f"{host}:4222" for host in hosts.split(",")]
         servers = [f"{parts.scheme}://{login}{host}" for host in each]
         return cls(servers, stream, f"{parts.scheme}://{hosts}/{stream}")
+
+    def beside(self, name: str) -> Address:
+        """Return the address of another stream, called this one's name and then `name`.
+
+        Raises `ValueError` for what cannot be in a name.
+        """
+        stream = _stream(f"{self.stream}-{name}")
+        return Address(self.servers, stream, f"{self.told}-{name}")
+
+
+def _stream(name: str) -> str:
+    if not (name.replace("-", "").replace("_", "").isalnum() and name.isascii()):
+        raise ValueError(f"a stream's name has letters, digits, - and _, not {name!r}")
+    return name
 
 
 def _has_port(host: str) -> bool:
@@ -85,28 +97,39 @@ def _has_port(host: str) -> bool:
 class NatsLog:
     """The log in the stream of `address`; see `open`.
 
-    `name` is the stream's own, the same for everybody; `largest`: how many bytes a record may have.
+    `name` is the stream's own, the same for everybody; `largest`: how many bytes a record may have;
+    `end`: the place of the last record when it was opened.
     """
 
-    def __init__(self, address: Address, patience: float) -> None:
+    def __init__(self, address: Address, patience: float, holds: str, keeps: float) -> None:
         self.address, self.patience = address, patience
+        self._holds, self._keeps = holds, keeps
         self.name = ""
-        self.largest = 0
+        self.largest = self.end = 0
         self._nc: Any = None
         self._why = ""  # what the client has last complained of
         self._closing = asyncio.Event()
         self._reader: _Reader | None = None
 
     @classmethod
-    async def open(cls, address: Address, *, patience: float = 20.0) -> Self:
+    async def open(
+        cls,
+        address: Address,
+        *,
+        patience: float = 20.0,
+        holds: str = "queues",
+        keeps: float = 0.0,
+    ) -> Self:
         """Connect, and make the stream if it is not there.
 
-        `patience`: for how many seconds anything may go unconfirmed.
+        `patience`: for how many seconds anything may go unconfirmed; `holds`: what for the stream
+        is, which has to be the same for everybody; `keeps`: for how many seconds records are kept,
+        0 until they are removed.
 
         Raises `StoreError` if no server is reached, none takes the login, there is no JetStream, no
         quorum of it, or the stream is somebody else's; that is left as it was.
         """
-        log = cls(address, patience)
+        log = cls(address, patience, holds, keeps)
         try:
             await log._connect()
             await log._prepare()
@@ -251,6 +274,12 @@ class NatsLog:
         message = answer["message"]
         return int(message["seq"]), b64decode(message.get("data", ""))
 
+    async def newest(self) -> int:
+        """Return the place of the last record."""
+        info = await self._api("STREAM.INFO")
+        self._raise_if(info, "read")
+        return int(info["state"]["last_seq"])
+
     async def purge(self, before: int, kind: str | None = None) -> None:
         """Remove the records (of this kind) before this place."""
         which: dict[str, Any] = {"seq": before}
@@ -288,6 +317,7 @@ class NatsLog:
             )
         self._raise_if(info, "use")
         self._check(info["config"])
+        self.end = int(info["state"]["last_seq"])
 
     async def _has_jetstream(self) -> None:
         try:
@@ -311,16 +341,20 @@ class NatsLog:
         size = max(len(known), len(self.address.servers))
         return {
             "name": self.address.stream,
-            "description": "queues of chatq: written and read by chatq only",
+            "description": f"{self._holds} of chatq: written and read by chatq only",
             "subjects": [f"{self.address.stream}.>"],
             "retention": "limits",
             "storage": "file",
             "discard": "new",
-            "max_age": 0,
+            "max_age": int(self._keeps * _SECOND),
             "num_replicas": min(3, size),
             "allow_direct": True,
             "duplicate_window": _SECOND,
-            "metadata": {"chatq": _VERSION, "chatq-name": os.urandom(4).hex()},
+            "metadata": {
+                "chatq": _VERSION,
+                "chatq-holds": self._holds,
+                "chatq-name": os.urandom(4).hex(),
+            },
         }
 
     def _check(self, found: dict[str, Any]) -> None:
@@ -330,6 +364,11 @@ class NatsLog:
         if version is None or "chatq-name" not in metadata:
             raise StoreError(
                 f"{where} was made by somebody else, and was left as it was: give another name, as "
+                "nats://HOST/NAME"
+            )
+        if (holds := metadata.get("chatq-holds")) != self._holds:
+            raise StoreError(
+                f"{where} holds {holds} of chatq, not {self._holds}: give another name, as "
                 "nats://HOST/NAME"
             )
         if version != _VERSION:
