@@ -24,7 +24,9 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-import socketio  # type: ignore[import-untyped]
+from socketio.async_pubsub_manager import (  # type: ignore[import-untyped]
+    AsyncPubSubManager,
+)
 
 from ..queues.nats_log import Address, NatsLog
 from ..queues.store import StoreError
@@ -42,7 +44,7 @@ _LONGEST_AGAIN = 5.0
 _ATTEMPT = 10.0
 
 
-class NatsManager(socketio.AsyncPubSubManager):  # type: ignore[misc]
+class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
     """A client manager for the servers that share the NATS servers at `url`.
 
     `url`: as for `Queues.open`; `channel`: only servers with the same one hear of each other;
