@@ -38,6 +38,8 @@ _BATCH = 1_000
 _HEARTBEAT = 1.0
 _QUESTION = 20.0
 _FORGOTTEN = 60.0
+#: For how long to look for a server that answers, in seconds.
+_CONNECT = 5.0
 #: How long one attempt may take before another is made, and the pause before that, in seconds.
 _ATTEMPT = 2.0
 _PAUSE = 0.1
@@ -107,6 +109,7 @@ class NatsLog:
         self.name = ""
         self.largest = self.end = 0
         self._nc: Any = None
+        self._refused = asyncio.Event()  # the login
         self._why = ""  # what the client has last complained of
         self._closing = asyncio.Event()
         self._reader: _Reader | None = None
@@ -150,28 +153,43 @@ class NatsLog:
             ) from None
         self._error, self._no_responders = nats.errors.Error, nats.errors.NoRespondersError
         self._nc = Client()
+        connecting = asyncio.ensure_future(
+            self._nc.connect(
+                self.address.servers,
+                name="chatq",
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.1,
+                connect_timeout=1,
+                ping_interval=2,
+                max_outstanding_pings=2,
+                error_cb=self._complains,
+                disconnected_cb=self._disconnected,
+                reconnected_cb=self._reconnected,
+            )
+        )
+        refused = asyncio.ensure_future(self._refused.wait())
         try:
-            async with asyncio.timeout(min(5.0, self.patience)):
-                await self._nc.connect(
-                    self.address.servers,
-                    name="chatq",
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.1,
-                    connect_timeout=1,
-                    ping_interval=2,
-                    max_outstanding_pings=2,
-                    error_cb=self._complains,
-                    disconnected_cb=self._disconnected,
-                    reconnected_cb=self._reconnected,
-                )
+            first: set[asyncio.Future[Any]] = {connecting, refused}
+            await asyncio.wait(
+                first,
+                timeout=min(_CONNECT, self.patience),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not connecting.done():
+                raise TimeoutError
+            connecting.result()
         except (TimeoutError, OSError, ssl.SSLError, self._error) as error:
             self._why = self._why or str(error)
             raise StoreError(self._unreachable()) from None
+        finally:
+            refused.cancel()
+            connecting.cancel()
+            await asyncio.wait({connecting, refused})
         self.largest = int(self._nc.max_payload)
 
     def _unreachable(self) -> str:
-        if "auth" in self._why.lower():
+        if self._refused.is_set():
             return (
                 f"NATS at {self.address.told} refuses the login ({self._why}): give the right one, "
                 "as nats://USER:PASSWORD@HOST"
@@ -183,6 +201,8 @@ class NatsLog:
 
     async def _complains(self, error: Exception) -> None:
         self._why = str(error) or type(error).__name__
+        if "auth" in self._why.lower():
+            self._refused.set()
 
     async def _disconnected(self) -> None:
         if not self._closing.is_set():
@@ -236,7 +256,7 @@ class NatsLog:
         else:
             what = f"not connected ({self._why or 'no answer'}): start a node, or mend the address"
         return (
-            f"NATS at {self.address.told} has not confirmed this within {patience:g} s; {what}. "
+            f"NATS at {self.address.told} has not confirmed this within {patience:.2g} s; {what}. "
             "It may still be done later"
         )
 
@@ -578,6 +598,7 @@ class _Reader:
         if place > self._last:
             if place != self._last + 1:
                 self._ended = True
+                self._there.set()
                 self._hole()
                 return
             self._last = place

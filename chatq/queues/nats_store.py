@@ -147,6 +147,7 @@ class NatsStore:
         self._listeners: list[Callable[[str], None]] = []
         self._wakes: dict[str, asyncio.TimerHandle] = {}
         self._broken = ""
+        self._beginning: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -182,6 +183,8 @@ class NatsStore:
         """Read what is in the log."""
         self._state, self._snapshots = await self._last_snapshot()
         await self._log.read(self._state.applied, self._came, self._hole)
+        if self._beginning is not None:
+            await self._beginning
         if self._broken:
             raise StoreError(self._broken)
 
@@ -497,21 +500,29 @@ class NatsStore:
     def _hole(self) -> None:
         """Records are gone that this server has not read: it slept for too long."""
         if self._closing is None and not self._broken:
-            self._spawn(self._begin_again())
+            self._beginning = self._spawn(self._begin_again())
 
     async def _begin_again(self) -> None:
-        try:
-            self._at_hand.clear()
-            self._at_hand_size = 0
-            self._state, self._snapshots = await self._last_snapshot()
-            if not self._state.applied:
-                raise StoreError("records of the stream were removed by somebody else")
-            await self._log.read(self._state.applied, self._came, self._hole)
-        except StoreError as error:
-            self._break(str(error))
-        else:
-            for queue in self._state.names():
-                self._tell(queue)
+        _log.warning("this server has missed a part of the stream, and reads its last snapshot")
+        before = self._state
+        while True:
+            try:
+                self._state, self._snapshots = await self._last_snapshot()
+                if self._state.applied <= before.applied:
+                    raise StoreError("records of the stream were removed by somebody else")
+                await self._log.read(self._state.applied, self._came, self._hole)
+            except Unconfirmed as error:
+                _log.warning("cannot read the snapshot for now: %s", error)
+            except StoreError as error:
+                self._break(str(error))
+                return
+            else:
+                break
+        for place in [*self._at_hand]:
+            if place not in self._state.bodies:
+                self._drop(place)
+        for queue in self._state.names():
+            self._tell(queue)
 
     def _break(self, why: str) -> None:
         self._broken = f"the store on NATS does nothing more ({why}): open it again"
