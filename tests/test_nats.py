@@ -327,7 +327,7 @@ async def test_what_is_too_large_for_the_servers_is_said_and_the_others_do_not_s
     one, _ = servers
     done = await asyncio.gather(
         one.put([message(1)]),
-        one.put([message("x" * 2_000_000)]),
+        one.put([message("x" * 9_000_000)]),
         one.put([NewMessage("e", object(), (QUEUE,))]),
         one.put([message(2)]),
         return_exceptions=True,
@@ -359,16 +359,19 @@ async def test_callers_may_be_cancelled(servers):
 
 
 @pytest.mark.parametrize(
-    "url", ["nats://", "nats://a,,b", "nats://a/b.c", "nats://a?x=1", "http://a"]
+    "url",
+    ["nats://", "nats://a,,b", "nats://a/b.c", "nats://a?x=1", "nats://a?patience=no", "http://a"],
 )
 def test_an_address_that_is_none(url):
-    with pytest.raises(ValueError, match=r"nats|stream's name"):
+    with pytest.raises(ValueError, match=r"nats|stream's name|patience"):
         Address.parse(url)
 
 
 def test_an_address_has_servers_a_login_and_a_stream():
     address = Address.parse("nats://me:secret@a,b:1,[::1]/packages")
     assert address.servers == [f"nats://me:secret@{h}" for h in ("a:4222", "b:1", "[::1]:4222")]
+    assert address.patience is None
+    assert Address.parse("nats://a/b?patience=2.5").patience == 2.5
     assert (address.stream, address.told) == ("packages", "nats://a,b:1,[::1]/packages")
 
 

@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, Self
 
-from .nats_log import Address, NatsLog, Unconfirmed
+from .nats_log import PATIENCE, Address, NatsLog, Unconfirmed
 from .nats_record import Part, Record, encoded, join, parts
 from .nats_state import Granted, Item, State
 from .store import Attempt, Body, Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError
@@ -158,19 +158,20 @@ class NatsStore:
         length: int = 1_000_000,
         key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
-        patience: float = 20.0,
+        patience: float = PATIENCE,
     ) -> Self:
         """Return the store in a stream of the NATS servers at `url`.
 
-        `url`: "nats://[user:password@]host1[:port][,host2…][/stream]"; `length`: how many messages
-        a queue takes; `key_memory`: for how many seconds keys are remembered; `clock`: gives the
-        time in seconds since the epoch; `patience`: for how many seconds anything may go
-        unconfirmed (NATS needs up to ten to find a new leader).
+        `url`: "nats://[user:password@]host1[:port][,host2…][/stream][?patience=seconds]";
+        `length`: how many messages a queue takes; `key_memory`: for how many seconds keys are
+        remembered; `clock`: gives the time in seconds since the epoch; `patience`: for how many
+        seconds anything may go unconfirmed, if the `url` does not say.
 
         Raises `ValueError` for another `url`, `StoreError` if no server is reached, the login is
         wrong, there is no JetStream, no quorum, or the stream is somebody else's.
         """
-        log = await NatsLog.open(Address.parse(url), patience=patience)
+        address = Address.parse(url)
+        log = await NatsLog.open(address, patience=address.patience or patience)
         store = cls(log, length=length, key_memory=key_memory, clock=clock)
         try:
             await store.start()

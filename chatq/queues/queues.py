@@ -96,7 +96,8 @@ class Queues:
         `"sqlite:///packages.db"` is a file beside the program, `"sqlite:////var/lib/packages.db"`
         one with a full path, `"memory:"` keeps nothing when the process ends.
         `"nats://host1,host2,host3"` is a cluster of NATS servers, which any number of programs may
-        use at once; `"nats://user:password@host/packages"` a stream of another name than "chatq".
+        use at once; `"nats://user:password@host/packages"` a stream of another name than "chatq",
+        with `"?patience=5"` anything raises if it is not confirmed within 5 seconds instead of 20.
 
         Raises `ValueError` for another `url`, `StoreError` if the store cannot be opened.
         """

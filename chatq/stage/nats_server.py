@@ -43,6 +43,7 @@ sys.exit(child.wait())
 _CONFIGURATION = """
 server_name: "{name}"
 listen: "127.0.0.1:{port}"
+max_payload: 8MB
 {store}
 {cluster}
 {login}
