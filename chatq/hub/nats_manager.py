@@ -49,9 +49,9 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
 
     `url`: as for `Queues.open`, but for `patience`; `channel`: only servers with the same one hear
     of each other; `patience`: for how many seconds an emit waits for NATS before it raises
-    `StoreError` (what it asked may then still be done); None: for as long as it takes. `keeps`: for how many seconds a
-    server may be cut off and miss nothing; the same for all. `write_only`: for a process that only
-    emits.
+    `StoreError` (what it asked may then still be done); None: for as long as it takes. `keeps`:
+    for how many seconds a server may be cut off and miss nothing; the same for all. `write_only`:
+    for a process that only emits.
     """
 
     name = "chatq-nats"
