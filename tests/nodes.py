@@ -130,6 +130,11 @@ class InlineLog:
             self._give()
         assert not self.holes
 
+    async def catch_up(self) -> None:
+        """Read all that anybody has written."""
+        if not (self.killed or self.away):
+            self._until(background().do(self._real.newest()))
+
     def _check(self) -> None:
         if self.killed:
             raise self._killed()

@@ -761,8 +761,12 @@ class SqliteMachine(Machine):
             self.loop.advance(31)
 
 
+async def asked(verb: Any, *args: Any, **options: Any) -> Any:
+    return await verb(*args, **options)
+
+
 class NatsMachine(Machine):
-    """With servers that cannot be reached, and a process that can be killed.
+    """With servers that cannot be reached, a process that can be killed, and a rival beside it.
 
     The log is cleaned up every few records, and hardly a body is at hand.
     """
@@ -772,9 +776,13 @@ class NatsMachine(Machine):
     async def open(self, life: int) -> Any:
         if life == 0:
             self.url = new_stream()
-        self.disk = InlineLog(self.url, Killed)
+        self.disk, self.other = InlineLog(self.url, Killed), InlineLog(self.url, Killed)
+        store, self.rival = [await self.opened(log) for log in (self.disk, self.other)]
+        return store
+
+    async def opened(self, log: InlineLog) -> NatsStore:
         store = NatsStore(
-            self.disk,
+            log,
             length=RULES.length,
             key_memory=RULES.key_memory,
             clock=self.loop.time,
@@ -783,6 +791,31 @@ class NatsMachine(Machine):
         store.linger, store.at_hand = 0, 300
         await store.start()
         return store
+
+    @precondition(lambda self: not self.full)
+    @rule(queue=queue_names, limit=st.integers(1, 4), in_order=st.booleans(), what=which)
+    def another_server(self, queue: str, limit: int, in_order: bool, what: int) -> None:
+        """It claims what it can get, tries somebody's receipt, and gives all back unsent."""
+        now = self.loop.now
+        self.do(self.other.catch_up())
+        rival = self.rival
+        [claimed] = self.do(asked(rival.claim, queue, limit, 30.0, in_order=in_order))
+        got = {attempt.id for attempt in claimed.attempts}
+        for message in self.in_queue(queue):
+            sent = message.last
+            if message.id in got:
+                message.unsent = True
+                assert message.gone is not True, "another server got what was acknowledged"
+                assert not message.dead, "another server got what is dead"
+                assert sent is None or not sent.open or now >= sent.until - 0.002, "leased twice"
+                if sent is not None:
+                    sent.open = False
+        stale = [s.receipt for s in self.by_receipt.values() if s.message.gone or s.message.dead]
+        if stale:
+            assert self.do(asked(rival.ack, [self.one(stale, what)])) == [[False]]
+        self.do(*(asked(rival.release, a.receipt, counted=False) for a in claimed.attempts))
+        self.do(self.disk.catch_up())
+        self.loop.settle()
 
     @property
     def killed(self) -> bool:
@@ -816,6 +849,7 @@ class NatsMachine(Machine):
     def again_from_the_log(self, *, surely: bool) -> None:
         self.stop()
         self.disk.gone()
+        self.other.gone()
         for sent in self.by_receipt.values():
             sent.open = False
         for message in self.messages:
@@ -846,6 +880,7 @@ class NatsMachine(Machine):
 
     def the_end(self) -> None:
         super().the_end()
+        self.other.gone()
         again = InlineLog(self.url, Killed)
         other = NatsStore(again)
         self.loop.run_until_complete(other.start())
