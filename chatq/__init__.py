@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .stage.composer import Draft
     from .stage.explain import Reason
     from .stage.journal import Journal
+    from .stage.nats_server import NatsServers
     from .stage.prediction import Prediction
     from .stage.settle import NotSettled
     from .stage.stage import HandlerRaised, Stage
@@ -27,6 +28,7 @@ __all__ = [
     "HandlerRaised",
     "Journal",
     "NatsManager",
+    "NatsServers",
     "NotSettled",
     "Outbox",
     "Prediction",
@@ -47,6 +49,7 @@ _HOMES = {
     "HandlerRaised": "stage.stage",
     "Journal": "stage.journal",
     "NatsManager": "hub.nats_manager",
+    "NatsServers": "stage.nats_server",
     "NotSettled": "stage.settle",
     "Outbox": "peers.outbox",
     "Prediction": "stage.prediction",

@@ -476,6 +476,21 @@ async def test_a_put_waits_for_a_node_that_comes_back_and_raises_if_none_does():
         await store.close()
 
 
+async def test_closing_while_nats_is_away_keeps_nobody_waiting():
+    async with await NatsServers.open() as servers:
+        store = await NatsStore.open(servers.url)
+        await store.put([message(1)])
+        await claim(store)
+        await servers.nodes[0].freeze()
+        asked = [store.put([message(2)]), store.stats(QUEUE)]
+        await give_way()
+        async with asyncio.timeout(3):
+            await store.close()
+            for future in asked:
+                with pytest.raises(Unconfirmed, match="closed while NATS was away"):
+                    await future
+
+
 @pytest.fixture
 async def cluster():
     async with await NatsServers.open(3) as servers:

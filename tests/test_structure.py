@@ -26,6 +26,7 @@ IMPORTS: dict[str, set[str]] = {
         "stage.composer",
         "stage.explain",
         "stage.journal",
+        "stage.nats_server",
         "stage.prediction",
         "stage.settle",
         "stage.stage",

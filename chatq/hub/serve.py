@@ -77,7 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dialect",
         choices=["caps"],
-        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received',
+        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; '
+        "on NATS, one such hub for each stream",
     )
     parser.add_argument(
         "--token",

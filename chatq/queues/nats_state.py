@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from .nats_record import Record
@@ -73,22 +74,33 @@ class Item:
         return self.state == _DELAYED and self.back > now
 
     def kept(self) -> list[Any]:
-        """Return all of it as a snapshot keeps it."""
+        """Return all of it as a snapshot keeps it; one that was never touched, as a run of 1."""
         first = [self.number, self.place, self.index, self.event, self.born, self.expires]
         if self.state == _FRESH and not self.attempts:
-            return first
+            return [*first, 1]
         more = [self.attempts, self.spent, self.state, self.back, self.until, self.receipt]
         return first + more + ([self.died, self.reason] if self.state == _DEAD else [])
 
+    def follows(self, run: list[Any]) -> bool:
+        """Whether it is what a run of messages that were put together would go on with."""
+        n = run[6]
+        next_one = [run[0] + n, run[1], run[2] + n, *run[3:6]]
+        mine = [self.number, self.place, self.index, self.event, self.born, self.expires]
+        return mine == next_one
+
     @classmethod
-    def read(cls, queue: _Queue, kept: list[Any]) -> Item:
-        """Return the item that was kept so."""
-        item = cls(kept[0], queue, *kept[1:6])
-        if len(kept) > 6:
-            item.attempts, item.spent, item.state, item.back, item.until, item.receipt = kept[6:12]
+    def read(cls, queue: _Queue, kept: list[Any]) -> Iterator[Item]:
+        """Return the items that were kept so."""
+        number, place, index, *rest = kept[:6]
+        if len(kept) == 7:
+            for n in range(kept[6]):
+                yield cls(number + n, queue, place, index + n, *rest)
+            return
+        item = cls(number, queue, place, index, *rest)
+        item.attempts, item.spent, item.state, item.back, item.until, item.receipt = kept[6:12]
         if len(kept) > 12:
             item.died, item.reason = kept[12:]
-        return item
+        yield item
 
 
 class Granted(NamedTuple):
@@ -131,6 +143,19 @@ class _Queue:
             heapq.heappush(self.waiting, (item.back, item.number))
         elif item.state == _OUT:
             self.lease(item)
+
+    def kept(self) -> list[list[Any]]:
+        """Return all messages as a snapshot keeps them, in the order of their numbers."""
+        found: list[list[Any]] = []
+        run: list[Any] | None = None
+        for item in sorted((*self.items.values(), *self.dead.values()), key=_by_number):
+            untouched = item.state == _FRESH and not item.attempts
+            if run is not None and untouched and item.follows(run):
+                run[6] += 1
+            else:
+                found.append(item.kept())
+                run = found[-1] if untouched else None
+        return found
 
     def oldest(self) -> Item | None:
         """Return the item that was put before all others."""
@@ -212,6 +237,7 @@ class State:
         #: The queues in which there may be something to claim, since somebody looked.
         self.touched: set[str] = set()
         self._number = 0
+        self._kept = 0  # messages
         self._queues: dict[str, _Queue] = {}
         self._receipts: dict[str, Item] = {}
         self._keys: dict[tuple[str, str], tuple[str, float]] = {}
@@ -284,6 +310,7 @@ class State:
             if queue is None:
                 queue = self._queues[name] = _Queue(name)
             queue.add(Item(number, queue, place, index, event, now, expires))
+        self._kept += len(new)
         if new:
             self.bodies[place] = self.bodies.get(place, 0) + len(new)
         self.touched.update(more)
@@ -461,6 +488,7 @@ class State:
         return item
 
     def _forget(self, item: Item) -> None:
+        self._kept -= 1
         item.queue.remove(item)
         self._leave(item.place)
 
@@ -490,6 +518,11 @@ class State:
         """Whether somebody holds the message with this id, as far as anybody has noticed."""
         number = self.number(id)
         return any(item.number == number for item in self._receipts.values())
+
+    @property
+    def size(self) -> int:
+        """How much there is to keep in a snapshot: messages and keys."""
+        return self._kept + len(self._keys)
 
     @property
     def out(self) -> int:
@@ -554,15 +587,7 @@ class State:
             "number": self._number,
             "servers": [*self._servers.items()],
             "keys": [[*key, *value] for key, value in self._keys.items()],
-            "queues": {
-                queue.name: [
-                    item.kept()
-                    for item in sorted(
-                        (*queue.items.values(), *queue.dead.values()), key=_by_number
-                    )
-                ]
-                for queue in self._queues.values()
-            },
+            "queues": {queue.name: queue.kept() for queue in self._queues.values()},
         }
 
     @classmethod
@@ -574,8 +599,9 @@ class State:
         state._keys = {(queue, key): (id, until) for queue, key, id, until in kept["keys"]}
         for queue_name, items in kept["queues"].items():
             queue = state._queues[queue_name] = _Queue(queue_name)
-            for item in state._items(queue, items):
+            for item in chain.from_iterable(Item.read(queue, kept) for kept in items):
                 state.bodies[item.place] = state.bodies.get(item.place, 0) + 1
+                state._kept += 1
                 if item.state == _DEAD:
                     queue.dead[item.number] = item
                     continue
@@ -583,9 +609,6 @@ class State:
                 if item.state == _OUT:
                     state._receipts[item.receipt] = item
         return state
-
-    def _items(self, queue: _Queue, kept: Iterable[list[Any]]) -> Iterator[Item]:
-        return (Item.read(queue, each) for each in kept)
 
 
 def _is_ready(item: Item, now: float) -> bool:

@@ -365,6 +365,9 @@ class NatsStore:
             error = problem
         except TimeoutError:
             error = Unconfirmed("NATS took this, but what it did was not heard in time")
+        except asyncio.CancelledError:
+            error = Unconfirmed("closed while NATS was away: this may have been done")
+            raise
         finally:
             writing.cancel()
             await asyncio.wait([writing])
@@ -454,9 +457,12 @@ class NatsStore:
                     self._watch(verb[1])
         if len(self._mine) > 1_000 + 2 * state.out:
             self._mine = {receipt: None for receipt in self._mine if state.holds(receipt)}
-        if mine and (place - self._snapshots[1]) >= self._snapshot and not self._cleaning:
-            self._cleaning = True
-            self._spawn(self._clean())
+        if mine and not self._cleaning:
+            # The more there is to write, the less often: what it costs each record stays the same.
+            due = self._snapshots[1] + max(self._snapshot, state.size // 4)
+            if place >= due:
+                self._cleaning = True
+                self._spawn(self._clean())
 
     def _answered(self, record: Record, answers: list[Any]) -> None:
         flight = self._flight

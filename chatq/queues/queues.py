@@ -112,7 +112,7 @@ class Queues:
             store = MemoryStore(**limits)
         elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
             store = await SqliteStore.open(url.removeprefix("sqlite:///"), **limits)
-        elif url.startswith("nats:"):
+        elif url.startswith(("nats:", "tls:")):
             from .nats_store import NatsStore  # its client may be missing
 
             store = await NatsStore.open(url, **limits)
