@@ -51,7 +51,14 @@ def background() -> Background:
 def shared_url() -> str:
     """Return where a server with one node is; it ends with the tests."""
     _shared.append(background().do(NatsServers.open()))
-    return _shared[0].url
+    url = _shared[0].url
+    # With its last stream the server removes their folder, and a new one may come in between.
+    background().do(_keep_one(url))
+    return url
+
+
+async def _keep_one(url: str) -> None:
+    await (await NatsLog.open(Address.parse(f"{url}/stays"))).close()
 
 
 def end_shared() -> None:

@@ -132,6 +132,19 @@ async def test_emits_of_one_server_come_in_their_order(both):
     await there.until(*range(100))
 
 
+async def test_what_comes_twice_out_of_the_stream_is_emitted_once(both):
+    """A confirmation may be lost, and then the same is written again."""
+    one, two = both
+    there = await two.client()
+    await one.sio.emit("news", 1)
+    manager = one.manager
+    manager._number -= 1
+    message = {"method": "emit", "event": "news", "data": [1], "namespace": "/", "room": None}
+    await manager._publish({**message, "skip_sid": None, "host_id": manager.host_id})
+    await one.sio.emit("news", 2)
+    await there.until(1, 2)
+
+
 async def test_rooms_and_skipped_clients_are_everywhere(both):
     one, two = both
     ada, bob, cy = await one.client(), await two.client(), await two.client()
