@@ -6,7 +6,8 @@
 Three NATS nodes, two hubs (`python -m chatq serve --store nats://…`), twenty queues, producers and
 consumers that are plain python-socketio clients, each a process of its own and behind a cable of
 its own to each hub. One after the other, by a seed: a node is killed with SIGKILL and started again
-(never two at once: the next only when all are level), a hub is, a client is frozen, a cable is cut.
+(never two at once: the next only when all are level), a hub is, a hub or a client is frozen, at
+times for longer than a lease, a cable is cut.
 Everybody writes down what happened, each line before the next step; then the books are compared:
 
 - lost: answered to its producer, and delivered to no consumer, nor among the dead;
@@ -43,7 +44,7 @@ from chatq.stage.relay import Relay
 HUBS, QUEUES, PRODUCERS, CONSUMERS = 2, 20, 3, 6
 EACH = 2  # how many consumers a queue has
 CLIENT = Path(__file__).parent / "cluster_client.py"
-FAULTS = ["node", "node", "hub", "frozen", "cable", "cable"]
+FAULTS = ["node", "node", "hub", "hub_frozen", "frozen", "cable", "cable"]
 
 
 class Hub:
@@ -280,16 +281,21 @@ class Run:
 
     async def _frozen(self) -> None:
         client = self.chance.choice(self.clients)
+        await self._freeze(client.name, client.process)
+
+    async def _hub_frozen(self) -> None:
+        hub = self.chance.choice(self.hubs)
+        if hub.process is not None:
+            await self._freeze(hub.name, hub.process)
+
+    async def _freeze(self, name: str, process: subprocess.Popen[Any]) -> None:
         # Longer than a lease, now and then.
         seconds = self.chance.choice([1.0, 3.0, 35.0])
-        self.say(f"{client.name} is frozen for {seconds:g} s")
-        client.process.send_signal(signal.SIGSTOP)
+        self.say(f"{name} is frozen for {seconds:g} s")
+        process.send_signal(signal.SIGSTOP)
+        # Other things go on meanwhile, if it takes long.
+        asyncio.get_running_loop().call_later(seconds, process.send_signal, signal.SIGCONT)
         await self.pause(min(seconds, 3.0))
-        if seconds > 3:  # other things go on meanwhile
-            loop = asyncio.get_running_loop()
-            loop.call_later(seconds, client.process.send_signal, signal.SIGCONT)
-        else:
-            client.process.send_signal(signal.SIGCONT)
 
     async def _cable(self) -> None:
         client = self.chance.choice(self.clients)
@@ -302,6 +308,9 @@ class Run:
 
     async def settle(self, within: float = 180.0) -> set[str]:
         """All is mended; return the dead when everything is delivered, or cannot be any more."""
+        for hub in self.hubs:
+            if hub.process is not None:
+                hub.process.send_signal(signal.SIGCONT)
         for client in self.clients:
             client.process.send_signal(signal.SIGCONT)
             if client.role == "produce":
