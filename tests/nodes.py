@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from chatq.queues.nats_log import Address, NatsLog
+from chatq.queues.nats_address import Address
+from chatq.queues.nats_log import NatsLog
 from chatq.stage.nats_server import MISSING, NatsServers, nats_server
 
 __all__ = ["Background", "InlineLog", "end_shared", "needs_nats", "new_stream", "shared_url"]
@@ -170,5 +171,5 @@ class InlineLog:
         """Remove the stream: nobody needs it any more."""
         assert self._real._reader is not None
         background().do(self._real._reader.close())
-        background().do(self._real._api("STREAM.DELETE"))
+        background().do(self._real.api("STREAM.DELETE"))
         self.gone()

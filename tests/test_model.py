@@ -788,7 +788,7 @@ class NatsMachine(Machine):
             clock=self.loop.time,
             snapshot=8,
         )
-        store.linger, store.at_hand = 0, 300
+        store.linger, store._bodies.most = 0, 300
         await store.start()
         return store
 

@@ -12,7 +12,8 @@ from nodes import background, needs_nats, new_stream, shared_url
 
 from chatq import Queues, StoreError
 from chatq.peers.connection import give_way
-from chatq.queues.nats_log import Address, Unconfirmed
+from chatq.queues.nats_address import Address
+from chatq.queues.nats_connection import Unconfirmed
 from chatq.queues.nats_record import Part, Record, encoded
 from chatq.queues.nats_store import NatsStore
 from chatq.queues.store import NewMessage, QueueFull
@@ -263,7 +264,7 @@ async def test_the_log_does_not_grow_without_end(clock):
         await store.ack([attempt.receipt])
         await level(store)
         await settled(store)
-    info = await store._log._api("STREAM.INFO")
+    info = await store._log.api("STREAM.INFO")
     assert info["state"]["last_seq"] > 200
     assert info["state"]["messages"] < 50
     assert [dead.body for dead in await store.dead(QUEUE)] == ['"old"']
@@ -464,11 +465,11 @@ async def test_a_put_waits_for_a_node_that_comes_back_and_raises_if_none_does():
         await node.start()
         assert len(await waiting) == 1
         await node.kill()
-        store._log.patience = 1.0
+        store._log._connection.patience = 1.0
         with pytest.raises(Unconfirmed, match=r"not confirmed this within 1 s; not connected"):
             await store.put([message(3)])
         await node.start()
-        store._log.patience = 10.0
+        store._log._connection.patience = 10.0
         assert await store.put([message(4)])
         found = numbers(await claim(store))
         assert set(found) - {3} == {1, 2, 4}  # of 3, nobody knew
@@ -498,14 +499,14 @@ async def cluster():
 
 
 async def leader(store):
-    info = await store._log._api("STREAM.INFO")
+    info = await store._log.api("STREAM.INFO")
     return info["cluster"]["leader"]
 
 
 async def test_a_cluster_loses_nothing_with_its_leader_and_says_when_it_has_no_quorum(cluster):
     one = await NatsStore.open(cluster.url, patience=20.0)
     two = await NatsStore.open(cluster.url, patience=20.0)
-    info = await one._log._api("STREAM.INFO")
+    info = await one._log.api("STREAM.INFO")
     assert info["config"]["num_replicas"] == 3
     confirmed = [n for n in range(20) if await one.put([message(n)])]
     name = await leader(one)
@@ -514,7 +515,7 @@ async def test_a_cluster_loses_nothing_with_its_leader_and_says_when_it_has_no_q
     confirmed += [n for n in range(20, 40) if await two.put([message(n)])]  # another leads now
     rest = [node for node in cluster.nodes if node is not first]
     await rest[0].kill()
-    one._log.patience = two._log.patience = 3.0
+    one._log._connection.patience = two._log._connection.patience = 3.0
     for store in (one, two):
         with pytest.raises(
             Unconfirmed, match=r"has not confirmed this within .*(quorum|connected)"
@@ -522,7 +523,7 @@ async def test_a_cluster_loses_nothing_with_its_leader_and_says_when_it_has_no_q
             await store.put([message(99)])
     for node in (first, rest[0]):
         await node.start()
-    one._log.patience = two._log.patience = 20.0
+    one._log._connection.patience = two._log._connection.patience = 20.0
     confirmed += [n for n in range(40, 50) if await one.put([message(n)])]
     await level(one, two)
     found = []

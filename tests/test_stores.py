@@ -493,7 +493,7 @@ class TestNatsStoreThatIsCleanedAllTheTime(Contract):
 
     async def open(self, folder, **options):
         store = await NatsStore.open(new_stream(), **options)
-        store._snapshot, store.at_hand = 3, 0
+        store._snapshot, store._bodies.most = 3, 0
         return store
 
 

@@ -28,7 +28,8 @@ from socketio.async_pubsub_manager import (  # type: ignore[import-untyped]
     AsyncPubSubManager,
 )
 
-from ..queues.nats_log import Address, NatsLog
+from ..queues.nats_address import Address
+from ..queues.nats_log import NatsLog
 from ..queues.store import StoreError
 
 __all__ = ["NatsManager"]

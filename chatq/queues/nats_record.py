@@ -1,6 +1,6 @@
 """A record of the log: what one server asked for together, as bytes.
 
-Owns the form of records and of snapshots on the wire. Must not know: who writes or reads them, what
+Owns the form of records on the wire. Must not know: who writes or reads them, what
 asking does.
 
 A record is one line of JSON, then the bodies that it brings, one after the other. The line holds
@@ -11,13 +11,12 @@ sizes of the bodies; a body of bytes has its size below zero.
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 from .store import Body, StoreError
 
-__all__ = ["Part", "Record", "encoded", "join", "parts"]
+__all__ = ["Part", "Record", "encoded"]
 
 _json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -94,14 +93,3 @@ class Record:
         except ValueError:
             raise StoreError("what is in the stream was not written by chatq") from None
         return cls(server, number, now, length, key_memory, verbs, bodies)
-
-
-def parts(snapshot: Any, largest: int) -> list[bytes]:
-    """Return a snapshot as records of at most `largest` bytes."""
-    data = zlib.compress(_json(snapshot).encode("ascii"), 1)
-    return [data[start : start + largest] for start in range(0, len(data), largest)]
-
-
-def join(parts: list[bytes]) -> Any:
-    """Return the snapshot of these parts."""
-    return json.loads(zlib.decompress(b"".join(parts)))

@@ -15,92 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from .nats_queue import DEAD, OUT, Item, Queue, by_number
 from .nats_record import Record
 from .store import QueueFull, Stats, full
 
-__all__ = ["Granted", "Item", "State"]
+__all__ = ["Granted", "State"]
 
-#: Where a message is: waiting for its first turn, given back, waiting for a time, leased, dead.
-_FRESH, _BACK, _DELAYED, _OUT, _DEAD, _GONE = range(6)
 #: How many servers are remembered, those that wrote longest ago being forgotten first.
 _SERVERS = 1_000
-
-
-class Item:
-    """One message in one queue; its body is the `index`th of the record at `place`."""
-
-    __slots__ = (
-        "attempts",
-        "back",
-        "born",
-        "died",
-        "event",
-        "expires",
-        "index",
-        "number",
-        "place",
-        "queue",
-        "reason",
-        "receipt",
-        "spent",
-        "state",
-        "until",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        queue: _Queue,
-        place: int,
-        index: int,
-        event: str,
-        born: float,
-        expires: float | None,
-    ) -> None:
-        self.number, self.queue, self.place, self.index = number, queue, place, index
-        self.event, self.born, self.expires = event, born, expires
-        self.attempts = self.spent = 0
-        self.state = _FRESH
-        self.back = self.until = self.died = 0.0
-        self.receipt = self.reason = ""
-
-    def waits(self, now: float) -> bool:
-        """Whether its time has not come."""
-        return self.state == _DELAYED and self.back > now
-
-    def kept(self) -> list[Any]:
-        """Return all of it as a snapshot keeps it; one that was never touched, as a run of 1."""
-        first = [self.number, self.place, self.index, self.event, self.born, self.expires]
-        if self.state == _FRESH and not self.attempts:
-            return [*first, 1]
-        more = [self.attempts, self.spent, self.state, self.back, self.until, self.receipt]
-        return first + more + ([self.died, self.reason] if self.state == _DEAD else [])
-
-    def follows(self, run: list[Any]) -> bool:
-        """Whether it is what a run of messages that were put together would go on with."""
-        n = run[6]
-        next_one = [run[0] + n, run[1], run[2] + n, *run[3:6]]
-        mine = [self.number, self.place, self.index, self.event, self.born, self.expires]
-        return mine == next_one
-
-    @classmethod
-    def read(cls, queue: _Queue, kept: list[Any]) -> Iterator[Item]:
-        """Return the items that were kept so."""
-        number, place, index, *rest = kept[:6]
-        if len(kept) == 7:
-            for n in range(kept[6]):
-                yield cls(number + n, queue, place, index + n, *rest)
-            return
-        item = cls(number, queue, place, index, *rest)
-        item.attempts, item.spent, item.state, item.back, item.until, item.receipt = kept[6:12]
-        if len(kept) > 12:
-            item.died, item.reason = kept[12:]
-        yield item
 
 
 class Granted(NamedTuple):
@@ -110,118 +37,6 @@ class Granted(NamedTuple):
     attempts: int
     spent: int
     receipt: str
-
-
-class _Queue:
-    """One queue. What is in `fresh`, `back`, `waiting` and `order` may be over: the item knows.
-
-    `out`: what is leased, by receipt, in the order in which the leases end.
-    """
-
-    __slots__ = ("back", "dead", "early", "fresh", "items", "name", "order", "out", "waiting")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.items: dict[int, Item] = {}
-        self.dead: dict[int, Item] = {}
-        self.fresh: deque[Item] = deque()
-        self.back: list[int] = []
-        self.waiting: list[tuple[float, int]] = []
-        self.out: dict[str, Item] = {}
-        self.order: deque[int] = deque()  # of all that were put
-        self.early: list[int] = []  # of those that were redriven
-
-    def add(self, item: Item) -> None:
-        """Take what is new, or was read from a snapshot, in the order of their numbers."""
-        self.items[item.number] = item
-        self.order.append(item.number)
-        if item.state == _FRESH:
-            self.fresh.append(item)
-        elif item.state == _BACK:
-            heapq.heappush(self.back, item.number)
-        elif item.state == _DELAYED:
-            heapq.heappush(self.waiting, (item.back, item.number))
-        elif item.state == _OUT:
-            self.lease(item)
-
-    def kept(self) -> list[list[Any]]:
-        """Return all messages as a snapshot keeps them, in the order of their numbers."""
-        found: list[list[Any]] = []
-        run: list[Any] | None = None
-        for item in sorted((*self.items.values(), *self.dead.values()), key=_by_number):
-            untouched = item.state == _FRESH and not item.attempts
-            if run is not None and untouched and item.follows(run):
-                run[6] += 1
-            else:
-                found.append(item.kept())
-                run = found[-1] if untouched else None
-        return found
-
-    def oldest(self) -> Item | None:
-        """Return the item that was put before all others."""
-        while self.order and self.order[0] not in self.items:
-            self.order.popleft()
-        while self.early and self.early[0] not in self.items:
-            heapq.heappop(self.early)
-        numbers = [*self.early[:1], *([self.order[0]] if self.order else [])]
-        return self.items[min(numbers)] if numbers else None
-
-    def first_fresh(self) -> Item | None:
-        while self.fresh and self.fresh[0].state != _FRESH:
-            self.fresh.popleft()
-        return self.fresh[0] if self.fresh else None
-
-    def first_back(self) -> Item | None:
-        return _first(self.back, lambda number: self._is(number, _BACK))
-
-    def first_waiting(self) -> Item | None:
-        return _first(
-            self.waiting,
-            lambda entry: (
-                item
-                if (item := self._is(entry[1], _DELAYED)) is not None and item.back == entry[0]
-                else None
-            ),
-        )
-
-    def first_end(self) -> Item | None:
-        return next(iter(self.out.values()), None)
-
-    def lease(self, item: Item) -> None:
-        last = self.out[next(reversed(self.out))].until if self.out else item.until
-        self.out[item.receipt] = item
-        if item.until < last:  # a shorter lease, another server's clock
-            self.out = dict(sorted(self.out.items(), key=lambda entry: entry[1].until))
-
-    def remove(self, item: Item) -> None:
-        """Forget a message, and now and then what is over in the lists."""
-        del self.items[item.number]
-        item.state = _GONE
-        if len(self.order) > 2 * len(self.items) + 64:
-            self.order = deque(number for number in self.order if number in self.items)
-            self.fresh = deque(item for item in self.fresh if item.state == _FRESH)
-            self.back = sorted({number for number in self.back if self._is(number, _BACK)})
-
-    def _is(self, number: int, state: int) -> Item | None:
-        item = self.items.get(number)
-        return item if item is not None and item.state == state else None
-
-    def give_back(self, item: Item, when: float, *, delayed: bool) -> None:
-        if delayed:
-            item.state, item.back = _DELAYED, when
-            heapq.heappush(self.waiting, (when, item.number))
-        else:
-            item.state, item.back = _BACK, when
-            heapq.heappush(self.back, item.number)
-
-
-def _first(heap: list[Any], valid: Any) -> Item | None:
-    while heap:
-        item: Item | None = valid(heap[0])
-        if item is not None:
-            return item
-        heapq.heappop(heap)
-    return None
 
 
 class State:
@@ -238,7 +53,7 @@ class State:
         self.touched: set[str] = set()
         self._number = 0
         self._kept = 0  # messages
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, Queue] = {}
         self._receipts: dict[str, Item] = {}
         self._keys: dict[tuple[str, str], tuple[str, float]] = {}
         self._servers: OrderedDict[str, int] = OrderedDict()
@@ -308,7 +123,7 @@ class State:
         for name, number, index, (event, _, _, expires) in new:
             queue = self._queues.get(name)
             if queue is None:
-                queue = self._queues[name] = _Queue(name)
+                queue = self._queues[name] = Queue(name)
             queue.add(Item(number, queue, place, index, event, now, expires))
         self._kept += len(new)
         if new:
@@ -340,13 +155,13 @@ class State:
         if in_order:
             queue.first_back(), queue.first_waiting(), queue.first_fresh()  # what is over goes
             oldest = queue.oldest()
-            chosen = [oldest] if oldest is not None and _is_ready(oldest, now) else []
+            chosen = [oldest] if oldest is not None and oldest.ready(now) else []
         else:
             chosen = [*self._next_ones(queue, limit, now)]
         granted = []
         for turn, item in enumerate(chosen):
             item.attempts += 1
-            item.state, item.until = _OUT, now + lease
+            item.state, item.until = OUT, now + lease
             text = f"{chance} {turn}".encode("ascii")
             item.receipt = hashlib.blake2b(text, digest_size=16).hexdigest()
             self._receipts[item.receipt] = item
@@ -354,7 +169,7 @@ class State:
             granted.append(Granted(item, item.attempts, item.spent, item.receipt))
         return granted, self._due(queue, now, in_order)
 
-    def _next_ones(self, queue: _Queue, limit: int, now: float) -> Iterator[Item]:
+    def _next_ones(self, queue: Queue, limit: int, now: float) -> Iterator[Item]:
         """Those given back, then those whose time has come, then the rest; each is taken."""
         for _ in range(limit):
             item = queue.first_back()
@@ -366,7 +181,7 @@ class State:
                 item = queue.first_fresh()
             if item is None:
                 return
-            item.state = _OUT
+            item.state = OUT
             yield item
 
     def look(self, name: str, now: float, *, in_order: bool) -> tuple[bool, float | None]:
@@ -376,7 +191,7 @@ class State:
             return False, None
         if in_order:
             oldest = queue.oldest()
-            ready = oldest is not None and _is_ready(oldest, now)
+            ready = oldest is not None and oldest.ready(now)
         else:
             waiting = queue.first_waiting()
             ready = (
@@ -388,7 +203,7 @@ class State:
         ready = ready or (end is not None and end.until <= now)
         return ready, self._due(queue, now, in_order)
 
-    def _due(self, queue: _Queue, now: float, in_order: bool) -> float | None:
+    def _due(self, queue: Queue, now: float, in_order: bool) -> float | None:
         first = queue.oldest() if in_order else queue.first_waiting()
         times = [first.back] if first is not None and first.waits(now) else []
         if (end := queue.first_end()) is not None:
@@ -430,7 +245,7 @@ class State:
         if item is None:
             return False
         item.attempts -= not counted
-        item.state, item.reason, item.died = _DEAD, reason, now
+        item.state, item.reason, item.died = DEAD, reason, now
         del item.queue.items[item.number]
         item.queue.dead[item.number] = item
         self.touched.add(item.queue.name)  # with `in_order`, the next is free now
@@ -443,7 +258,7 @@ class State:
             item = queue.items.get(self.number(id)) if queue is not None else None
             done.append(item is not None)
             if item is not None:
-                if item.state == _OUT:
+                if item.state == OUT:
                     self._take(item.receipt)
                 self._forget(item)
                 self.touched.add(name)
@@ -557,7 +372,7 @@ class State:
     def dead(self, name: str, limit: int) -> list[Item]:
         """Return the oldest dead messages of a queue."""
         queue = self._queues.get(name)
-        return heapq.nsmallest(limit, queue.dead.values(), _by_number) if queue else []
+        return heapq.nsmallest(limit, queue.dead.values(), by_number) if queue else []
 
     def peek(self, name: str, limit: int, after: int) -> list[Item]:
         """Return the oldest messages of a queue with a number above this one."""
@@ -565,17 +380,22 @@ class State:
         if queue is None:
             return []
         later = (item for item in queue.items.values() if item.number > after)
-        return heapq.nsmallest(limit, later, _by_number)
+        return heapq.nsmallest(limit, later, by_number)
 
-    def before(self, place: int, limit: int) -> list[Item]:
-        """Return messages whose bodies are in records before this place, at most `limit`."""
-        found = []
-        for queue in self._queues.values():
-            for item in (*queue.items.values(), *queue.dead.values()):
-                if item.place < place:
-                    found.append(item)
-                    if len(found) == limit:
-                        return found
+    def up_to(self, place: int, limit: int) -> dict[tuple[int, int], list[tuple[str, int]]]:
+        """Return bodies that lie in records up to this place, with who needs each.
+
+        A body is named by its place and its number there, a message by its queue and its number;
+        at most `limit` messages.
+        """
+        everything = (
+            item
+            for queue in self._queues.values()
+            for item in chain(queue.items.values(), queue.dead.values())
+        )
+        found: dict[tuple[int, int], list[tuple[str, int]]] = {}
+        for item in islice((item for item in everything if item.place <= place), limit):
+            found.setdefault((item.place, item.index), []).append((item.queue.name, item.number))
         return found
 
     # -- snapshots --------------------------------------------------------------------------------
@@ -598,25 +418,17 @@ class State:
         state._servers = OrderedDict(kept["servers"])
         state._keys = {(queue, key): (id, until) for queue, key, id, until in kept["keys"]}
         for queue_name, items in kept["queues"].items():
-            queue = state._queues[queue_name] = _Queue(queue_name)
+            queue = state._queues[queue_name] = Queue(queue_name)
             for item in chain.from_iterable(Item.read(queue, kept) for kept in items):
                 state.bodies[item.place] = state.bodies.get(item.place, 0) + 1
                 state._kept += 1
-                if item.state == _DEAD:
+                if item.state == DEAD:
                     queue.dead[item.number] = item
                     continue
                 queue.add(item)
-                if item.state == _OUT:
+                if item.state == OUT:
                     state._receipts[item.receipt] = item
         return state
-
-
-def _is_ready(item: Item, now: float) -> bool:
-    return item.state in (_FRESH, _BACK) or (item.state == _DELAYED and item.back <= now)
-
-
-def _by_number(item: Item) -> int:
-    return item.number
 
 
 _VERBS: dict[str, Callable[..., Any]] = {

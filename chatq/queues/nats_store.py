@@ -32,19 +32,22 @@ have to agree, to a small part of a lease. `stats`, `dead` and `peek` tell what 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from .nats_log import PATIENCE, Address, NatsLog, Unconfirmed
-from .nats_record import Part, Record, encoded, join, parts
-from .nats_state import Granted, Item, State
+from . import nats_snapshots as snapshots
+from .nats_address import Address
+from .nats_bodies import Bodies
+from .nats_connection import PATIENCE, Unconfirmed
+from .nats_log import NatsLog
+from .nats_queue import Item
+from .nats_record import Part, Record, encoded
+from .nats_state import Granted, State
 from .store import Attempt, Body, Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError
 
 __all__ = ["NatsStore"]
@@ -54,43 +57,14 @@ _log = logging.getLogger("chatq")
 #: How much goes together into one record, in bytes and in things asked.
 _RECORD = 400_000
 _TOGETHER = 2_000
-#: After how many records, at least, a snapshot is taken, and how large its parts are in bytes.
+#: After how many records, at least, a snapshot is taken.
 _SNAPSHOT = 5_000
-_PART = 500_000
 #: How many messages are moved out of old records at once.
 _MOVED = 500
 #: How many bytes of a record are neither what is asked nor bodies, at most.
 _FRAME = 300
 #: How long closing may wait for NATS, in seconds.
 _GOODBYE = 1.0
-
-
-class Log(Protocol):
-    """What a store needs of a log."""
-
-    name: str
-    largest: int
-    patience: float
-
-    async def append(self, kind: str, payload: bytes, patience: float | None = None) -> int:
-        """Write a record."""
-
-    async def fetch(self, place: int) -> bytes | None:
-        """Read one record."""
-
-    async def last(self, kind: str) -> tuple[int, bytes] | None:
-        """Read the last record of a kind."""
-
-    async def purge(self, before: int, kind: str | None = None) -> None:
-        """Remove records."""
-
-    async def read(
-        self, after: int, record: Callable[[int, str, bytes], None], hole: Callable[[], None]
-    ) -> None:
-        """Read all records from a place on."""
-
-    async def close(self) -> None:
-        """Let go."""
 
 
 @dataclass(slots=True)
@@ -117,12 +91,10 @@ class NatsStore:
 
     #: What is asked during a round trip waits so long for others before the next, in seconds.
     linger = 0.001
-    #: How many bytes of bodies are kept at hand.
-    at_hand = 64_000_000
 
     def __init__(
         self,
-        log: Log,
+        log: snapshots.Log,
         *,
         length: int = 1_000_000,
         key_memory: float = 24 * 3600.0,
@@ -141,9 +113,7 @@ class NatsStore:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cleaning = False
         self._mine: dict[str, None] = {}  # the receipts that this store has given out
-        self._at_hand: OrderedDict[int, tuple[int, list[Body]]] = OrderedDict()
-        self._at_hand_size = 0
-        self._fetching: dict[int, asyncio.Task[list[Body]]] = {}
+        self._bodies = Bodies(log.fetch)
         self._listeners: list[Callable[[str], None]] = []
         self._wakes: dict[str, asyncio.TimerHandle] = {}
         self._broken = ""
@@ -182,7 +152,7 @@ class NatsStore:
 
     async def start(self) -> None:
         """Read what is in the log."""
-        self._state, self._snapshots = await self._last_snapshot()
+        self._state, self._snapshots = await snapshots.last(self._log)
         await self._log.read(self._state.applied, self._came, self._hole)
         if self._beginning is not None:
             await self._beginning
@@ -435,15 +405,15 @@ class NatsStore:
         else:
             self._state.applied = place
             if kind == "snap.done":
-                self._snapshots = (self._snapshots[1], json.loads(data)["after"])
+                self._snapshots = (self._snapshots[1], snapshots.taken_after(data))
 
     def _apply(self, place: int, record: Record) -> None:
         state = self._state
         answers = state.apply(place, record)
         if place in state.bodies:
-            self._keep_at_hand(place, record.bodies)
+            self._bodies.keep(place, record.bodies)
         for emptied in state.emptied:
-            self._drop(emptied)
+            self._bodies.drop(emptied)
         state.emptied.clear()
         mine = record.server == self._server
         if answers is not None and mine:
@@ -514,7 +484,7 @@ class NatsStore:
         before = self._state
         while True:
             try:
-                self._state, self._snapshots = await self._last_snapshot()
+                self._state, self._snapshots = await snapshots.last(self._log)
                 if self._state.applied <= before.applied:
                     raise StoreError("records of the stream were removed by somebody else")
                 await self._log.read(self._state.applied, self._came, self._hole)
@@ -525,9 +495,7 @@ class NatsStore:
                 return
             else:
                 break
-        for place in [*self._at_hand]:
-            if place not in self._state.bodies:
-                self._drop(place)
+        self._bodies.only(self._state.bodies)
         for queue in self._state.names():
             self._tell(queue)
 
@@ -537,58 +505,16 @@ class NatsStore:
         if self._flight is not None and not self._flight.done.done():
             self._flight.done.set_exception(StoreError(self._broken))
 
-    # -- bodies -----------------------------------------------------------------------------------
-
-    def _keep_at_hand(self, place: int, bodies: list[Body]) -> None:
-        size = 200 + sum(map(len, bodies))
-        self._drop(place)
-        self._at_hand[place] = (size, bodies)
-        self._at_hand_size += size
-        while self._at_hand_size > self.at_hand:
-            self._drop(next(iter(self._at_hand)))
-
-    def _drop(self, place: int) -> None:
-        size, _ = self._at_hand.pop(place, (0, []))
-        self._at_hand_size -= size
-
-    async def _fetched(self, place: int) -> list[Body]:
-        data = await self._log.fetch(place)
-        if data is None:
-            raise StoreError(f"the record at {place} is gone: somebody has removed it")
-        bodies = Record.decoded(data).bodies
-        if place in self._state.bodies:
-            self._keep_at_hand(place, bodies)
-        return bodies
-
-    def _has_fetched(self, place: int, task: asyncio.Task[list[Body]]) -> None:
-        del self._fetching[place]
-        if not task.cancelled():
-            task.exception()  # whoever waits for it hears of it
-
-    async def _bodies(self, items: Sequence[tuple[int, int]]) -> list[Body]:
-        """Return the bodies at these places, from the log where they are not at hand."""
-        found: dict[int, list[Body]] = {}
-        for place, _ in items:
-            if place in found:
-                continue
-            if place in self._at_hand:
-                found[place] = self._at_hand[place][1]
-                continue
-            if place not in self._fetching:
-                task = self._fetching[place] = self._spawn(self._fetched(place))
-                task.add_done_callback(partial(self._has_fetched, place))
-            found[place] = await asyncio.shield(self._fetching[place])
-        return [found[place][index] for place, index in items]
+    # -- answers with bodies ----------------------------------------------------------------------
 
     def _with_bodies(self, items: Sequence[Item], make: Callable[[list[Body]], Any]) -> Any:
         """Return what `make` makes of the items' bodies; or, if they are not at hand, what does."""
-        at_hand = self._at_hand
         places = [(item.place, item.index) for item in items]
-        if all(place in at_hand for place, _ in places):
-            return make([at_hand[place][1][index] for place, index in places])
+        if (at_hand := self._bodies.at_hand(places)) is not None:
+            return make(at_hand)
 
         async def later() -> Any:
-            return make(await self._bodies(places))
+            return make(await self._bodies.get(places))
 
         return later()
 
@@ -635,48 +561,22 @@ class NatsStore:
 
     # -- that the log does not grow without end ---------------------------------------------------
 
-    async def _last_snapshot(self) -> tuple[State, tuple[int, int]]:
-        for _ in range(10):
-            done = await self._log.last("snap.done")
-            if done is None:
-                return State(self._log.name), (0, 0)
-            told = json.loads(done[1])
-            found = [await self._log.fetch(place) for place in told["parts"]]
-            data = [part for part in found if part is not None]
-            if len(data) == len(found):
-                return State.load(self._log.name, join(data)), (told["before"], told["after"])
-        raise StoreError("the snapshots of the stream are gone before they can be read: try again")
-
     async def _clean(self) -> None:
         """Take a snapshot; remove what nobody needs who knows it, or the one before it."""
         try:
-            after, before = self._state.applied, self._snapshots[1]
-            places = [
-                await self._log.append("snap.part", part)
-                for part in parts(self._state.dump(), min(_PART, self._log.largest // 2))
-            ]
-            told = {"after": after, "before": before, "parts": places}
-            await self._log.append("snap.done", json.dumps(told).encode())
-            if not before:
-                return
-            needed = min(self._state.bodies, default=before + 1)
-            await self._log.purge(min(needed, before + 1))
-            if needed <= before:
-                await self._log.purge(before + 1, "snap.*")
-                if len(self._state.bodies) < (after - needed) / 4:
-                    await self._move(before + 1)
+            before = self._snapshots[1]
+            await snapshots.take(self._log, self._state, before)
+            if before and await snapshots.remove(self._log, self._state, before):
+                await self._move(before)
         except StoreError as error:
             _log.warning("the stream was not cleaned up for now: %s", error)
         finally:
             self._cleaning = False
 
-    async def _move(self, before: int) -> None:
+    async def _move(self, last: int) -> None:
         """Write anew what lies in old records, so that those can be removed the next time."""
-        copies: dict[tuple[int, int], list[tuple[str, int]]] = {}
-        for item in self._state.before(before, _MOVED):
-            where = (item.place, item.index)
-            copies.setdefault(where, []).append((item.queue.name, item.number))
-        bodies = await self._bodies([*copies])
+        copies = self._state.up_to(last, _MOVED)
+        bodies = await self._bodies.get([*copies])
         size = 0
         moved: list[list[tuple[str, int]]] = []
         kept: list[Body] = []
@@ -704,6 +604,7 @@ class NatsStore:
                     await asyncio.wait([last])
         except TimeoutError:
             pass
+        self._bodies.close()
         for task in [*self._tasks]:
             task.cancel()
         if self._tasks:
