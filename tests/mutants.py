@@ -394,9 +394,9 @@ MUTANTS = [
     ),
     Mutant(
         "a snapshot forgets the keys (NATS)",
-        "nats_state",
-        '"keys": [[*key, *value] for key, value in self._keys.items()]',
-        '"keys": []',
+        "nats_snapshots",
+        "known = 0 if before is None else before.newest",
+        "known = state.newest",
     ),
     Mutant(
         "a snapshot forgets whose receipt is whose (NATS)",
@@ -407,8 +407,8 @@ MUTANTS = [
     Mutant(
         "records are removed that the last snapshot needs (NATS)",
         "nats_snapshots",
-        "await log.purge(min(needed, before + 1))",
-        "await log.purge(state.applied)",
+        'await log.purge(min(needed, end), "log")',
+        'await log.purge(state.applied, "log")',
     ),
     Mutant(
         "dead messages stay in old records (NATS)",
@@ -517,6 +517,12 @@ MUTANTS = [
         "nats_store",
         "        for queue in touched:\n",
         "        for queue in touched if mine else ():\n",
+    ),
+    Mutant(
+        "keys that are still needed are removed (NATS)",
+        "nats_snapshots",
+        'await log.purge(min([end, *keys]), "keys")',
+        'await log.purge(end, "keys")',
     ),
     Mutant(
         "a run of messages in a snapshot loses its end (NATS)",

@@ -888,6 +888,8 @@ class NatsMachine(Machine):
         assert other._state.applied >= known.applied
         known.applied = other._state.applied
         assert other._state.dump() == known.dump(), "another server would tell another story"
+        now = self.loop.now
+        assert other._state.keys(now=now) == known.keys(now=now), "it would know other keys"
         again.forget()
 
 

@@ -275,6 +275,29 @@ async def test_the_log_does_not_grow_without_end(clock):
     await other.close()
 
 
+async def test_keys_outlive_many_snapshots_and_are_written_anew_now_and_then(clock):
+    url = new_stream()
+    store = cleaned(await NatsStore.open(url, clock=clock, key_memory=1000.0))
+    ids = {}
+    for n in range(150):
+        clock.now += 1
+        [[ids[n]]] = await store.put([message(n, key=str(n))])
+        [attempt] = await claim(store)
+        await store.ack([attempt.receipt])
+        await level(store)
+        await settled(store)
+    assert store._told.after > 300
+    assert len(store._told.keys) < 70
+    other = await NatsStore.open(url, clock=clock, key_memory=1000.0)
+    for n in (0, 1, 77, 149):
+        assert await other.put([message("again", key=str(n))]) == [[ids[n]]]
+    clock.now += 900
+    assert await other.put([message("again", key="149")]) == [[ids[149]]]
+    assert await other.put([message("new", key="0")]) != [[ids[0]]]
+    await store.close()
+    await other.close()
+
+
 async def test_a_server_that_slept_while_records_went_begins_again_where_all_others_are(clock):
     url = new_stream()
     awake, sleeper = [cleaned(await NatsStore.open(url, clock=clock)) for _ in range(2)]

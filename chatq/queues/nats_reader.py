@@ -66,12 +66,16 @@ class Reader:
         """Return when all that is there now has been given."""
         self._lost.set()
         self._task = asyncio.create_task(self._run())
-        try:
-            async with asyncio.timeout(self._connection.patience):
-                await self._there.wait()
-        except TimeoutError:
-            await self.close()
-            raise self._connection.unconfirmed("", self._connection.patience) from None
+        patience = self._connection.patience
+        while not self._there.is_set():
+            before = self._last
+            try:
+                async with asyncio.timeout(patience):
+                    await self._there.wait()
+            except TimeoutError:
+                if self._last == before:  # much to read takes its time
+                    await self.close()
+                    raise self._connection.unconfirmed("", patience) from None
 
     def again(self) -> None:
         """The connection is another one: ask anew."""

@@ -55,7 +55,8 @@ class State:
         self._kept = 0  # messages
         self._queues: dict[str, Queue] = {}
         self._receipts: dict[str, Item] = {}
-        self._keys: dict[tuple[str, str], tuple[str, float]] = {}
+        #: The number of the message with a key, and until when that is remembered; newest last.
+        self._keys: dict[tuple[str, str], tuple[int, float]] = {}
         self._servers: OrderedDict[str, int] = OrderedDict()
 
     # -- records ----------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ class State:
         self._forget_keys(now)
         ids: list[list[str]] = []
         new: list[tuple[str, int, int, Any]] = []
-        keys: dict[tuple[str, str], tuple[str, float]] = {}
+        keys: dict[tuple[str, str], tuple[int, float]] = {}
         number = self._number
         for index, message in enumerate(messages):
             ids.append([])
@@ -102,13 +103,11 @@ class State:
                     seen = keys.get(key) or self._seen(key, now)
                 if seen is None:
                     number += 1
-                    id = f"{self.name}-{number}"
                     new.append((name, number, first + index, message))
+                    seen = (number, now + record.key_memory)
                     if message[2]:
-                        keys[key] = (id, now + record.key_memory)
-                else:
-                    id = seen[0]
-                ids[-1].append(id)
+                        keys[key] = seen
+                ids[-1].append(f"{self.name}-{seen[0]}")
         more: dict[str, int] = {}
         for name, *_ in new:
             more[name] = more.get(name, 0) + 1
@@ -131,7 +130,7 @@ class State:
         self.touched.update(more)
         return ids
 
-    def _seen(self, key: tuple[str, str], now: float) -> tuple[str, float] | None:
+    def _seen(self, key: tuple[str, str], now: float) -> tuple[int, float] | None:
         known = self._keys.get(key)
         return known if known is not None and known[1] > now else None
 
@@ -336,8 +335,29 @@ class State:
 
     @property
     def size(self) -> int:
-        """How much there is to keep in a snapshot: messages and keys."""
-        return self._kept + len(self._keys)
+        """How many messages there are, dead ones included."""
+        return self._kept
+
+    @property
+    def newest(self) -> int:
+        """The number of the message that was put last."""
+        return self._number
+
+    def keys(self, after: int = 0, now: float = 0.0) -> list[list[Any]]:
+        """Return the keys of messages with a number above this one, those remembered at `now`."""
+        found: list[list[Any]] = []
+        for key, (number, until) in reversed(self._keys.items()):
+            if number <= after:
+                break
+            if until > now:
+                found.append([*key, number, until])
+        return found[::-1]
+
+    def learn(self, keys: list[list[Any]]) -> None:
+        """Know these keys, which `keys` has returned, after those that are known already."""
+        for queue, key, number, until in keys:
+            self._keys.pop((queue, key), None)
+            self._keys[queue, key] = (number, until)
 
     @property
     def out(self) -> int:
@@ -401,12 +421,11 @@ class State:
     # -- snapshots --------------------------------------------------------------------------------
 
     def dump(self) -> dict[str, Any]:
-        """Return all of it, for `load`."""
+        """Return all of it but the keys, for `load`."""
         return {
             "applied": self.applied,
             "number": self._number,
             "servers": [*self._servers.items()],
-            "keys": [[*key, *value] for key, value in self._keys.items()],
             "queues": {queue.name: queue.kept() for queue in self._queues.values()},
         }
 
@@ -416,7 +435,6 @@ class State:
         state = cls(name)
         state.applied, state._number = kept["applied"], kept["number"]
         state._servers = OrderedDict(kept["servers"])
-        state._keys = {(queue, key): (id, until) for queue, key, id, until in kept["keys"]}
         for queue_name, items in kept["queues"].items():
             queue = state._queues[queue_name] = Queue(queue_name)
             for item in chain.from_iterable(Item.read(queue, kept) for kept in items):

@@ -106,7 +106,7 @@ class NatsStore:
         self._server = os.urandom(8).hex()
         self._number = 0
         self._state = State(log.name)
-        self._snapshots = (0, 0)  # what the last two were taken after
+        self._told: snapshots.Told | None = None  # of the last snapshot
         self._asked: deque[_Asked] = deque()
         self._flight: _Flight | None = None
         self._flushing: asyncio.Handle | None = None
@@ -152,7 +152,7 @@ class NatsStore:
 
     async def start(self) -> None:
         """Read what is in the log."""
-        self._state, self._snapshots = await snapshots.last(self._log)
+        self._state, self._told = await snapshots.last(self._log)
         await self._log.read(self._state.applied, self._came, self._hole)
         if self._beginning is not None:
             await self._beginning
@@ -405,7 +405,7 @@ class NatsStore:
         else:
             self._state.applied = place
             if kind == "snap.done":
-                self._snapshots = (self._snapshots[1], snapshots.taken_after(data))
+                self._told = snapshots.Told.read(data)
 
     def _apply(self, place: int, record: Record) -> None:
         state = self._state
@@ -429,7 +429,8 @@ class NatsStore:
             self._mine = {receipt: None for receipt in self._mine if state.holds(receipt)}
         if mine and not self._cleaning:
             # The more there is to write, the less often: what it costs each record stays the same.
-            due = self._snapshots[1] + max(self._snapshot, state.size // 4)
+            last = self._told.after if self._told is not None else 0
+            due = last + max(self._snapshot, state.size // 16)
             if place >= due:
                 self._cleaning = True
                 self._spawn(self._clean())
@@ -484,7 +485,7 @@ class NatsStore:
         before = self._state
         while True:
             try:
-                self._state, self._snapshots = await snapshots.last(self._log)
+                self._state, self._told = await snapshots.last(self._log)
                 if self._state.applied <= before.applied:
                     raise StoreError("records of the stream were removed by somebody else")
                 await self._log.read(self._state.applied, self._came, self._hole)
@@ -564,10 +565,10 @@ class NatsStore:
     async def _clean(self) -> None:
         """Take a snapshot; remove what nobody needs who knows it, or the one before it."""
         try:
-            before = self._snapshots[1]
-            await snapshots.take(self._log, self._state, before)
-            if before and await snapshots.remove(self._log, self._state, before):
-                await self._move(before)
+            before = self._told
+            now = await snapshots.take(self._log, self._state, before, self._clock())
+            if before is not None and await snapshots.remove(self._log, self._state, before, now):
+                await self._move(before.after)
         except StoreError as error:
             _log.warning("the stream was not cleaned up for now: %s", error)
         finally:
