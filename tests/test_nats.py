@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from chatq import Queues, StoreError
 from chatq.peers.connection import give_way
 from chatq.queues.nats_address import Address
 from chatq.queues.nats_connection import Unconfirmed
+from chatq.queues.nats_log import NatsLog
 from chatq.queues.nats_record import Part, Record, encoded
 from chatq.queues.nats_store import NatsStore
 from chatq.queues.store import NewMessage, QueueFull
@@ -320,6 +323,24 @@ async def test_a_server_that_slept_while_records_went_begins_again_where_all_oth
     assert numbers(await claim(sleeper)) == [39]
     await awake.close()
     await sleeper.close()
+
+
+async def test_much_to_read_takes_longer_than_patience_and_that_is_no_failure():
+    log = await NatsLog.open(Address.parse(new_stream()))
+    for _ in range(20):
+        await asyncio.gather(*(log.append("log", b"x") for _ in range(1000)))
+    log._connection.patience = 0.3
+    seen = []
+
+    def slowly(place: int, kind: str, data: bytes) -> None:
+        seen.append(place)
+        hashlib.pbkdf2_hmac("sha256", data, b"", 100)
+
+    began = time.monotonic()
+    await log.read(0, slowly, lambda: None)
+    assert seen == [*range(1, 20_001)]
+    assert time.monotonic() - began > 0.3, "it was too quick to show anything"
+    await log.close()
 
 
 async def test_a_record_that_comes_twice_counts_once(servers):
