@@ -126,7 +126,6 @@ async def test_in_order_means_all_servers(servers):
 
 
 async def test_a_receipt_is_of_one_attempt_whoever_made_it(servers, clock):
-    """JetStream's own acknowledgement of the first delivery would delete the message."""
     one, two = servers
     await one.put([message(1)])
     await level(one, two)
@@ -141,6 +140,29 @@ async def test_a_receipt_is_of_one_attempt_whoever_made_it(servers, clock):
         assert await store.release(stale.receipt) is False
         assert await store.bury(stale.receipt, "no") is False
     assert await one.ack([current.receipt]) == [True]  # any server may be told
+
+
+def test_jetstream_itself_takes_an_acknowledgement_of_an_older_attempt():
+    """Why its own are not used: this one settles the attempt that somebody else has now."""
+
+    async def look():
+        import nats
+
+        client = await nats.connect(shared_url())
+        jetstream = client.jetstream()
+        await jetstream.add_stream(name="stale", subjects=["stale"], retention="workqueue")
+        await jetstream.publish("stale", b"message")
+        consumer = await jetstream.pull_subscribe("stale", durable="worker")
+        [first] = await consumer.fetch(1, timeout=5)
+        await client.request(first.reply, b"-NAK")
+        [second] = await consumer.fetch(1, timeout=5)
+        assert second.metadata.num_delivered == 2
+        await client.request(first.reply, b"+ACK")
+        left = (await jetstream.stream_info("stale")).state.messages
+        await client.close()
+        return left
+
+    assert background().do(look()) == 0
 
 
 async def test_keys_and_lengths_are_the_same_for_all(servers, clock):

@@ -176,6 +176,25 @@ async def test_a_hub_says_that_nats_is_away_and_goes_on_when_it_is_back(tmp_path
             await client.disconnect()
 
 
+async def test_a_caps_hub_may_be_killed_and_another_goes_on_with_its_queues(tmp_path):
+    url = new_stream()
+    order = {"store": "1-206-flowers", "orderId": "o1", "customer": "Ada", "address": "Seattle"}
+    with hubs.hub("--store", url, "--dialect", "caps", folder=tmp_path) as first:
+        vendor = await first.client()
+        await vendor.emit("join", "1-206-flowers", namespace="/caps")
+        assert await first.call(vendor, "pickup", order)
+        await first.stop(signal.SIGKILL)
+    with hubs.hub("--store", url, "--dialect", "caps", folder=tmp_path) as second:
+        driver = await second.client()
+        inbox = Inbox(driver, "/caps")
+        answer = await second.call(driver, "getAll", {"clientId": "drivers", "event": "pickup"})
+        assert answer == {"count": 1}
+        await inbox.until(1)
+        assert inbox.data == [order]
+        await driver.disconnect()
+    await vendor.disconnect()
+
+
 @pytest.mark.parametrize(
     ("url", "status", "told"),
     [

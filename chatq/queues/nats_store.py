@@ -23,6 +23,11 @@ What JetStream has of its own and is not used, since the contract asks for more
   an attempt that was never made, look at a queue in order, or keep a dead message's place.
 - Its de-duplication looks at a window of the server's time, its lengths at a stream, not a queue.
 
+What it relies on: servers that sync before they confirm. NATS does so with `jetstream {
+sync_interval: always }` in its configuration, which those that `chatq` starts have. Without it, a
+message that was confirmed is in the memory of a majority of the nodes, and lost if they lose their
+power together. And a stream that nobody else writes to, purges or edits.
+
 What it costs: every server reads what every other asks for, and keeps a few hundred bytes for each
 message that waits, and for each key as long as it is remembered; bodies lie in the stream. Use
 another stream (`nats://HOST/NAME`) for queues that other servers serve. The clocks of the servers
