@@ -300,6 +300,24 @@ async def test_the_log_does_not_grow_without_end(clock):
     await other.close()
 
 
+async def test_what_waits_untouched_is_all_there_after_a_snapshot(clock):
+    url = new_stream()
+    store = cleaned(await NatsStore.open(url, clock=clock), every=1_000)
+    await store.put([message(n) for n in range(10)])
+    [first, *_] = await claim(store, 3)
+    await store.release(first.receipt)
+    await store.put([message(10, QUEUE, "a"), message(11)])
+    await store._clean()
+    await level(store)
+    assert store._told is not None
+    other = await NatsStore.open(url, clock=clock)
+    assert other._told == store._told
+    assert other._state.dump() == store._state.dump()
+    assert numbers(await claim(other, 20)) == [0, *range(3, 12)]
+    await store.close()
+    await other.close()
+
+
 async def test_keys_outlive_many_snapshots_and_are_written_anew_now_and_then(clock):
     url = new_stream()
     store = cleaned(await NatsStore.open(url, clock=clock, key_memory=1000.0))
