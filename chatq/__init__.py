@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .exercises.check import check
+    from .hub.nats_manager import NatsManager
     from .peers.connection import Refused
     from .peers.consumer import Consumer
     from .peers.outbox import Outbox
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .stage.composer import Draft
     from .stage.explain import Reason
     from .stage.journal import Journal
+    from .stage.nats_server import NatsServers
     from .stage.prediction import Prediction
     from .stage.settle import NotSettled
     from .stage.stage import HandlerRaised, Stage
@@ -25,6 +27,8 @@ __all__ = [
     "Draft",
     "HandlerRaised",
     "Journal",
+    "NatsManager",
+    "NatsServers",
     "NotSettled",
     "Outbox",
     "Prediction",
@@ -44,6 +48,8 @@ _HOMES = {
     "Draft": "stage.composer",
     "HandlerRaised": "stage.stage",
     "Journal": "stage.journal",
+    "NatsManager": "hub.nats_manager",
+    "NatsServers": "stage.nats_server",
     "NotSettled": "stage.settle",
     "Outbox": "peers.outbox",
     "Prediction": "stage.prediction",

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 import socketio
 from lab import lab
+from nodes import end_shared
 
 from chatq import Stage
 
@@ -35,3 +36,10 @@ async def jupyter():
     """One JupyterLab for all tests that want one; they run on the session's loop, too."""
     async with lab() as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_nats():
+    """Whoever has started the server that tests share (see `nodes`), it ends with them."""
+    yield
+    end_shared()

@@ -136,8 +136,16 @@ class Wire(socketio.AsyncServer):
         self.handlers.setdefault(namespace, {})[event] = handler
 
     async def emit(
-        self, event: str, data: Any, *, to: str, namespace: str, callback: Any = None
+        self,
+        event: str,
+        data: Any,
+        *,
+        to: str,
+        namespace: str,
+        callback: Any = None,
+        ignore_queue: bool,
     ) -> None:
+        assert ignore_queue, "a delivery is nobody's business but this server's"
         await give_way()  # as the real one, which waits for tasks
         client = self.clients.get(to)
         if client is None:

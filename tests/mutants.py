@@ -25,7 +25,7 @@ __all__ = ["MUTANTS", "Mutant", "planted"]
 ROOT = Path(__file__).resolve().parent.parent
 #: The model first: it has to find nearly all of them.
 SUITES = ["test_model.py", "test_stores.py", "test_queues.py", "test_policy.py", "test_leases.py"]
-SUITES += ["test_frame.py", "test_crash.py"]
+SUITES += ["test_frame.py", "test_nats.py", "test_crash.py"]
 OPTIONS = ["--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 
@@ -379,6 +379,168 @@ MUTANTS = [
         "pump",
         "_POLLING = 12\n",
         "_POLLING = 1000\n",
+    ),
+    Mutant(
+        "a receipt of an attempt whose lease has ended still settles (NATS)",
+        "nats_state",
+        "            self._take(ended.receipt)\n",
+        "            queue.out.pop(ended.receipt)\n",
+    ),
+    Mutant(
+        "a record that was written twice counts twice (NATS)",
+        "nats_state",
+        "if record.number <= self._servers.get(record.server, 0):",
+        "if False:",
+    ),
+    Mutant(
+        "an attempt is not counted (NATS)",
+        "nats_state",
+        "            item.attempts += 1\n",
+        "            item.attempts = 1\n",
+    ),
+    Mutant(
+        "a snapshot forgets the keys (NATS)",
+        "nats_snapshots",
+        "known = 0 if before is None else before.newest",
+        "known = state.newest",
+    ),
+    Mutant(
+        "a snapshot forgets whose receipt is whose (NATS)",
+        "nats_state",
+        "                if item.state == OUT:\n                    state._receipts",
+        "                if item.state == DEAD:\n                    state._receipts",
+    ),
+    Mutant(
+        "records are removed that the last snapshot needs (NATS)",
+        "nats_snapshots",
+        'await log.purge(min(needed, end), "log")',
+        'await log.purge(state.applied, "log")',
+    ),
+    Mutant(
+        "dead messages stay in old records (NATS)",
+        "nats_state",
+        "(queue.items.get(number) or queue.dead.get(number)) if queue else None",
+        "queue.items.get(number) if queue else None",
+    ),
+    Mutant(
+        "a server that closes keeps what it holds (NATS)",
+        "nats_store",
+        "if held and not self._broken:",
+        "if False:",
+    ),
+    Mutant(
+        "a put that nobody has confirmed is answered (NATS)",
+        "nats_store",
+        "            self._fail(each, error or StoreError())\n",
+        "            each.future.done() or each.future.set_result([['?']])\n",
+    ),
+    Mutant(
+        "what was claimed for nobody stays out (NATS)",
+        "nats_store",
+        "                    if not known:",
+        "                    if False:",
+    ),
+    Mutant(
+        "new messages before those given back (NATS)",
+        "nats_state",
+        "            item = queue.first_back()\n",
+        "            item = queue.first_fresh() or queue.first_back()\n",
+    ),
+    Mutant(
+        "in order, but past one that is out (NATS)",
+        "nats_queue",
+        "return self.state in (FRESH, BACK) or",
+        "return self.state in (FRESH, BACK, OUT) or",
+    ),
+    Mutant(
+        "nobody looks when the lease of another server ends (NATS)",
+        "nats_store",
+        "                    self._watch(verb[1])",
+        "                    pass",
+    ),
+    Mutant(
+        "a hole in the log is read over (NATS)",
+        "nats_reader",
+        "if place != self._last + 1:",
+        "if False:",
+    ),
+    Mutant(
+        "one message more than a queue may hold (NATS)",
+        "nats_state",
+        "+ count > record.length:",
+        "+ count > record.length + 1:",
+    ),
+    Mutant(
+        "a key is forgotten early (NATS)",
+        "nats_state",
+        "known[1] > now else None",
+        "known[1] > now + 2 else None",
+    ),
+    Mutant(
+        "what was never sent is an attempt (NATS)",
+        "nats_state",
+        "        item.attempts -= not counted\n        item.queue.give_back",
+        "        item.queue.give_back",
+    ),
+    Mutant(
+        "given back with a delay, and delivered at once (NATS)",
+        "nats_state",
+        "item.queue.give_back(item, now + delay, delayed=delay > 0)",
+        "item.queue.give_back(item, now, delayed=False)",
+    ),
+    Mutant(
+        "a redriven message expires again (NATS)",
+        "nats_state",
+        "item.spent, item.expires = item.attempts, None",
+        "item.spent = item.attempts",
+    ),
+    Mutant(
+        "a lease that ends at once (NATS)",
+        "nats_state",
+        "item.state, item.until = OUT, now + lease",
+        "item.state, item.until = OUT, now",
+    ),
+    Mutant(
+        "the body of another message (NATS)",
+        "nats_bodies",
+        "return [found[place][index] for place, index in wanted]",
+        "return [found[place][0] for place, index in wanted]",
+    ),
+    Mutant(
+        "somebody else's stream is taken (NATS)",
+        "nats_log",
+        'if version is None or "chatq-name" not in metadata:',
+        "if False:",
+    ),
+    Mutant(
+        "a stream that forgets is taken (NATS)",
+        "nats_log",
+        "        if changed:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "nobody hears of what another server puts (NATS)",
+        "nats_store",
+        "        for queue in touched:\n",
+        "        for queue in touched if mine else ():\n",
+    ),
+    Mutant(
+        "keys that are still needed are removed (NATS)",
+        "nats_snapshots",
+        'await log.purge(min([end, *keys]), "keys")',
+        'await log.purge(end, "keys")',
+    ),
+    Mutant(
+        "a run of messages in a snapshot loses its end (NATS)",
+        "nats_queue",
+        "for n in range(kept[6]):",
+        "for n in range(min(kept[6], 2)):",
+    ),
+    Mutant(
+        "deliveries go by all servers (NATS)",
+        "pump",
+        "ignore_queue=True,  # this client",
+        "ignore_queue=False,  # this client",
     ),
 ]
 

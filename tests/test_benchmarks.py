@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nodes import needs_nats
+
 BENCHMARK = Path(__file__).parent.parent / "benchmarks" / "queues.py"
 #: In this process, in a fresh one, over Socket.IO, and beside Node if that is here. What is
 #: compared with other people's queues needs more than the tests do.
@@ -33,3 +35,38 @@ def test_each_kind_of_part_measures_and_leaves_nothing_behind(tmp_path: Path) ->
     assert {row["part"] for row in rows} == set(PARTS)
     assert all(row["value"] > 0 for row in rows if math.isfinite(row["value"]))
     assert list(work.iterdir()) == []
+
+
+@needs_nats
+def test_a_cluster_is_disturbed_and_loses_nothing(tmp_path: Path) -> None:
+    """So short that hardly anything happens; the run that counts takes ten minutes."""
+    result = tmp_path / "result.json"
+    command = [sys.executable, str(BENCHMARK.with_name("cluster.py")), "--minutes", "0.1"]
+    done = subprocess.run(
+        [*command, "--seed", "3", "--json", str(result)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    figures = json.loads(result.read_text("utf-8"))
+    assert figures["answered"] > 100
+    assert figures["delivered"] == figures["answered"]
+
+
+@needs_nats
+def test_throughput_is_measured_beside_nats_alone(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    command = [sys.executable, str(BENCHMARK.with_name("cluster.py")), "--rate"]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--messages", "500", "--json", str(result)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert all(value > 0 for value in json.loads(result.read_text("utf-8")).values())

@@ -97,7 +97,10 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--namespace", "/a,b"], "a namespace is like /caps"),
         (["--dialect", "other"], "invalid choice: 'other'"),
         (["--token", ""], "a token that is empty"),
-        (["--store", "redis://x"], 'kept at "sqlite:///FILE" or "memory:", not at \'redis://x\''),
+        (
+            ["--store", "redis://x"],
+            'kept at "sqlite:///FILE", "memory:" or "nats://HOST", not at \'redis://x\'',
+        ),
         (["--store", "sqlite:///"], "kept at"),
         (["--store", "my.db"], "not at 'my.db': did you mean \"sqlite:///my.db\"?"),
         (["--host", "0.0.0.0"], "give a --token"),

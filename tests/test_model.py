@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order, the queues keep their promises: over memory and over SQLite.
+"""Whatever happens, in whatever order, queues keep their promises: over memory, SQLite and NATS.
 
 Hypothesis plays producers, consumers, thieves of receipts, cut cables, passing time, full disks and
 killed processes against real `Queues` (see `model.py`), and a few dictionaries know what must hold:
@@ -29,8 +29,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import START, Client, InlineStore, Killed, Loop, Wire, inline_store
+from nodes import InlineLog, needs_nats, new_stream
 
 from chatq.queues.memory_store import MemoryStore
+from chatq.queues.nats_store import NatsStore
 from chatq.queues.policy import Rules
 from chatq.queues.queues import Queues
 from chatq.queues.store import QueueFull, StoreError
@@ -80,7 +82,10 @@ class Message:
 
 @dataclass(eq=False)
 class Sent:
-    """One attempt: `open` until it is settled, and no longer than its lease."""
+    """One attempt: `open` until it is settled, and no longer than its lease.
+
+    `lost`: it was answered, and that could not be written down.
+    """
 
     message: Message
     client: Client
@@ -88,6 +93,7 @@ class Sent:
     number: int
     until: float
     open: bool = True
+    lost: bool = False
 
 
 class Listener(logging.Handler):
@@ -318,7 +324,11 @@ class Machine(RuleBasedStateMachine):
             out = [
                 s
                 for s in self.by_receipt.values()
-                if s.open and s.client is client and s.message.queue == queue and s.until > now
+                if s.open
+                and not s.lost
+                and s.client is client
+                and s.message.queue == queue
+                and s.until > now
             ]
             allowed = self.allowed.get((client.sid, queue), 0)
             assert len(out) <= allowed, "more than the window"
@@ -524,6 +534,7 @@ class Machine(RuleBasedStateMachine):
         if "error" in answer:
             assert self.full
             sent.message.gone = sent.message.gone or None
+            sent.lost = True
             return
         assert must is None or answer["ok"] is must or self.full, f"{event}: {answer}, not {must}"
         if answer["ok"] and event == "received":
@@ -750,6 +761,138 @@ class SqliteMachine(Machine):
             self.loop.advance(31)
 
 
+async def asked(verb: Any, *args: Any, **options: Any) -> Any:
+    return await verb(*args, **options)
+
+
+class NatsMachine(Machine):
+    """With servers that cannot be reached, a process that can be killed, and a rival beside it.
+
+    The log is cleaned up every few records, and hardly a body is at hand.
+    """
+
+    store: NatsStore
+
+    async def open(self, life: int) -> Any:
+        if life == 0:
+            self.url = new_stream()
+        self.disk, self.other = InlineLog(self.url, Killed), InlineLog(self.url, Killed)
+        store, self.rival = [await self.opened(log) for log in (self.disk, self.other)]
+        return store
+
+    async def opened(self, log: InlineLog) -> NatsStore:
+        store = NatsStore(
+            log,
+            length=RULES.length,
+            key_memory=RULES.key_memory,
+            clock=self.loop.time,
+            snapshot=8,
+        )
+        store.linger, store._bodies.most = 0, 300
+        await store.start()
+        return store
+
+    @precondition(lambda self: not self.full)
+    @rule(queue=queue_names, limit=st.integers(1, 4), in_order=st.booleans(), what=which)
+    def another_server(self, queue: str, limit: int, in_order: bool, what: int) -> None:
+        """It claims what it can get, tries somebody's receipt, and gives all back unsent."""
+        now = self.loop.now
+        self.do(self.other.catch_up())
+        rival = self.rival
+        [claimed] = self.do(asked(rival.claim, queue, limit, 30.0, in_order=in_order))
+        got = {attempt.id for attempt in claimed.attempts}
+        for message in self.in_queue(queue):
+            sent = message.last
+            if message.id in got:
+                message.unsent = True
+                assert message.gone is not True, "another server got what was acknowledged"
+                assert not message.dead, "another server got what is dead"
+                assert sent is None or not sent.open or now >= sent.until - 0.002, "leased twice"
+                if sent is not None:
+                    sent.open = False
+        stale = [s.receipt for s in self.by_receipt.values() if s.message.gone or s.message.dead]
+        if stale:
+            assert self.do(asked(rival.ack, [self.one(stale, what)])) == [[False]]
+        self.do(*(asked(rival.release, a.receipt, counted=False) for a in claimed.attempts))
+        self.do(self.disk.catch_up())
+        self.loop.settle()
+
+    @property
+    def killed(self) -> bool:
+        return self.disk.killed
+
+    @rule(moment=st.integers(0, 20), late=st.booleans())
+    def kill(self, moment: int, late: bool) -> None:
+        """The process is going to be killed, before or after a record is written."""
+        self.disk.moment, self.disk.late = moment, late
+
+    @rule(seldom=st.integers(0, 2))
+    def kill_now(self, seldom: int) -> None:
+        if seldom:
+            return
+        self.disk.die()
+        self.reborn()
+
+    @precondition(lambda self: not self.full)
+    @rule(seldom=st.integers(0, 2))
+    def close_and_open(self, seldom: int) -> None:
+        """A goodbye, with everything answered that was asked."""
+        if seldom:
+            return
+        self.do(self.queues.close(within=0))
+        self.again_from_the_log(surely=not self.killed)
+
+    def reborn(self) -> None:
+        """Start again from what is in the log."""
+        self.again_from_the_log(surely=False)
+
+    def again_from_the_log(self, *, surely: bool) -> None:
+        self.stop()
+        self.disk.gone()
+        self.other.gone()
+        for sent in self.by_receipt.values():
+            sent.open = False
+        for message in self.messages:
+            if message.gone is True and not (surely or message.surely):
+                message.gone = None  # its acknowledgement may have been lost
+        self.full = False
+        self.must_be_dead.clear()
+        self.allowed.clear()
+        self.start()
+        for message in self.messages:  # a lease outlives its server, though nobody has seen it
+            message.unsent |= self.store._state.leased(message.id)
+        self.arrive()
+
+    @precondition(lambda self: not self.full)
+    @rule()
+    def fill(self) -> None:
+        """The servers cannot be reached from now on."""
+        self.disk.away = self.full = True
+
+    @precondition(lambda self: self.full)
+    @rule()
+    def mend(self) -> None:
+        self.disk.moment = None
+        if self.full and not self.killed:
+            self.disk.away = self.full = False
+            self.full_until = self.loop.now
+            self.loop.advance(31)
+
+    def the_end(self) -> None:
+        super().the_end()
+        self.other.gone()
+        again = InlineLog(self.url, Killed)
+        other = NatsStore(again)
+        self.loop.run_until_complete(other.start())
+        known = self.store._state
+        assert other._state.applied >= known.applied
+        known.applied = other._state.applied
+        assert other._state.dump() == known.dump(), "another server would tell another story"
+        now = self.loop.now
+        assert other._state.keys(now=now) == known.keys(now=now), "it would know other keys"
+        again.forget()
+
+
 PROFILE = settings(
     derandomize=not EXAMPLES,
     max_examples=EXAMPLES or 200,
@@ -764,3 +907,5 @@ TestMemory = MemoryMachine.TestCase
 TestMemory.settings = PROFILE
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = PROFILE
+TestNats = needs_nats(NatsMachine.TestCase)
+TestNats.settings = PROFILE

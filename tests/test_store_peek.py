@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from nodes import needs_nats, new_stream
 
 from chatq.queues.memory_store import MemoryStore
+from chatq.queues.nats_store import NatsStore
 from chatq.queues.sqlite_store import SqliteStore
 from chatq.queues.store import NewMessage, Store
 
@@ -18,11 +20,13 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("nats", marks=needs_nats)])
 async def store(request, tmp_path: Path):
     clock = Clock()
     if request.param == "memory":
         made: Store = MemoryStore(clock=clock)
+    elif request.param == "nats":
+        made = await NatsStore.open(new_stream(), clock=clock)
     else:
         made = await SqliteStore.open(tmp_path / "q.db", clock=clock)
     made.clock = clock

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodes import needs_nats, new_stream
 
 from chatq.queues.memory_store import MemoryStore
+from chatq.queues.nats_store import NatsStore
 from chatq.queues.sqlite_store import SqliteStore
 from chatq.queues.store import NewMessage, QueueFull, Stats, StoreError
 from chatq.turn import give_way
@@ -477,6 +479,22 @@ async def state(store):
 class TestMemoryStore(Contract):
     async def open(self, folder, **options):
         return MemoryStore(**options)
+
+
+@needs_nats
+class TestNatsStore(Contract):
+    async def open(self, folder, **options):
+        return await NatsStore.open(new_stream(), **options)
+
+
+@needs_nats
+class TestNatsStoreThatIsCleanedAllTheTime(Contract):
+    """A snapshot every few records, what is old removed, and no body at hand."""
+
+    async def open(self, folder, **options):
+        store = await NatsStore.open(new_stream(), **options)
+        store._snapshot, store._bodies.most = 3, 0
+        return store
 
 
 class TestSqliteStore(Contract):

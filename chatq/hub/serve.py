@@ -45,8 +45,9 @@ _ANSWERS, _CLOSING = 0.3, 1.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `run` reads to the parser of a command line."""
     parser.description = (
-        "Serve durable queues over Socket.IO. A message is kept in one file until a consumer has "
-        "acknowledged it. The protocol is described in chatq/PROTOCOL.md."
+        "Serve durable queues over Socket.IO. A message is kept in one file, or by a cluster of "
+        "NATS servers, until a consumer has acknowledged it. The protocol is described in "
+        "chatq/PROTOCOL.md."
     )
     parser.epilog = (
         "The first line of the output says where the hub listens. SIGTERM or Ctrl-C ends it; what "
@@ -70,12 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store",
         default="sqlite:///chatq.db",
         metavar="URL",
-        help="sqlite:///FILE, sqlite:////FULL/PATH or memory: (default: %(default)s)",
+        help="sqlite:///FILE, sqlite:////FULL/PATH, memory:, or nats://HOST1,HOST2,HOST3/NAME, "
+        "which other hubs may use, too (default: %(default)s)",
     )
     parser.add_argument(
         "--dialect",
         choices=["caps"],
-        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received',
+        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; '
+        "on NATS, one such hub for each stream",
     )
     parser.add_argument(
         "--token",

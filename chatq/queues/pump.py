@@ -316,6 +316,7 @@ class Pump:
                     to=self.sid,
                     namespace=self._namespace,
                     callback=callback,
+                    ignore_queue=True,  # this client is here: no other server need hear of it
                 )
             except Exception as error:
                 await self._unsendable(attempt, error)
@@ -344,6 +345,7 @@ class Pump:
             pack(frame),
             to=self.sid,
             namespace=self._namespace,
+            ignore_queue=True,
         )
 
     async def _unsendable(self, attempt: Attempt, error: Exception) -> None:

