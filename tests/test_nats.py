@@ -13,7 +13,6 @@ import pytest
 from nodes import background, needs_nats, new_stream, shared_url
 
 from chatq import Queues, StoreError
-from chatq.peers.connection import give_way
 from chatq.queues.nats_address import Address
 from chatq.queues.nats_connection import Unconfirmed
 from chatq.queues.nats_log import NatsLog
@@ -22,6 +21,7 @@ from chatq.queues.nats_store import NatsStore
 from chatq.queues.store import NewMessage, QueueFull
 from chatq.stage.nats_server import NatsServers
 from chatq.stage.settle import wait_for
+from chatq.turn import give_way
 
 pytestmark = needs_nats
 

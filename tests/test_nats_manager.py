@@ -14,9 +14,9 @@ from aiohttp import web
 from nodes import needs_nats, new_stream
 
 from chatq import NatsManager, Queues, StoreError
-from chatq.peers.connection import give_way
 from chatq.stage.nats_server import NatsServers
 from chatq.stage.settle import wait_for
+from chatq.turn import give_way
 
 pytestmark = needs_nats
 
