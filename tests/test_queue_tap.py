@@ -1,5 +1,6 @@
 """The life of a message of a queue on a stage: in the journal, table, words and picture."""
 
+import asyncio
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from chatq.stage.journal import (
     Tried,
     preview,
 )
+from chatq.turn import give_way
 
 
 class Clock:
@@ -240,6 +242,42 @@ async def test_a_message_of_before_is_written_down_when_it_is_sent(sio, stage, c
     stored = "│           ▣           │           pickup 'O-1'   (earlier → queue 'drivers')"
     assert stored in repr(stage.diagram())
     await queues.close()
+
+
+async def test_each_message_of_before_has_its_own_row(sio, stage, clock):
+    async with await Queues.open("memory:", clock=clock) as queues:
+        for n in range(3):
+            await queues.emit("pickup", n, to="drivers")
+        queues.attach(sio)
+        stage.watch(queues)
+        ada = await stage.client("ada")
+        answering(ada)
+        await queues.subscribe(ada.get_sid(), "drivers")
+        await stage.settle()
+        assert [message.emitted.data for message in stage.deliveries().messages] == ["0", "1", "2"]
+
+
+async def test_a_lease_of_the_connection_before_ends_late_and_changes_nothing(sio, stage, clock):
+    """The same name may be back on another connection, and have dealt with the message."""
+    rules = Rules(lease=0.2, back_off=0)
+    async with await Queues.open("memory:", rules) as queues:  # leases end by real time
+        queues.attach(sio)
+        stage.watch(queues)
+        ada = await stage.client("ada")
+        await queues.emit("pickup", "O-1", to="drivers")
+        await queues.subscribe(ada.get_sid(), "drivers")
+        await stage.settle()
+        await stage.cut("ada")
+        await stage.settle()
+        got = answering(ada)
+        await ada.connect()
+        await queues.subscribe(ada.get_sid(), "drivers")
+        await stage.until(lambda: got, "the second attempt")
+        async with asyncio.timeout(5):
+            while queues._dispatch._leaving:  # the connection before is let go
+                await give_way()
+        await stage.settle()
+        assert stage.why("ada", "pickup").endswith("settled).")
 
 
 async def test_watching_from_the_middle_of_work_still_settles(sio, stage):

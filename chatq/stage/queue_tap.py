@@ -35,7 +35,8 @@ class QueueTap:
         self._recorder, self._names = recorder, names
         self._numbers: dict[tuple[str, str], int] = {}
         self._dead: set[tuple[str, str]] = set()
-        self._out: dict[int, str] = {}
+        # To whom each is out: a name, and the connection, since a name comes back on another one.
+        self._out: dict[int, tuple[str, str]] = {}
 
     def began(self) -> None:
         """See `Observer.began`."""
@@ -54,29 +55,30 @@ class QueueTap:
             case Stored(queue, id, event, data):
                 self._number(queue, id, event, data, journal.SERVER)
             case Sent(queue, id, event, data, attempt, sid):
+                cause.set(None)  # what was stored earlier comes of nothing that was seen
                 number = self._number(queue, id, event, data, journal.EARLIER)
                 name = self._names.get(sid, "?")
                 if before := self._out.get(number):  # its connection, or the queues, had ended
-                    write(journal.Returned, number, before, _LAPSED)
-                self._out[number] = name
+                    write(journal.Returned, number, before[0], _LAPSED)
+                self._out[number] = (name, sid)
                 write(journal.Tried, number, name, attempt)
                 cause.set(number)  # of what the pump's task emits next
             case Settled(queue, id, sid):
                 if number := self._held(queue, id, sid):
-                    write(journal.Settled, number, self._out.pop(number))
+                    write(journal.Settled, number, self._out.pop(number)[0])
             case Returned(queue, id, sid, reason, delay):
                 if number := self._held(queue, id, sid):
                     when = f", again in {delay:.1f} s" if delay else ""
                     why = f"refused: {reason}{when}"
-                    write(journal.Returned, number, self._out.pop(number), why)
+                    write(journal.Returned, number, self._out.pop(number)[0], why)
             case Lapsed(queue, id, sid):
                 if number := self._held(queue, id, sid):
-                    write(journal.Returned, number, self._out.pop(number), _LAPSED)
+                    write(journal.Returned, number, self._out.pop(number)[0], _LAPSED)
             case Died(queue, id, reason):
                 if (known := (queue, id)) in self._numbers:
                     number = self._numbers[known]
                     if before := self._out.pop(number, None):
-                        write(journal.Returned, number, before, _LAPSED)
+                        write(journal.Returned, number, before[0], _LAPSED)
                     self._dead.add(known)
                     write(journal.Died, number, reason)
             case Redriven(queue, ids):
@@ -86,9 +88,9 @@ class QueueTap:
                         write(journal.Redriven, self._numbers[known])
 
     def _held(self, queue: str, id: str, sid: str) -> int:
-        """Return the message's number if it is out to this client; 0: another has it."""
+        """Return the message's number if it is out on this connection; 0: another has it."""
         number = self._numbers.get((queue, id), 0)
-        return number if self._out.get(number) == self._names.get(sid, "?") else 0
+        return number if number in self._out and self._out[number][1] == sid else 0
 
     def _number(self, queue: str, id: str, event: str, data: object, sender: str) -> int:
         """Return the message's number; it is written down when it is met first."""
