@@ -114,6 +114,27 @@ async def test_an_answer_that_goes_astray_is_ended_and_named(answer, told):
     assert (await check("03.1", answers.solution("03.1"))).passed
 
 
+def leaves_at_work(driver, work):
+    driver.on("pickup", lambda package, delivery: sys.exit(3))
+
+
+def blocks_at_work(driver, work):
+    @driver.on("pickup")
+    def pickup(package, delivery):
+        while True:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(leaves_at_work, "sys.exit(3)"), (blocks_at_work, "never gives way")]
+)
+async def test_a_client_whose_handler_goes_astray_is_named(answer, told):
+    verdict = await check("07.6", answer)
+    assert verdict.state == "failed"
+    assert told in repr(verdict)
+    assert (await check("07.6", answers.solution("07.6"))).passed
+
+
 async def test_what_is_no_exercise_and_no_answer_is_told():
     with pytest.raises(LookupError, match=r"no exercise '03\.9'; there are 03\.1, 03\.2"):
         await check("03.9", lambda sio: None)

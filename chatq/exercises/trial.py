@@ -89,6 +89,7 @@ class Trial:
             await result
         if _registered(client) == before:
             raise NotDone
+        _survive_exit(client)
         return client
 
     async def clients(
@@ -347,16 +348,16 @@ def _registered(side: socketio.AsyncServer | socketio.AsyncClient) -> tuple[Any,
     return (sorted(events), sorted(side.namespace_handlers))
 
 
-def _survive_exit(sio: socketio.AsyncServer) -> None:
-    """`sys.exit()` in a handler would end the notebook's kernel."""
-    original = sio._trigger_event
+def _survive_exit(side: Any) -> None:
+    """`sys.exit()` in a handler, of a server or a client, would end the notebook's kernel."""
+    original = side._trigger_event
 
-    async def trigger(*args: Any) -> Any:
+    async def trigger(*args: Any, **options: Any) -> Any:
         try:
-            return await original(*args)
+            return await original(*args, **options)
         except SystemExit as error:
             raise RuntimeError(f"the handler called sys.exit({error.code!r})") from None
         except Blocked as blocked:
             raise RuntimeError(f"the handler never gives way: {blocked}") from None
 
-    sio._trigger_event = trigger
+    side._trigger_event = trigger
