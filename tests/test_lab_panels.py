@@ -126,6 +126,18 @@ async def guess(page):
     return 4
 
 
+async def test_a_lesson_that_nobody_has_run_shows_the_picture_of_its_panel(jupyter, tmp_path):
+    """Nobody trusts a notebook that has just been fetched: its HTML is stripped."""
+    (path,) = NOTEBOOKS.glob("03-*.ipynb")
+    async with jupyter.notebook(path) as page:
+        await page.until(
+            "[...document.querySelectorAll('.jp-OutputArea p img')].map((one) => one.naturalWidth)",
+            "(widths) => widths.length === 1 && widths[0] > 300",
+            "the picture of the panel",
+        )
+        await page.screenshot(tmp_path / "not run.png", of=".jp-OutputArea:has(p img)")
+
+
 async def test_a_guess_is_marked_and_a_panel_shows_who_gets_it_and_when(jupyter, tmp_path):
     async with lesson(jupyter, "03", by_hand=guess) as page:
         await photograph(page, "03", tmp_path)

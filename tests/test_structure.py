@@ -184,6 +184,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.panel": {
         "stage.board",
         "stage.composer",
+        "stage.drawing",
         "stage.driving",
         "stage.journal",
         "stage.view",

@@ -20,9 +20,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from .board import Board
 from .composer import Draft
+from .drawing import Diagram
 from .driving import Outcome
 from .journal import Journal
 from .view import View
@@ -97,7 +99,7 @@ class Panel:
             "scene by hand; this is how it stands.</p>"
             f"{view.roster()._repr_html_()}"
             f"{queues._repr_html_() if queues.rows else ''}"
-            f"{view.diagram(rows=_ROWS).svg()}"
+            f"{_image(view.diagram(rows=_ROWS))}"
             f"{view.deliveries(last=_MESSAGES)._repr_html_()}"
             f"<p>The composer says: <code>{html.escape(self._says())}</code></p>"
         )
@@ -183,3 +185,11 @@ class Panel:
         board.show_outcomes(stage.outcomes)
         if stage.closed:
             board.complain("this stage is closed: run its cells again to open a new one")
+
+
+def _image(diagram: Diagram) -> str:
+    """Return a diagram as an image: a page that does not trust a notebook strips an inline SVG of
+    all but its texts."""
+    source = quote(diagram.svg(), safe=" /:;,=()'")
+    alt = html.escape(repr(diagram))
+    return f'<p><img src="data:image/svg+xml;charset=utf-8,{source}" alt="{alt}"></p>'
