@@ -96,10 +96,10 @@ async def rates(rounds: int, messages: int) -> dict[str, Any]:
         found.setdefault(name, []).append(value)
 
     async with await NatsServers.open(3) as servers:
+        store = await NatsStore.open(servers.url)  # first: it waits until all three are there
         nc = await nats.connect(servers.url.replace(",", ",nats://").split(","))
         bare = Bare(nc.jetstream())
         await bare.open()
-        store = await NatsStore.open(servers.url)
         queues = Queues(store)
         sio = socketio.AsyncServer(async_mode="aiohttp")
         queues.attach(sio)

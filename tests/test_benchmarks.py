@@ -69,4 +69,5 @@ def test_throughput_is_measured_beside_nats_alone(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode in (0, 1), done.stderr
+    assert result.exists(), done.stderr
     assert all(value > 0 for value in json.loads(result.read_text("utf-8")).values())
