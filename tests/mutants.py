@@ -172,6 +172,12 @@ MUTANTS = [
         "",
     ),
     Mutant(
+        "a whole window is claimed although half of it is out",
+        "pump",
+        "room = min(room, (self.window + 1) // 2)",
+        "pass",
+    ),
+    Mutant(
         "who lets leases end asks first all the same",
         "dispatch",
         "        if pump.doubtful:\n",
@@ -365,8 +371,8 @@ MUTANTS = [
     Mutant(
         "closing drops the last acknowledgements",
         "dispatch",
-        "                pass\n        self.flush()\n",
-        "                pass\n        self._answers.clear()\n",
+        "            await set_within(self._quiet, within)\n        self.flush()\n",
+        "            await set_within(self._quiet, within)\n        self._answers.clear()\n",
     ),
     Mutant(
         "leaving does not let the next in line go on",

@@ -859,8 +859,10 @@ class NatsMachine(Machine):
         self.must_be_dead.clear()
         self.allowed.clear()
         self.start()
+        state = self.store._state
+        leased = {state.id(item) for item in state._receipts.values()}
         for message in self.messages:  # a lease outlives its server, though nobody has seen it
-            message.unsent |= self.store._state.leased(message.id)
+            message.unsent |= message.id in leased
         self.arrive()
 
     @precondition(lambda self: not self.full)

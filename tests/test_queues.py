@@ -150,6 +150,27 @@ async def test_data_arrives_as_it_was(stage, queues, data, frame):
     assert inbox.got[0][:2] == ("pickup", data)
 
 
+async def test_a_claim_takes_half_a_window_while_the_rest_is_out(stage, queues):
+    """So that the client has something to do while the store works."""
+    limits, claim = [], queues.store.claim
+
+    def noted(queue, limit, *args, **options):
+        limits.append(limit)
+        return claim(queue, limit, *args, **options)
+
+    queues.store.claim = noted
+    for n in range(20):
+        await queues.emit("pickup", n, to="drivers")
+    ada = await consumer(stage, queues, "ada", answer=silent, window=8)
+    await ada.until(8)
+    assert limits == [8]  # nothing is out: all at once
+    await queues.answers.received(
+        ada.client.get_sid(), {"receipts": [d["receipt"] for d in ada.deliveries[:6]]}
+    )
+    await ada.until(14)
+    assert limits == [8, 4, 2]
+
+
 async def test_several_consumers_compete(stage, queues):
     inboxes = [await consumer(stage, queues, name, window=3) for name in ("ada", "bob", "cy")]
     for n in range(60):

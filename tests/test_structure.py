@@ -81,10 +81,10 @@ IMPORTS: dict[str, set[str]] = {
         "queues.queues",
         "queues.store",
     },
-    "hub.nats_manager": {"queues.nats_address", "queues.nats_log", "queues.store"},
+    "hub.nats_manager": {"queues.nats_address", "queues.nats_log", "queues.store", "turn"},
     "hub.serve": {"hub.caps", "hub.guard", "hub.native", "queues.queues", "queues.store"},
     "peers.answers": {"peers.connection"},
-    "peers.connection": {"queues.frame"},
+    "peers.connection": {"queues.frame", "turn"},
     "peers.consumer": {
         "peers.answers",
         "peers.connection",
@@ -100,6 +100,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.policy",
         "queues.sqlite_store",
         "queues.store",
+        "turn",
     },
     "queues.answers": {"queues.dispatch", "queues.store"},
     "queues.dispatch": {
@@ -117,7 +118,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.message": {"queues.store"},
     "queues.nats_address": set(),
     "queues.nats_bodies": {"queues.nats_record", "queues.store"},
-    "queues.nats_connection": {"queues.nats_address", "queues.store"},
+    "queues.nats_connection": {"queues.nats_address", "queues.store", "turn"},
     "queues.nats_log": {
         "queues.nats_address",
         "queues.nats_connection",

@@ -61,13 +61,7 @@ class Trial:
         `options`: of the server. The answer may be a coroutine function."""
         self.sio = socketio.AsyncServer(async_mode="aiohttp", **options)
         self.sio.eio.generate_id = partial(next, self._sids)
-        before = _registered(self.sio)
-        result = self.answer(self.sio, *given)
-        if inspect.isawaitable(result):
-            result = await result
-        if _registered(self.sio) == before:
-            raise NotDone
-        _survive_exit(self.sio)
+        await self._equip(self.sio, *given)
         self.stage = await Stage.open(self.sio)
         self._stages.append(self.stage)
         return self.stage
@@ -83,14 +77,18 @@ class Trial:
         """Return a client with the answer in it, not connected yet; `given`: what else the answer
         is called with."""
         client = await self.stage.client(name, connect=False)
-        before = _registered(client)
-        result = self.answer(client, *given)
+        await self._equip(client, *given)
+        return client
+
+    async def _equip(self, side: Any, *given: Any) -> None:
+        """Have the answer register its handlers at a server or a client."""
+        before = _registered(side)
+        result = self.answer(side, *given)
         if inspect.isawaitable(result):
             await result
-        if _registered(client) == before:
+        if _registered(side) == before:
             raise NotDone
-        _survive_exit(client)
-        return client
+        _survive_exit(side)
 
     async def clients(
         self,

@@ -31,6 +31,7 @@ from socketio.async_pubsub_manager import (  # type: ignore[import-untyped]
 from ..queues.nats_address import Address
 from ..queues.nats_log import NatsLog
 from ..queues.store import StoreError
+from ..turn import set_within
 
 __all__ = ["NatsManager"]
 
@@ -81,7 +82,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
         self._number = 0
         self._heard: dict[str, int] = {}  # the number of the last record of each server
         self._listening = asyncio.Event()
-        self._closed = False
+        self._closing = asyncio.Event()
 
     async def listening(self) -> None:
         """Return when this server hears what others emit from now on.
@@ -92,7 +93,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
 
     async def close(self) -> None:
         """Let go of NATS; closing twice is harmless."""
-        self._closed = True
+        self._closing.set()
         for task in (getattr(self, "thread", None), self._writing):
             if task is not None:
                 task.cancel()
@@ -107,7 +108,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
 
     async def _publish(self, data: dict[str, Any]) -> None:
         """Write this for the other servers; return when a quorum of the nodes has it."""
-        if self._closed:
+        if self._closing.is_set():
             raise StoreError("the client manager is closed: this was not emitted")
         text = json.dumps(data, separators=(",", ":")).encode("ascii")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -158,7 +159,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
                 if self._patience is not None:
                     raise
                 _log.warning("an emit waits for NATS: %s", problem)
-                await _moment(_AGAIN)
+                await set_within(self._closing, _AGAIN)
             else:
                 return
 
@@ -192,7 +193,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
                 again = _AGAIN
             except StoreError as problem:
                 _log.warning("nothing is heard of other servers for now: %s", problem)
-                await _moment(again)
+                await set_within(self._closing, again)
                 again = min(2 * again, _LONGEST_AGAIN)
                 continue
             self._listening.set()
@@ -212,10 +213,3 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
             return []  # what is this server's own is done already, as what came twice
         self._heard[host] = number
         return list(messages)
-
-
-async def _moment(seconds: float) -> None:
-    """Wait a little before trying again."""
-    done = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(seconds, done.set_result, None)
-    await done

@@ -17,6 +17,7 @@ from typing import Any
 import socketio  # type: ignore[import-untyped]
 
 from ..queues.frame import DELIVERIES, unpack
+from ..turn import set_within
 
 __all__ = ["NO_ANSWER", "Connection", "Refused"]
 
@@ -119,11 +120,7 @@ class Connection:
     async def pause(self, seconds: float) -> None:
         """Wait so long, or until the client has connected anew."""
         self._news.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            pass
+        await set_within(self._news, seconds)
 
     async def emit(self, event: str, data: Any, answered: Callable[..., object]) -> None:
         """Emit, and have `answered` called with the answer, unless the connection ends before.

@@ -29,6 +29,7 @@ from ..queues.message import decode, encode, new_message
 from ..queues.policy import Rules, back_off
 from ..queues.sqlite_store import SqliteStore
 from ..queues.store import Attempt, NewMessage, StoreError
+from ..turn import set_within
 from .connection import NO_ANSWER, Connection, Refused
 
 __all__ = ["Outbox", "Rejected"]
@@ -249,7 +250,8 @@ class Outbox:
                 if self._ended > 1:
                     # Or is it the message that ends them? Then slowly, and one by one.
                     self._report("loses its connection again while it sends", error)
-                    await self._rest(back_off(self._ended - 1, self._rules, self._random) or 0.0)
+                    wait = back_off(self._ended - 1, self._rules, self._random)
+                    await set_within(self._stop, wait or 0.0)
             except Exception as error:
                 self._last_error = error
                 self._report("has not sent a message yet", error)
@@ -358,14 +360,6 @@ class Outbox:
 
         asked.add_done_callback(note)
         return await asyncio.shield(asked)
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait so long, even if there is a connection, unless the outbox is closed."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            pass
 
     def _count(self, more: int) -> None:
         self.pending += more

@@ -14,7 +14,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from ..turn import give_way
+from ..turn import give_way, set_within
 from .facts import Died, Lapsed, Observer, Returned, Subscribed
 from .policy import Rules, back_off, verdict
 from .pump import Pump
@@ -167,11 +167,7 @@ class Dispatch:
             if not pump.connected:
                 self.forget(receipt)
         if self._holders:
-            try:
-                async with asyncio.timeout(within):
-                    await self._quiet.wait()
-            except TimeoutError:
-                pass
+            await set_within(self._quiet, within)
         self.flush()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -77,17 +77,11 @@ def new_message(
     check_event(event)
     if isinstance(data, tuple):
         raise TypeError("a message has one value: give a list or a dict instead of a tuple")
-    if isinstance(to, str):
-        check_queue(to)
-        queues: tuple[str, ...] = (to,)
-    else:
-        queues = tuple(to) if isinstance(to, (list, tuple)) else ()
-        for name in queues:
-            check_queue(name)
-        if not queues or len(set(queues)) < len(queues):
-            raise ValueError(
-                f"a message goes to one queue or several different ones, not {to!r:.120}"
-            )
+    queues = (to,) if isinstance(to, str) else tuple(to) if isinstance(to, (list, tuple)) else ()
+    for name in queues:
+        check_queue(name)
+    if not queues or len(set(queues)) < len(queues):
+        raise ValueError(f"a message goes to one queue or several different ones, not {to!r:.120}")
     if key is not None:
         _check_key(key)
     expires = None

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from ..turn import set_within
 from .nats_address import Address
 from .store import StoreError
 
@@ -151,11 +152,7 @@ class Connection:
 
     async def pause(self, seconds: float) -> None:
         """Wait for so long, or until it is closed."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.closing.wait()
-        except TimeoutError:
-            pass
+        await set_within(self.closing, seconds)
 
     def unconfirmed(self, problem: str, patience: float) -> Unconfirmed:
         """Return the error for what was not answered."""

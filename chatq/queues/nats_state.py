@@ -328,11 +328,6 @@ class State:
         """Return the queues that there are."""
         return [*self._queues]
 
-    def leased(self, id: object) -> bool:
-        """Whether somebody holds the message with this id, as far as anybody has noticed."""
-        number = self.number(id)
-        return any(item.number == number for item in self._receipts.values())
-
     @property
     def size(self) -> int:
         """How many messages there are, dead ones included."""

@@ -144,7 +144,10 @@ class NatsServers:
         login: tuple[str, str] | None = None,
         jetstream: bool = True,
     ) -> Self:
-        """Start `size` nodes on loopback, each on free ports; returns when they take messages.
+        """Start `size` nodes on loopback, each on free ports; returns when they have a leader.
+
+        (A stream with a replica on each may have to be asked for again: a node counts once the
+        leader has heard of it. `Queues.open` does that.)
 
         `login`: the user and password that clients have to give; `jetstream`: False for servers
         that keep nothing. Raises `FileNotFoundError` if there is no `nats-server` on this machine.

@@ -64,16 +64,16 @@ class QueueTap:
                 write(journal.Tried, number, name, attempt)
                 cause.set(number)  # of what the pump's task emits next
             case Settled(queue, id, sid):
-                if number := self._held(queue, id, sid):
-                    write(journal.Settled, number, self._out.pop(number)[0])
+                if over := self._over(queue, id, sid):
+                    write(journal.Settled, *over)
             case Returned(queue, id, sid, reason, delay):
-                if number := self._held(queue, id, sid):
+                if over := self._over(queue, id, sid):
                     when = f", again in {delay:.1f} s" if delay else ""
                     why = f"refused: {reason}{when}"
-                    write(journal.Returned, number, self._out.pop(number)[0], why)
+                    write(journal.Returned, *over, why)
             case Lapsed(queue, id, sid):
-                if number := self._held(queue, id, sid):
-                    write(journal.Returned, number, self._out.pop(number)[0], _LAPSED)
+                if over := self._over(queue, id, sid):
+                    write(journal.Returned, *over, _LAPSED)
             case Died(queue, id, reason):
                 if (known := (queue, id)) in self._numbers:
                     number = self._numbers[known]
@@ -87,10 +87,14 @@ class QueueTap:
                         self._dead.discard(known)
                         write(journal.Redriven, self._numbers[known])
 
-    def _held(self, queue: str, id: str, sid: str) -> int:
-        """Return the message's number if it is out on this connection; 0: another has it."""
+    def _over(self, queue: str, id: str, sid: str) -> tuple[int, str] | None:
+        """The message is out no more: return its number, and whose it was; None: another has it."""
         number = self._numbers.get((queue, id), 0)
-        return number if number in self._out and self._out[number][1] == sid else 0
+        name, holder = self._out.get(number, ("", None))
+        if holder != sid:
+            return None
+        del self._out[number]
+        return number, name
 
     def _number(self, queue: str, id: str, event: str, data: object, sender: str) -> int:
         """Return the message's number; it is written down when it is met first."""
