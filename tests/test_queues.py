@@ -552,6 +552,30 @@ async def test_a_frozen_consumer_holds_back_nobody_and_uses_up_nothing(stage, ur
         await stage.thaw("ada")
 
 
+async def test_a_message_does_not_wait_until_the_dead_before_it_is_buried(stage, url, sio):
+    """Or else another consumer would be sent what was put after it."""
+    now = [1000.0]
+    async with await Queues.open(url, clock=lambda: now[0]) as queues:
+        queues.attach(sio)
+        bury, may_bury = queues.store.bury, asyncio.Event()
+
+        async def held_up(*args, **options):
+            await may_bury.wait()
+            return await bury(*args, **options)
+
+        queues.store.bury = held_up
+        await queues.emit("pickup", "old", to="drivers", ttl=5)
+        now[0] += 5
+        await queues.emit("pickup", "new", to="drivers")
+        ada = await consumer(stage, queues, "ada")
+        try:
+            await ada.until(1)
+        finally:
+            may_bury.set()
+        assert ada.data == ["new"]
+        await until(queues, dead=1, leased=0)
+
+
 async def test_an_expired_message_is_dead_and_never_comes(stage, url, sio):
     now = [1000.0]
     async with await Queues.open(url, clock=lambda: now[0]) as queues:

@@ -197,19 +197,28 @@ class Dispatch:
             line.pumps[pump.sid] = line.pumps.pop(pump.sid)
         return claimed
 
-    async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
-        """Return those that may still be delivered; the others are buried."""
-        now, good, bad = self.clock(), [], []
+    def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
+        """Return those that may still be delivered; the others are buried, and hold up nobody."""
+        now, good = self.clock(), []
         for attempt in attempts:
             why = verdict(attempt.number - attempt.spent, attempt.expires, self.rules, now)
             if why is None:
                 good.append(attempt)
             else:
                 self.telling.tell(Died(attempt.queue, attempt.id, why))
-                bad.append(self._store.bury(attempt.receipt, why, counted=False))
-        if bad:
-            await asyncio.gather(*bad)
+                burying = asyncio.ensure_future(
+                    self._store.bury(attempt.receipt, why, counted=False)
+                )
+                self.began()
+                self._tasks.add(burying)
+                burying.add_done_callback(self._buried)
         return good
+
+    def _buried(self, task: asyncio.Future[bool]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("not buried, and to be looked at again: %s", error)
+        self.ended()
 
     def hold(self, attempt: Attempt, pump: Pump) -> None:
         """Note that this attempt is out to this pump's client."""

@@ -61,7 +61,7 @@ class Source(Protocol):
     async def claim(self, pump: Pump, limit: int) -> Claimed:
         """Lease messages of this pump's queue."""
 
-    async def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
+    def deliverable(self, attempts: list[Attempt]) -> list[Attempt]:
         """Return those that may still be delivered."""
 
     async def unsent(self, attempts: list[Attempt]) -> None:
@@ -227,7 +227,7 @@ class Pump:
         claimed = await self._source.claim(self, room)
         self._wake_at(claimed.due)
         send = self._send_frames if self.frame else self._send
-        await send(await self._source.deliverable(claimed.attempts), until)
+        await send(self._source.deliverable(claimed.attempts), until)
         return len(claimed.attempts) == room
 
     def _room(self) -> int:
