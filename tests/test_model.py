@@ -74,6 +74,7 @@ class Message:
     sent: int = 0  # since it was put or redriven
     dead: bool = False
     unsent: bool = False
+    expired: float | None = None  # when it did, if nobody knows whether it was redriven since
 
     @property
     def last(self) -> Sent | None:
@@ -343,8 +344,9 @@ class Machine(RuleBasedStateMachine):
             if not message.dead:
                 message.dead, message.stored, message.gone = True, True, False
                 if d.reason == "expired":
-                    assert message.expires is not None
-                    assert self.loop.now >= message.expires - 0.002, "too early"
+                    expires = message.expires or message.expired
+                    assert expires is not None
+                    assert self.loop.now >= expires - 0.002, "too early"
                 elif self.life == 1 and not self.full_until:
                     assert message.sent == RULES.attempts, f"given up too early: {d.reason}"
                     assert d.attempts == message.attempts[-1].number
@@ -607,14 +609,15 @@ class Machine(RuleBasedStateMachine):
         dead = [m for m in self.in_queue(queue) if m.dead]
         chosen = dead if all_of_them or not dead else [self.one(dead, what)]
         ids = None if all_of_them else [*(m.id for m in chosen), "x-1", "nonsense"]
+        expired = [message.expires or message.expired for message in chosen]
         for message in chosen:
-            message.dead, message.sent, message.expires = False, 0, None
+            message.dead, message.sent, message.expires, message.expired = False, 0, None, None
             message.not_before = 0.0
             message.unsent = True  # its turn for a first attempt may be over
         [n] = self.do(self.queues.redrive(queue, ids))
         if n is None:  # killed: they may be dead or alive
-            for message in chosen:
-                message.dead = False
+            for message, when in zip(chosen, expired, strict=True):
+                message.dead, message.expired = False, when
         else:
             assert n == len(chosen)
 
