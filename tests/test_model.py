@@ -74,6 +74,7 @@ class Message:
     sent: int = 0  # since it was put or redriven
     dead: bool = False
     unsent: bool = False
+    batch: int | None = None  # the claim that has leased it last, in this life
     expired: float | None = None  # when it did, if nobody knows whether it was redriven since
 
     @property
@@ -123,7 +124,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, jitter: int) -> None:
         self.random = Random(jitter)
         self.folder = Path(tempfile.mkdtemp(prefix="chatq-model-", dir=FAST))
-        self.numbers = itertools.count(1)
+        self.numbers, self.batches = itertools.count(1), itertools.count(1)
         self.messages: list[Message] = []
         self.by_receipt: dict[str, Sent] = {}
         self.keys: dict[tuple[str, str], tuple[Message, float]] = {}
@@ -169,8 +170,46 @@ class Machine(RuleBasedStateMachine):
             await unsent(attempts)
 
         self.queues._dispatch.unsent = noting  # type: ignore[method-assign]
+        for message in self.messages:
+            message.batch = None
+        self.watch_claims()
         self.clients = []
         self.life += 1
+
+    def watch_claims(self) -> None:
+        """Hear of every claim in the order in which they are answered."""
+        claim = self.queues._dispatch.claim
+
+        async def noting(pump: Any, limit: int) -> Any:
+            claimed = await claim(pump, limit)
+            self.on_claimed(pump.queue, [(a.id, a.number) for a in claimed.attempts])
+            return claimed
+
+        self.queues._dispatch.claim = noting  # type: ignore[method-assign]
+
+    def on_claimed(self, queue: str, claimed: list[tuple[str, int]]) -> None:
+        """First attempts begin in the order of `put`, whoever makes them.
+
+        (Consumers send what they have claimed side by side, so order on the wire is that of each.)
+        """
+        batch = next(self.batches)
+        for id, number in claimed:
+            found = [m for m in self.in_queue(queue) if m.id == id]
+            for message in found:  # none, if nobody has heard yet that it was stored
+                message.batch = batch
+                if number == 1 and not message.unsent:
+                    self.must_be_dead += [
+                        m for m in self.untouched_before(message) if m.batch is None
+                    ]
+
+    def untouched_before(self, message: Message) -> list[Message]:
+        """Return what was put before a message, lives, and was never tried."""
+        return [
+            m
+            for m in self.in_queue(message.queue)
+            if m.number < message.number and m.stored and not m.attempts and not m.unsent
+            if m.gone is False and not m.dead
+        ]
 
     def stop(self) -> None:
         """End everything of this life without a goodbye."""
@@ -309,13 +348,18 @@ class Machine(RuleBasedStateMachine):
         assert delivery["receipt"] not in self.by_receipt, "a receipt came again"
         message.sent += 1
         assert message.sent <= RULES.attempts, "tried too often"
-        older = [m for m in self.in_queue(queue) if m.number < message.number and m.stored]
         pump = self.queues._dispatch._pumps.get((client.sid, queue))
         strict = pump is not None and pump.window == 1 and len(pump.out) == 1
-        for other in older:
-            fresh = number == 1 and not message.unsent and not other.attempts and not other.unsent
-            if (strict or fresh) and other.gone is False and not other.dead:
-                self.must_be_dead.append(other)
+        if strict:
+            self.must_be_dead += [
+                m
+                for m in self.in_queue(queue)
+                if m.number < message.number and m.stored and m.gone is False and not m.dead
+            ]
+        elif number == 1 and not message.unsent:
+            self.must_be_dead += [
+                m for m in self.untouched_before(message) if m.batch in (None, message.batch)
+            ]
         sent = Sent(message, client, delivery["receipt"], number, now + RULES.lease)
         if last is not None:
             last.open = False
@@ -782,6 +826,16 @@ class NatsMachine(Machine):
         self.disk, self.other = InlineLog(self.url, Killed), InlineLog(self.url, Killed)
         store, self.rival = [await self.opened(log) for log in (self.disk, self.other)]
         return store
+
+    def watch_claims(self) -> None:
+        answered = self.store._claimed  # in the order of the log; bodies may have to be fetched
+
+        def noting(queue: str, granted: list[Any], due: float | None) -> Any:
+            ids = [(self.store._state.id(each.item), each.attempts) for each in granted]
+            self.on_claimed(queue, ids)
+            return answered(queue, granted, due)
+
+        self.store._claimed = noting  # type: ignore[method-assign]
 
     async def opened(self, log: InlineLog) -> NatsStore:
         store = NatsStore(
