@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 import sys
@@ -562,6 +563,8 @@ async def test_a_put_waits_for_a_node_that_comes_back_and_raises_if_none_does():
 
 
 async def test_closing_while_nats_is_away_keeps_nobody_waiting():
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, what: complaints.append(what))
     async with await NatsServers.open() as servers:
         store = await NatsStore.open(servers.url)
         await store.put([message(1)])
@@ -574,6 +577,9 @@ async def test_closing_while_nats_is_away_keeps_nobody_waiting():
             for future in asked:
                 with pytest.raises(Unconfirmed, match="closed while NATS was away"):
                     await future
+        del asked, future, store
+        gc.collect()
+        assert complaints == []  # of errors that nobody has asked for
 
 
 @pytest.fixture

@@ -602,11 +602,12 @@ class NatsStore:
             timer.cancel()
         held = [receipt for receipt in self._mine if self._state.holds(receipt)]
         if held and not self._broken:
-            self._add(["return", held], [])
+            self._add(["return", held], []).add_done_callback(_heard)
         try:
             async with asyncio.timeout(_GOODBYE):
                 while self._asked or self._flight is not None:
                     last = self._add(None, [])  # answered when all before it is
+                    last.add_done_callback(_heard)
                     await asyncio.wait([last])
         except TimeoutError:
             pass
@@ -618,6 +619,12 @@ class NatsStore:
         while self._asked:
             self._fail(self._asked.popleft(), Unconfirmed("closed while NATS was away"))
         await self._log.close()
+
+
+def _heard(future: asyncio.Future[Any]) -> None:
+    """Whatever came of it: nobody waits for this any more."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _text(value: object) -> str:
