@@ -206,3 +206,9 @@ def test_a_store_that_cannot_be(url, status, told, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     assert main(["serve", "--port", "0", "--store", url]) == status
     assert told in capsys.readouterr().err
+
+
+async def test_a_hub_of_the_caps_dialect_says_that_it_wants_to_be_the_only_one(tmp_path):
+    with hubs.hub("--store", new_stream(), "--dialect", "caps", folder=tmp_path) as one:
+        await one.stop()  # then all that it has to say is in its log
+        assert one.log.count("would not see what this one keeps: run one only") == 1
