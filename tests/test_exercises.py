@@ -11,6 +11,7 @@ from pathlib import Path
 
 import answers
 import pytest
+from nodes import needs_nats
 from wrong_answers import WRONG
 
 from chatq import check
@@ -18,6 +19,15 @@ from chatq.exercises.check import exercise
 
 for path in sorted((Path(__file__).parent / "wrong_answers").glob("lesson_*.py")):
     importlib.import_module(f"wrong_answers.{path.stem}")
+
+
+def needs(exercise, one):
+    """`one`, where what the exercise needs is there."""
+    name = one if isinstance(one, str) else f"{exercise} {one.answer.__name__}"
+    return pytest.param(one, id=name, marks=[needs_nats] if exercise.startswith("09.") else [])
+
+
+each_exercise = pytest.mark.parametrize("name", [needs(name, name) for name in answers.EXERCISES])
 
 
 def test_every_exercise_of_the_package_is_in_a_lesson_and_has_a_solution():
@@ -29,20 +39,20 @@ def test_every_exercise_of_the_package_is_in_a_lesson_and_has_a_solution():
     assert known == answers.EXERCISES == sorted(answers.SOLUTIONS)
 
 
-@pytest.mark.parametrize("name", answers.EXERCISES)
+@each_exercise
 async def test_the_solution_passes_and_is_told_the_same_each_time(name):
     verdicts = [await check(name, answers.solution(name)) for _ in range(2)]
     assert verdicts[0].passed, verdicts[0]
     assert repr(verdicts[0]) == repr(verdicts[1])
 
 
-@pytest.mark.parametrize("name", answers.EXERCISES)
+@each_exercise
 async def test_the_stub_is_not_done_yet(name):
     verdict = await check(name, answers.stub(name))
     assert repr(verdict) == f"… {name} {exercise(name).task}: not done yet"
 
 
-@pytest.mark.parametrize("one", WRONG, ids=lambda one: f"{one.exercise} {one.answer.__name__}")
+@pytest.mark.parametrize("one", [needs(one.exercise, one) for one in WRONG])
 async def test_a_misunderstanding_is_found(one):
     verdict = await check(one.exercise, one.answer)
     assert verdict.state == "failed", verdict

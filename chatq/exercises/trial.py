@@ -66,9 +66,10 @@ class Trial:
         self._stages.append(self.stage)
         return self.stage
 
-    async def host(self) -> Stage:
-        """Open a stage on a new server without the answer in it: the answer is a client's."""
-        self.sio = socketio.AsyncServer(async_mode="aiohttp")
+    async def host(self, sio: socketio.AsyncServer | None = None) -> Stage:
+        """Open a stage on `sio`, or on a new server without the answer in it: the answer is a
+        client's."""
+        self.sio = sio or socketio.AsyncServer(async_mode="aiohttp")
         self.stage = await Stage.open(self.sio)
         self._stages.append(self.stage)
         return self.stage

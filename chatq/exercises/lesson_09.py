@@ -1,0 +1,210 @@
+"""The exercises of lesson 09: a chat over two servers, and a vendor who is told the truth.
+
+Owns what they ask, and the two servers on one NATS node at which an answer is tried. Must not know:
+how an answer is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import socketio  # type: ignore[import-untyped]
+
+from ..queues.queues import Queues
+from ..queues.store import StoreError
+from ..stage.client import Client
+from ..stage.nats_server import MISSING, NatsNode, NatsServers, nats_server
+from ..stage.settle import NotSettled
+from ..stage.stage import HandlerRaised, Stage
+from .check import Exercise
+from .trial import NotDone, Trial, Wrong
+
+__all__ = ["EXERCISES"]
+
+_QUEUE = "drivers"
+#: Emitted by the scene after what was said: who has got this, has got all that came before.
+_MARK = "mark"
+#: Seconds: for how long an emit waits for NATS; so long does a test with no NATS take, at least.
+_PATIENCE = 1
+
+
+async def _one_node(until: AsyncExitStack) -> NatsNode:
+    """Start one NATS node; when it is killed there is no quorum."""
+    if nats_server() is None:
+        raise Wrong(needs=MISSING)
+    servers = await until.enter_async_context(await NatsServers.open())
+    return servers.nodes[0]
+
+
+# -- 09.1 -----------------------------------------------------------------------------------------
+
+
+class _Guest:
+    """A client at one of the servers, and what it was told."""
+
+    def __init__(self, client: Client, stage: Stage) -> None:
+        self.client, self.stage, self.said = client, stage, list[Any]()
+        self.marked = asyncio.Event()
+        client.on("said", lambda *given: self.said.append(given[0] if len(given) == 1 else given))
+        client.on(_MARK, self.marked.set)
+
+
+async def _everywhere(trial: Trial) -> None:
+    async with AsyncExitStack() as until:
+        node = await _one_node(until)
+        stages = [await _site(trial, node.url, until) for _ in range(2)]
+        guests = {
+            name: _Guest(await stage.client(name, connect=False), stage)
+            for name, stage in zip(("ada", "bob", "cat"), [stages[0], *stages], strict=True)
+        }
+        for guest in guests.values():
+            await guest.client.connect()
+        for stage in stages:
+            if _hears(stage.sio.manager) and hasattr(stage.sio.manager, "listening"):
+                await stage.sio.manager.listening()
+        told: dict[str, list[str]] = {name: [] for name in guests}
+        for name, text in (("ada", "hello"), ("cat", "hi"), ("bob", "at your service")):
+            speaker = guests[name]
+            await speaker.client.emit("say", text)
+            await speaker.stage.settle()
+            await _has_come(speaker, guests)
+            for listener, guest in guests.items():
+                if listener != name:
+                    told[listener].append(text)
+                    place = "the same" if guest.stage is speaker.stage else "the other"
+                    what = f"{name} says {text!r}, and {listener} is at {place} server"
+                    trial.in_order(what, listener, guest.said, told[listener])
+            what = f"{name} says {text!r}, and need not be told"
+            trial.in_order(what, name, speaker.said, told[name])
+            trial.proved[:] = []
+        trial.proved.append("what one says reaches both others, once, at whichever server they are")
+        trial.proved.append("nobody is told what he has said himself")
+
+
+async def _site(trial: Trial, url: str, until: AsyncExitStack) -> Stage:
+    """Open a stage on a server that the answer makes."""
+    sio = trial.answer(url)
+    if inspect.isawaitable(sio):
+        sio = await sio
+    if sio is None:
+        raise NotDone
+    if not isinstance(sio, socketio.AsyncServer):
+        raise Wrong(expected="returns a socketio.AsyncServer", got=f"returns {sio!r}")
+    if hasattr(sio.manager, "close"):
+        until.push_async_callback(sio.manager.close)
+    return await trial.host(sio)
+
+
+def _hears(manager: Any) -> bool:
+    """Whether this manager is told what another server emits; one alone has no channel."""
+    return getattr(manager, "channel", None) is not None and not manager.write_only
+
+
+async def _has_come(speaker: _Guest, guests: dict[str, _Guest]) -> None:
+    """Wait until whatever was said at this server has come to those who can hear it at all."""
+    here = speaker.stage.sio.manager
+    for guest in guests.values():
+        guest.marked.clear()
+    await speaker.stage.sio.emit(_MARK)
+    for guest in guests.values():
+        there = guest.stage.sio.manager
+        if there is here or (_hears(there) and there.channel == getattr(here, "channel", None)):
+            await guest.marked.wait()
+            await guest.stage.settle()
+
+
+# -- 09.2 -----------------------------------------------------------------------------------------
+
+
+async def _the_truth(trial: Trial) -> None:
+    async with AsyncExitStack() as until:
+        node = await _one_node(until)
+        stages, queues = [], []
+        for _ in range(2):
+            url = f"{node.url}?patience={_PATIENCE}"
+            own = await Queues.open(url, random=trial.random)
+            until.push_async_callback(own.close, within=0)
+            stages.append(await trial.serve(own))
+            own.attach(trial.sio)
+            queues.append(own)
+        vendor, other = [await stage.client("vendor") for stage in stages]
+
+        async def hands_over(by: Client, at: int, package: str, expected: bool, what: str) -> None:
+            trial.stage = stages[at]
+            try:
+                answer = await trial.asks(by, "pickup", package)
+            except HandlerRaised as raised:  # its text has an address in it
+                error = raised.errors[0]
+                kind = "a StoreError" if isinstance(error, StoreError) else f"{error!r}"
+                raise Wrong(
+                    message=f"{package}, {what}",
+                    client="vendor",
+                    expected=f"{expected}",
+                    got=f"no answer at all: the handler raised {kind}",
+                ) from None
+            trial.equal(f"{package}, {what}", "vendor", answer, expected)
+
+        await hands_over(vendor, 0, "O-1", True, "while all is well")
+        await hands_over(other, 1, "O-1", True, "again, at the other server: the answer was lost")
+        await node.kill()
+        await hands_over(other, 1, "O-2", False, "while no node runs")
+        await node.start()
+        for own in queues:
+            await _back(own)
+        await hands_over(
+            vendor, 0, "O-2", True, "again, at the other server, when the node is back"
+        )
+        await hands_over(vendor, 0, "O-3", True, "when the node is back")
+        what = "ada was off all the time, and drives at the other server"
+        ada = await _drives(trial, stages[1], queues[1])
+        trial.in_order(what, "ada", ada, ["O-1", "O-2", "O-3"])
+
+
+async def _back(queues: Queues) -> None:
+    """Wait until these queues have found the node again; each try waits as long as an emit does."""
+    while True:
+        with suppress(StoreError):
+            await queues.emit("probe", None, to="probe")
+            return
+
+
+async def _drives(trial: Trial, stage: Stage, queues: Queues) -> list[Any]:
+    """Let ada dial and drive at this server; return what she got, all of it acknowledged."""
+    got: list[Any] = []
+    client = await stage.client("ada", connect=False)
+
+    def pickup(package: Any, delivery: Any = None) -> Any:
+        got.append(package)
+        return delivery and delivery["receipt"]
+
+    client.on("pickup", pickup)
+    waiting = (await queues.stats(_QUEUE)).ready
+    await client.connect()
+    trial.stage = stage
+    await trial.says(client, "drive")
+    with suppress(NotSettled):  # then something is missing, and the judge will say what
+        await stage.until(lambda: len(got) >= waiting, "ada gets what waits", within=3.0)
+    await stage.settle()
+    return got
+
+
+EXERCISES = [
+    Exercise(
+        "09.1",
+        "said at one server, heard at all",
+        _everywhere,
+        "each server knows its own clients only: through what do the two hear of each other, and "
+        "which of emit's arguments leaves out the one who spoke?",
+    ),
+    Exercise(
+        "09.2",
+        "a vendor who is told the truth",
+        _the_truth,
+        "three things may have happened when emit raises: stored, not stored, and nobody knows. "
+        "What can the vendor be told, and what makes it harmless to hand the same package over "
+        "again?",
+    ),
+]
