@@ -47,6 +47,33 @@ async def drawn(panel: Panel) -> None:
             await waiting
 
 
+async def shown(stage: Stage, **draft) -> Panel:
+    """Return a panel of this stage that is on a page."""
+    panel = stage.panel("?", **draft)
+    panel._repr_mimebundle_()
+    await drawn(panel)
+    return panel
+
+
+def card(panel: Panel, name: str):
+    return panel._board._cards[name]
+
+
+def enabled(panel: Panel, name: str) -> list[str]:
+    """Return what the card of `name` offers."""
+    buttons = card(panel, name)._buttons.values()
+    return [button.description for button in buttons if not button.disabled]
+
+
+async def click(panel: Panel, name: str, text: str, times: int = 1) -> None:
+    """Click on a button of a card, and return when what it does is done."""
+    (button,) = [b for b in card(panel, name)._buttons.values() if b.description == text]
+    stage, before = panel.stage, len(panel.stage.outcomes)
+    for _ in range(times):
+        button.click()
+    await stage.until(lambda: len(stage.outcomes) > before, f"what {text} does")
+
+
 # -- the lines ------------------------------------------------------------------------------------
 
 
@@ -336,6 +363,25 @@ async def test_two_panels_agree_and_say_when_it_is_over(scene):
     for panel in (one, two):
         await drawn(panel)
         assert "this stage is closed" in panel._board._complaint.value
+
+
+async def test_a_frozen_client_that_was_given_up_can_be_thawed_or_cut():
+    """Its own end does not know yet; so both are still to be had."""
+    sio = socketio.AsyncServer(async_mode="aiohttp", ping_interval=1, ping_timeout=0.2)
+    async with Stage(sio) as stage:
+        await stage.client("ada")
+        panel = await shown(stage)
+        await stage.freeze("ada")
+        await stage.until(lambda: not stage.connected("ada"), "the server to give ada up")
+        await drawn(panel)
+        assert "‖ frozen, given up by the server" in card(panel, "ada")._told.value
+        assert "frozen, given up by the server" in repr(panel)
+        assert {"Thaw", "Cut"} <= {*enabled(panel, "ada")}
+        assert not {"Hang up", "Join"} & {*enabled(panel, "ada")}
+        await click(panel, "ada", "Thaw")
+        await drawn(panel)
+        assert "○ off the line" in card(panel, "ada")._told.value
+        assert "Dial" in enabled(panel, "ada")
 
 
 async def test_what_cannot_be_done_is_said_in_the_panel(scene):

@@ -467,7 +467,7 @@ class _Card:
         self._on, self._frozen = seat.connected, seat.frozen
         if seat.kind == "client":
             self._say("Hang up" if self._on else "Dial", "Hang up", may=not self._frozen)
-            self._say("Cut", "Cut", may=self._on)
+            self._say("Cut", "Cut", may=self._on or self._frozen)
             for text in ("Join", "Leave"):
                 self._say(text, text, may=self._on)
             self._offer_namespaces([*seat.rooms] or ["/"])
@@ -483,7 +483,7 @@ class _Card:
             self._printed.value = printed if lines else ""
         if seat.kind != "guest":
             runs = seat.kind == "process" and found[seat.name].code is None
-            self._say("Thaw" if self._frozen else "Freeze", "Freeze", may=self._on or runs)
+            self._say("Thaw" if self._frozen else "Freeze", "Freeze", may=self._frozen or self._on or runs)
         self._told.value = (
             f"<strong>{html.escape(seat.name)}</strong> {html.escape(state)}"
             f"<br>{html.escape(seat.places or 'nowhere')}"

@@ -25,7 +25,12 @@ from .table import Table, one_line
 
 __all__ = ["Roster", "Seat"]
 
-_SIGNS = {"connected": "● connected", "frozen": "‖ frozen", "off": "○ off the line"}
+_SIGNS = {
+    "connected": "● connected",
+    "frozen": "‖ frozen",
+    "given up": "‖ frozen, given up by the server",
+    "off": "○ off the line",
+}
 
 
 @dataclass(slots=True)
@@ -48,7 +53,9 @@ class Seat:
     @property
     def state(self) -> str:
         """Its state as a sign and words."""
-        return _SIGNS["frozen" if self.frozen else "connected" if self.rooms else "off"]
+        if self.frozen:
+            return _SIGNS["frozen" if self.rooms else "given up"]
+        return _SIGNS["connected" if self.rooms else "off"]
 
     @property
     def places(self) -> str:
