@@ -262,6 +262,108 @@ async def test_reset_begins_the_scene_again(sio, scene):
     assert scene.deliveries().who_got("news") == {"ada", "bob", "second cy"}
 
 
+async def test_who_is_refused_at_a_reset_keeps_nobody_else_out(sio, stage):
+    refused, doors = socketio.exceptions.ConnectionRefusedError("not you"), {"ada"}
+
+    @sio.event
+    def connect(sid, environ, auth):
+        if auth and auth["name"] in doors:
+            raise refused
+
+    await stage.client("bob")
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await stage.client("ada", auth={"name": "ada"})
+    await stage.client("cy", auth={"name": "cy"})
+    outcome = await stage.run("await stage.reset()")
+    assert outcome.error == ""
+    assert [seat.connected for seat in stage.roster().seats] == [True, False, True]
+    await sio.emit("news")
+    await stage.settle()
+    assert stage.reason("ada", "news") is Reason.REFUSED
+
+
+async def test_a_reset_forgets_where_somebody_was(sio, scene):
+    await sio.enter_room(scene["ada"].get_sid(), "red")
+    await sio.leave_room(scene["ada"].get_sid(), "red")
+    await sio.enter_room(scene["bob"].get_sid(), "red")
+    await scene.settle()
+    await scene.reset()
+    await sio.emit("news", "x", to="red")
+    await scene.settle()
+    for name in ("ada", "bob"):
+        assert scene.reason(name, "news") is Reason.NOT_IN_ROOM
+
+
+async def test_a_scene_that_begins_again_is_told_from_its_first_step(sio, scene):
+    panel = await shown(scene)
+    for n in range(20):
+        await sio.emit("news", n)
+    await scene.settle()
+    await scene.reset()
+    await drawn(panel)
+    time, facts = panel._board._time, len(scene.journal)
+    assert (time._step.min, time._step.max, time._step.value) == (0, facts, facts)
+    assert f"of {facts} facts" in time._of.value
+    time._go_to_begin()
+    panel.look()
+    await drawn(panel)
+    assert "(nothing yet)" in panel._board._table.value
+    assert "connects" not in panel._board._diagram.value.partition("<desc>")[2]
+
+
+DIALS = """
+import asyncio, sys, socketio
+client = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.05)
+client.on("connect", lambda: print("at work"))
+client.on("news", lambda text: print("got", text))
+
+async def main():
+    await client.connect(sys.argv[1], transports=["websocket"])
+    await client.wait()
+
+asyncio.run(main())
+"""
+HUB = """
+import socketio
+from aiohttp import web
+sio = socketio.AsyncServer(async_mode="aiohttp")
+app = web.Application()
+sio.attach(app)
+web.run_app(app, host="127.0.0.1", port=0)
+"""
+
+
+async def test_a_reset_starts_the_processes_again(sio, stage):
+    for name in ("first", "second"):
+        await (await stage.process(name, DIALS)).line("at work")
+    await stage.kill("first")
+    await stage.freeze("second")
+    await stage.reset()
+    assert [stage[name].state for name in ("first", "second")] == ["running"] * 2
+    await sio.emit("news", "hi")
+    for name in ("first", "second"):
+        assert await stage[name].line("got") == "got hi"
+    assert [seat.state for seat in stage.roster().seats] == ["● connected"] * 2
+
+
+async def test_who_dials_a_process_finds_it_after_it_was_started_again(stage):
+    """The hub takes any free port, each time another one."""
+    hub = await stage.process("hub", HUB)
+    await hub.line("Running on")
+    first = hub.address
+    late = await stage.process("late", DIALS, url=first)
+    await late.line("at work")
+    hub = await stage.restart("hub")
+    await late.line("at work")  # it dials again by itself
+    assert hub.address not in ("", first)
+    await stage.kill("hub")
+    assert not (await stage.run("await stage.restart('hub')")).error
+    assert not (await stage.run("await stage.restart('late')")).error
+    await stage["late"].line("at work")
+    assert not (await stage.run("await stage.reset()")).error
+    await stage["late"].line("at work")
+
+
 async def test_a_process_starts_again_with_the_same_program(stage):
     program = "import sys; print('hello', sys.argv[2]); input()"
     first = await stage.process("worker", program, "x")

@@ -483,7 +483,9 @@ class _Card:
             self._printed.value = printed if lines else ""
         if seat.kind != "guest":
             runs = seat.kind == "process" and found[seat.name].code is None
-            self._say("Thaw" if self._frozen else "Freeze", "Freeze", may=self._frozen or self._on or runs)
+            self._say(
+                "Thaw" if self._frozen else "Freeze", "Freeze", may=self._frozen or self._on or runs
+            )
         self._told.value = (
             f"<strong>{html.escape(seat.name)}</strong> {html.escape(state)}"
             f"<br>{html.escape(seat.places or 'nowhere')}"

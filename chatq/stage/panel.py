@@ -34,6 +34,7 @@ __all__ = ["Panel"]
 _log = logging.getLogger("chatq")
 
 _FACTS, _ROWS, _MESSAGES = 500, 30, 12
+_WITHIN = 15.0  # seconds for a line: a reset starts processes again, one after the other
 #: It draws at most so often, in seconds, and takes at most this share of the time.
 _PERIOD, _SHARE = 0.1, 0.05
 
@@ -57,7 +58,7 @@ class Scene(Protocol):
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` whenever there is something new."""
 
-    async def run(self, line: str) -> Outcome:
+    async def run(self, line: str, within: float) -> Outcome:
         """Run a line, and keep what came of it."""
 
     async def stats(self) -> dict[str, Any]:
@@ -127,7 +128,7 @@ class Panel:
 
     async def _run(self, line: str) -> None:
         try:
-            await self.stage.run(line)
+            await self.stage.run(line, _WITHIN)
         except RuntimeError as error:  # the stage is closed
             if self._board is not None:
                 self._board.complain(str(error))
@@ -171,7 +172,8 @@ class Panel:
         board, stage = self._board, self.stage
         assert board is not None
         journal = stage.journal
-        step = board.seek(journal.forgotten, journal.written)
+        begun = journal.begun  # a scene that begins again is told from its own first step
+        step = begun + board.seek(journal.forgotten - begun, journal.written - begun)
         view: View = stage.view(step, _FACTS)
         now = view if step == journal.written else stage.view(keep=_FACTS)
         fresh, self._seen = self._seen, journal.written
