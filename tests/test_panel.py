@@ -13,7 +13,7 @@ import socketio
 
 from chatq import Draft, HandlerRaised, Prediction, Queues, Reason, Stage
 from chatq.stage import composer
-from chatq.stage.composer import TARGETS, named, payload
+from chatq.stage.composer import TARGETS, Cast, named, payload
 from chatq.stage.journal import Emitted
 from chatq.stage.panel import Panel
 
@@ -89,7 +89,11 @@ async def click(panel: Panel, name: str, text: str, times: int = 1) -> None:
         ('"3"', "3"),
         ('{"a": [1, null]}', {"a": [1, None]}),
         ("it's {here}", "it's {here}"),
-        ("NaN", "NaN"),
+        ("NaN", ValueError),
+        ("-Infinity", ValueError),
+        ("1e999", ValueError),
+        ('{"a": [-1e999]}', ValueError),
+        ("1e9", 1e9),
         ("1" * 5000, ValueError),
         ("{'a': 1}", ValueError),
         ("[1, 2", ValueError),
@@ -146,7 +150,7 @@ def test_a_name_that_is_no_name_in_python_is_looked_up(name):
 async def test_a_line_does_what_was_chosen(sio, scene, draft, line, got):
     await sio.enter_room(scene["ada"].get_sid(), "red")
     await sio.enter_room(scene["bob"].get_sid(), "blue")
-    assert draft.line() == line
+    assert draft.line(scene.cast()) == line
     outcome = await scene.run(line)
     assert (outcome.line, outcome.error) == (line, "")
     who = {"cy": "second cy"}
@@ -157,31 +161,46 @@ async def test_a_line_for_a_namespace(sio, stage):
     sio.on("connect", lambda *_: None, namespace="/vip")
     await stage.client("ada", namespaces=["/", "/vip"])
     draft = Draft("ada", "news", "hi", "one client", "ada", "/vip")
-    assert draft.line() == "await sio.emit('news', 'hi', to=ada.get_sid('/vip'), namespace='/vip')"
-    assert not (await stage.run(draft.line())).error
+    line = draft.line(stage.cast())
+    assert line == "await sio.emit('news', 'hi', to=ada.get_sid('/vip'), namespace='/vip')"
+    assert not (await stage.run(line)).error
     assert stage.reason("ada", "news") is Reason.NO_HANDLER
     for line in (composer.enter("ada", "sofa", "/vip"), composer.leave("ada", "sofa", "/vip")):
         assert not (await stage.run(line)).error
         assert stage.roster().seats[0].rooms["/vip"] == (["sofa"] if "enter" in line else [])
 
 
+CAST = Cast(
+    {"ada": "client", "bob": "client", "guest 1": "guest", "worker": "process"},
+    {"ada": ["/"], "bob": []},
+)
+
+
 @pytest.mark.parametrize(
-    ("draft", "kind", "missing"),
+    ("draft", "missing"),
     [
-        (Draft("server", " ", "hi"), "client", "event"),
-        (Draft("server", "news", "{", "everyone"), "client", "JSON"),
-        (Draft("server", "news", "", "the server"), "client", "choose a client"),
-        (Draft("server", "news", "", "all but me"), "client", "choose a client"),
-        (Draft("ada", "news", "", "one client"), "client", "a client first"),
-        (Draft("ada", "news", "", "rooms", " , "), "client", "room first"),
-        (Draft("ada", "news", "", "a queue"), "client", "queue first"),
-        (Draft("ada", "news", "", "the moon"), "client", "everyone"),
-        (Draft("guest 1", "news"), "guest", "somebody else"),
+        (Draft("server", " ", "hi"), "event"),
+        (Draft("server", "news", "{", "everyone"), "JSON"),
+        (Draft("server", "news", "", "the server"), "choose a client"),
+        (Draft("server", "news", "", "all but me"), "choose a client"),
+        (Draft("ada", "news", "", "one client"), "a client first"),
+        (Draft("ada", "news", "", "rooms", " , "), "room first"),
+        (Draft("ada", "news", "", "a queue"), "no queues here"),
+        (Draft("ada", "news", "", "the moon"), "everyone"),
+        (Draft("guest 1", "news"), "somebody else"),
+        (Draft("ada", "news", "", "one client", "zoe"), "no client is called 'zoe'.* ada, bob"),
+        (Draft("ada", "news", "", "one client", "guest 1"), "no client is called 'guest 1'"),
+        (Draft("ada", "news", "", "one client", "worker"), "no client is called 'worker'"),
+        (Draft("zoe", "news", "", "everyone"), "nobody is called 'zoe'; there are ada, bob"),
+        (Draft("ada", "news", "", "one client", "bob"), r"bob.get_sid\(\) is None.* everyone"),
+        (Draft("bob", "news", "", "all but me"), r"bob.get_sid\(\) is None.*skips nobody"),
+        (Draft("ada", "news", "", "one client", "ada", "/vip"), "ada is not connected to /vip"),
+        (Draft("ada", "news", "", "a queue", "jobs"), r"no queues here: stage.watch"),
     ],
 )
-def test_what_is_missing_is_said(draft, kind, missing):
+def test_what_is_missing_is_said(draft, missing):
     with pytest.raises(ValueError, match=missing):
-        draft.line(kind)
+        draft.line(CAST)
 
 
 def test_a_room_without_a_name_is_none():
@@ -489,11 +508,44 @@ async def test_a_frozen_client_that_was_given_up_can_be_thawed_or_cut():
 async def test_what_cannot_be_done_is_said_in_the_panel(scene):
     panel = scene.panel("?", target="rooms")
     panel._repr_mimebundle_()
-    panel._act(panel._board._composer.line)
+    panel._act(lambda: composer.enter("ada", " "))
     assert "type the name of a room first" in panel._board._complaint.value
     panel._act(lambda: "await sio.emit('news')")
     assert not panel._board._complaint.value
     await scene.until(lambda: scene.outcomes, "the line")
+
+
+async def test_a_draft_that_is_wrong_is_told_once_and_as_long_as_it_is(scene):
+    panel = await shown(scene, data="{")
+    says = panel._board._composer
+    assert "begins like JSON and is not" in says._line.value
+    assert says._send.disabled
+    says._data.value = "{}"
+    await drawn(panel)
+    panel.look()
+    await drawn(panel)
+    assert "await sio.emit(&#x27;news&#x27;, {})" in says._line.value
+    assert not says._send.disabled
+    assert panel._board._complaint.value == ""
+
+
+async def test_a_composer_offers_those_who_are_there(sio, scene):
+    panel = await shown(scene, target="one client", who="bob")
+    says = panel._board._composer
+    assert "a queue" not in says._target.options
+    assert says._who.options == ("ada", "bob", "second cy")
+    await scene["bob"].disconnect()
+    await scene.settle()
+    await drawn(panel)
+    assert "to=None means everyone" in says._line.value
+    assert says._send.disabled
+    scene.watch(await Queues.open("memory:"))
+    panel.look()
+    await drawn(panel)
+    assert "a queue" in says._target.options
+    outcome = await scene.run("await sio.emit('news', to=bob.get_sid())")  # as it warns
+    assert outcome.error == ""
+    assert scene.deliveries().who_got("news") == {"ada", "second cy"}
 
 
 async def test_a_session_of_any_length_is_drawn_in_bounded_pieces(sio, scene):
@@ -513,7 +565,10 @@ async def test_a_session_of_any_length_is_drawn_in_bounded_pieces(sio, scene):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_composer_can_begin_with_any_target(target):
-    assert Draft("ada", "news", "", target, "x").line()
+    where = "ada" if target == "one client" else "x"
+    cast = Cast({"ada": "client"}, {"ada": ["/"]}, queues=True)
+    assert Draft("ada", "news", "", target, where).line(cast)
+    assert target in cast.targets()
 
 
 def test_a_panel_without_widgets_says_what_to_install():

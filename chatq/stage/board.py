@@ -22,7 +22,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 from . import composer
-from .composer import TARGETS, Draft
+from .composer import Cast, Draft
 from .driving import Outcome
 from .journal import SERVER
 from .process import Process
@@ -137,6 +137,7 @@ class Board:
         self,
         draft: Draft,
         question: str,
+        cast: Cast,
         act: Callable[[Callable[[], str]], None],
         look: Callable[[], None],
     ) -> None:
@@ -151,7 +152,7 @@ class Board:
         self._diagram, self._table = widgets.HTML(), widgets.HTML()
         self._log = widgets.HTML()
         self._time = _Time(soon, look)
-        self._composer = _Composer(soon, draft, act)
+        self._composer = _Composer(soon, draft, cast, act)
         for shown in (self._diagram, self._table, self._queue_table):
             shown.layout.max_width = "100%"
         self.box = widgets.VBox(
@@ -210,7 +211,7 @@ class Board:
         self._diagram.value = _scrolls("the diagram", diagram)
         self._table.value = _scrolls("the table of deliveries", deliveries)
 
-    def show_people(self, roster: Roster, found: Any) -> None:
+    def show_people(self, roster: Roster, found: Any, cast: Cast) -> None:
         """Show who is there now; `found[name]` is the client or the process of that name."""
         seats = roster.seats
         if [*self._cards] != [seat.name for seat in seats]:
@@ -226,7 +227,7 @@ class Board:
             self._people.children = [card.box for card in cards.values()]
         for seat in seats:
             self._cards[seat.name].show(seat, found)
-        self._composer.show(seats, roster.namespaces())
+        self._composer.show(seats, roster.namespaces(), cast)
 
     def show_queues(self, table: Table, stats: Mapping[str, Any], roster: Roster) -> None:
         """Show the queues, with what only they know of themselves: how old the oldest is."""
@@ -310,16 +311,19 @@ class _Time:
 class _Composer:
     """A message, and the line that sends it."""
 
-    def __init__(self, soon: _Soon, draft: Draft, act: Callable[[Callable[[], str]], None]) -> None:
-        self._kinds: dict[str, str] = {}
+    def __init__(
+        self, soon: _Soon, draft: Draft, cast: Cast, act: Callable[[Callable[[], str]], None]
+    ) -> None:
+        self._cast = cast
         self._sender = _field("Dropdown", "From", draft.sender, options=[draft.sender])
         self._event = _field("Text", "Event", draft.event)
         self._data = _field("Textarea", "Payload", draft.data, rows=2, placeholder="text, or JSON")
-        self._target = _field("Dropdown", "To", draft.target, options=TARGETS)
+        self._target = _field("Dropdown", "To", draft.target, options=[draft.target])
         self._who = _field("Combobox", "Which", draft.who, options=[])
         self._namespace = _field(
             "Dropdown", "Namespace", draft.namespace, options=[draft.namespace]
         )
+        self._rooms: list[str] = []
         self._line = widgets.HTML()
         self._send = _button(
             soon, "Run this line", "Run the line beside this button", lambda: act(self.line)
@@ -336,15 +340,15 @@ class _Composer:
     def line(self) -> str:
         """Return the line. Raises `ValueError` saying what is missing."""
         sender, event, data, target, who, namespace = (field.value for field in self._fields)
-        draft = Draft(sender, event, data, target, who, namespace)
-        return draft.line(self._kinds.get(sender, "client"))
+        return Draft(sender, event, data, target, who, namespace).line(self._cast)
 
     def _word(self) -> None:
         whom = {"one client": "Client", "rooms": "Rooms", "a queue": "Queue"}
         target = self._target.value
-        process = self._kinds.get(self._sender.value) == "process"
+        process = self._cast.kinds.get(self._sender.value) == "process"
         self._who.layout.display = None if target in whom and not process else "none"
         self._who.description = whom.get(target, "Which")
+        self._who.options = [*self._cast.inside] if target == "one client" else self._rooms
         for field in (self._event, self._target):
             field.layout.display = "none" if process else None
         single = len(self._namespace.options) == 1  # no choice, as in a card
@@ -353,6 +357,7 @@ class _Composer:
             text, kind = self.line(), ""
         except ValueError as error:
             text, kind = str(error), "chatq-complaint"
+        self._send.disabled = bool(kind)  # what is wrong is said beside it
         body = html.escape(text)
         shown = f'<span class="{kind}">✗ {body}</span>' if kind else f"<code>{body}</code>"
         note = ""
@@ -363,17 +368,17 @@ class _Composer:
             )
         self._line.value = f'<div class="chatq-line">{shown}{note}</div>'
 
-    def show(self, seats: Iterable[Seat], namespaces: list[str]) -> None:
+    def show(self, seats: Iterable[Seat], namespaces: list[str], cast: Cast) -> None:
         """Offer those who are there."""
-        self._kinds = {seat.name: seat.kind for seat in seats}
-        senders = [SERVER, *(name for name, kind in self._kinds.items() if kind != "guest")]
+        self._cast = cast
+        senders = [SERVER, *(name for name, kind in cast.kinds.items() if kind != "guest")]
         _offer(self._sender, senders)
+        _offer(self._target, [*cast.targets()])
         _offer(self._namespace, namespaces or ["/"])
         found = {
             str(room): None for seat in seats for rooms in seat.rooms.values() for room in rooms
         }
-        clients = [seat.name for seat in seats if seat.kind == "client"]
-        self._who.options = clients if self._target.value == "one client" else [*found]
+        self._rooms = [*found]
         self._word()
 
 

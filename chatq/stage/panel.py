@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .board import Board
-from .composer import Draft
+from .composer import Cast, Draft
 from .drawing import Diagram
 from .driving import Outcome
 from .journal import Journal
@@ -51,6 +51,9 @@ class Scene(Protocol):
 
     def __getitem__(self, name: str) -> Any:
         """A client or a process."""
+
+    def cast(self) -> Cast:
+        """Whom a line can name."""
 
     def view(self, upto: int | None = None, keep: int | None = None) -> View:
         """It as it was at one moment."""
@@ -88,7 +91,7 @@ class Panel:
 
     def _says(self) -> str:
         try:
-            return self.draft.line(self.stage.view().kinds.get(self.draft.sender, "client"))
+            return self.draft.line(self.stage.cast())
         except ValueError as error:
             return str(error)
 
@@ -108,7 +111,7 @@ class Panel:
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         page = {"text/plain": repr(self), "text/html": self._page()}
         if self._board is None:
-            self._board = Board(self.draft, self.question, self._act, self.look)
+            self._board = Board(self.draft, self.question, self.stage.cast(), self._act, self.look)
             self.stage.listen(self.look)
         self.look()
         return {**self._board.bundle(), **page}
@@ -182,7 +185,7 @@ class Panel:
             view.deliveries(last=_MESSAGES)._repr_html_(),
         )
         queues = now.queues()
-        board.show_people(now.roster(), stage)
+        board.show_people(now.roster(), stage, stage.cast())
         board.show_queues(queues, await stage.stats() if queues.rows else {}, now.roster())
         board.show_outcomes(stage.outcomes)
         if stage.closed:

@@ -25,7 +25,7 @@ from aiohttp import web
 
 from ..queues.facts import Observer
 from .client import NAME_HEADER, Client
-from .composer import Draft
+from .composer import Cast, Draft
 from .deliveries import Deliveries
 from .drawing import Diagram
 from .driving import Outcome, run
@@ -412,13 +412,22 @@ class Stage:
         """
         async with self._line:
             self._opened()
-            names = {**self._clients, **self._processes, "sio": self.sio, "stage": self}
-            if self._watched:
-                names["queues"] = self._watched[-1]
-            outcome = await run(line, names, partial(self._settle_if_open, within), within)
+            outcome = await run(
+                line, self._meant(), partial(self._settle_if_open, min(within, 5.0)), within
+            )
         self.outcomes.append(outcome)
         self._tell()
         return outcome
+
+    def _meant(self) -> dict[str, Any]:
+        """What the names in a line mean."""
+        names = {**self._clients, **self._processes, "sio": self.sio, "stage": self}
+        return {**names, "queues": self._watched[-1]} if self._watched else names
+
+    def cast(self) -> Cast:
+        """Return whom a line can name now."""
+        inside = {name: [*client.namespaces] for name, client in self._clients.items()}
+        return Cast(self._kinds(), inside, bool(self._watched))
 
     async def _settle_if_open(self, within: float) -> None:
         if self._runner is not None:  # the line may have closed it
