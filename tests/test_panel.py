@@ -42,9 +42,7 @@ async def drawn(panel: Panel) -> None:
     """Return when a panel has drawn all that there is."""
     async with asyncio.timeout(5):
         while panel._drawing is not None or panel._again:
-            waiting = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_soon(waiting.set_result, None)
-            await waiting
+            await turn()
 
 
 async def shown(stage: Stage, **draft) -> Panel:
@@ -65,12 +63,25 @@ def enabled(panel: Panel, name: str) -> list[str]:
     return [button.description for button in buttons if not button.disabled]
 
 
-async def click(panel: Panel, name: str, text: str, times: int = 1) -> None:
-    """Click on a button of a card, and return when what it does is done."""
+async def turn() -> None:
+    """Return when the event loop has done what is due."""
+    waiting = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(waiting.set_result, None)
+    await waiting
+
+
+async def press(panel: Panel, name: str, text: str, times: int = 1) -> None:
+    """Click on a button of a card."""
     (button,) = [b for b in card(panel, name)._buttons.values() if b.description == text]
-    stage, before = panel.stage, len(panel.stage.outcomes)
     for _ in range(times):
         button.click()
+    await turn()
+
+
+async def click(panel: Panel, name: str, text: str, times: int = 1) -> None:
+    """Click on a button of a card, and return when what it does is done."""
+    stage, before = panel.stage, len(panel.stage.outcomes)
+    await press(panel, name, text, times)
     await stage.until(lambda: len(stage.outcomes) > before, f"what {text} does")
 
 
@@ -484,6 +495,56 @@ async def test_two_panels_agree_and_say_when_it_is_over(scene):
     for panel in (one, two):
         await drawn(panel)
         assert "this stage is closed" in panel._board._complaint.value
+        assert "● connected" not in repr(panel)
+        for name in ("ada", "bob", "second cy"):
+            assert "○ off the line" in card(panel, name)._told.value
+            assert enabled(panel, name) == []
+        board = panel._board
+        assert all(button.disabled for button in board._whole.children)
+        assert board._composer._send.disabled
+        assert board._composer._data.disabled
+        assert not board._time._step.disabled  # one may look back
+
+
+async def test_a_second_click_while_a_line_of_the_card_runs_is_none(scene):
+    panel = await shown(scene)
+    await click(panel, "ada", "Hang up", times=3)
+    await drawn(panel)
+    assert [one.line for one in scene.outcomes] == ["await ada.disconnect()"]
+    running = asyncio.create_task(scene.run("await stage.until(lambda: stage.waits, 'it', 5)"))
+    scene.waits = False
+    await press(panel, "ada", "Dial")
+    panel.look()
+    await drawn(panel)
+    assert enabled(panel, "ada") == []
+    assert "Hang up" in enabled(panel, "bob")
+    scene.waits = True
+    scene._tell()
+    await running
+    await scene.until(lambda: len(scene.outcomes) == 3, "the dialling")
+    await drawn(panel)
+    assert "Hang up" in enabled(panel, "ada")
+
+
+async def test_a_line_shows_what_happens_now(sio, scene):
+    panel = await shown(scene)
+    time = panel._board._time
+    time._go_to_begin()
+    await turn()
+    await drawn(panel)
+    assert time._step.value < time._step.max
+    await click(panel, "ada", "Hang up")
+    await drawn(panel)
+    assert time._step.value == time._step.max == scene.journal.written
+    assert "ada hangs up" in panel._board._diagram.value
+
+
+async def test_a_room_is_asked_for_where_there_can_be_one(scene):
+    panel = await shown(scene)
+    assert card(panel, "ada")._rooms.layout.display is None
+    await click(panel, "ada", "Hang up")
+    await drawn(panel)
+    assert card(panel, "ada")._rooms.layout.display == "none"
 
 
 async def test_a_frozen_client_that_was_given_up_can_be_thawed_or_cut():

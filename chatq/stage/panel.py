@@ -118,16 +118,17 @@ class Panel:
 
     # -- what is done -----------------------------------------------------------------------------
 
-    def _act(self, line: Callable[[], str]) -> None:
+    def _act(self, line: Callable[[], str]) -> asyncio.Task[None] | None:
         """Run the line that somebody has clicked for; say so if there is none."""
         assert self._board is not None
         try:
             text = line()
         except ValueError as error:
             self._board.complain(str(error))
-        else:
-            self._board.complain("")
-            self._begin(self._run(text))
+            return None
+        self._board.complain("")
+        self._board.follow()
+        return self._begin(self._run(text))
 
     async def _run(self, line: str) -> None:
         try:
@@ -135,6 +136,8 @@ class Panel:
         except RuntimeError as error:  # the stage is closed
             if self._board is not None:
                 self._board.complain(str(error))
+        finally:
+            self.look()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # In an empty context: what it prints is of no cell.
@@ -189,6 +192,7 @@ class Panel:
         board.show_queues(queues, await stage.stats() if queues.rows else {}, now.roster())
         board.show_outcomes(stage.outcomes)
         if stage.closed:
+            board.close()
             board.complain("this stage is closed: run its cells again to open a new one")
 
 

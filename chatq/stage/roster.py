@@ -69,10 +69,17 @@ class Seat:
 
 
 class Roster:
-    """Who is where, read from the facts of a scene. Shows itself as a table."""
+    """Who is where, read from the facts of a scene; `over`: nobody is anywhere any more.
 
-    def __init__(self, journal: Journal, kinds: Iterable[tuple[str, str]]) -> None:
+    Shows itself as a table.
+    """
+
+    def __init__(
+        self, journal: Journal, kinds: Iterable[tuple[str, str]], *, over: bool = False
+    ) -> None:
         self._seats = {name: Seat(name, kind) for name, kind in kinds}
+        if over:
+            return
         for fact in (*journal.standing(), *journal):
             if seat := self._seats.get(getattr(fact, "client", "")):
                 _read(seat, fact)
