@@ -13,7 +13,7 @@ import socketio
 
 from chatq import Draft, HandlerRaised, Prediction, Queues, Reason, Stage
 from chatq.stage import composer
-from chatq.stage.composer import TARGETS, named, payload
+from chatq.stage.composer import TARGETS, Cast, named, payload
 from chatq.stage.journal import Emitted
 from chatq.stage.panel import Panel
 
@@ -42,9 +42,47 @@ async def drawn(panel: Panel) -> None:
     """Return when a panel has drawn all that there is."""
     async with asyncio.timeout(5):
         while panel._drawing is not None or panel._again:
-            waiting = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_soon(waiting.set_result, None)
-            await waiting
+            await turn()
+
+
+async def shown(stage: Stage, **draft) -> Panel:
+    """Return a panel of this stage that is on a page."""
+    panel = stage.panel("?", **draft)
+    panel._repr_mimebundle_()
+    await drawn(panel)
+    return panel
+
+
+def card(panel: Panel, name: str):
+    return panel._board._cards[name]
+
+
+def enabled(panel: Panel, name: str) -> list[str]:
+    """Return what the card of `name` offers."""
+    buttons = card(panel, name)._buttons.values()
+    return [button.description for button in buttons if not button.disabled]
+
+
+async def turn() -> None:
+    """Return when the event loop has done what is due."""
+    waiting = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(waiting.set_result, None)
+    await waiting
+
+
+async def press(panel: Panel, name: str, text: str, times: int = 1) -> None:
+    """Click on a button of a card."""
+    (button,) = [b for b in card(panel, name)._buttons.values() if b.description == text]
+    for _ in range(times):
+        button.click()
+    await turn()
+
+
+async def click(panel: Panel, name: str, text: str, times: int = 1) -> None:
+    """Click on a button of a card, and return when what it does is done."""
+    stage, before = panel.stage, len(panel.stage.outcomes)
+    await press(panel, name, text, times)
+    await stage.until(lambda: len(stage.outcomes) > before, f"what {text} does")
 
 
 # -- the lines ------------------------------------------------------------------------------------
@@ -62,7 +100,11 @@ async def drawn(panel: Panel) -> None:
         ('"3"', "3"),
         ('{"a": [1, null]}', {"a": [1, None]}),
         ("it's {here}", "it's {here}"),
-        ("NaN", "NaN"),
+        ("NaN", ValueError),
+        ("-Infinity", ValueError),
+        ("1e999", ValueError),
+        ('{"a": [-1e999]}', ValueError),
+        ("1e9", 1e9),
         ("1" * 5000, ValueError),
         ("{'a': 1}", ValueError),
         ("[1, 2", ValueError),
@@ -119,7 +161,7 @@ def test_a_name_that_is_no_name_in_python_is_looked_up(name):
 async def test_a_line_does_what_was_chosen(sio, scene, draft, line, got):
     await sio.enter_room(scene["ada"].get_sid(), "red")
     await sio.enter_room(scene["bob"].get_sid(), "blue")
-    assert draft.line() == line
+    assert draft.line(scene.cast()) == line
     outcome = await scene.run(line)
     assert (outcome.line, outcome.error) == (line, "")
     who = {"cy": "second cy"}
@@ -130,31 +172,46 @@ async def test_a_line_for_a_namespace(sio, stage):
     sio.on("connect", lambda *_: None, namespace="/vip")
     await stage.client("ada", namespaces=["/", "/vip"])
     draft = Draft("ada", "news", "hi", "one client", "ada", "/vip")
-    assert draft.line() == "await sio.emit('news', 'hi', to=ada.get_sid('/vip'), namespace='/vip')"
-    assert not (await stage.run(draft.line())).error
+    line = draft.line(stage.cast())
+    assert line == "await sio.emit('news', 'hi', to=ada.get_sid('/vip'), namespace='/vip')"
+    assert not (await stage.run(line)).error
     assert stage.reason("ada", "news") is Reason.NO_HANDLER
     for line in (composer.enter("ada", "sofa", "/vip"), composer.leave("ada", "sofa", "/vip")):
         assert not (await stage.run(line)).error
         assert stage.roster().seats[0].rooms["/vip"] == (["sofa"] if "enter" in line else [])
 
 
+CAST = Cast(
+    {"ada": "client", "bob": "client", "guest 1": "guest", "worker": "process"},
+    {"ada": ["/"], "bob": []},
+)
+
+
 @pytest.mark.parametrize(
-    ("draft", "kind", "missing"),
+    ("draft", "missing"),
     [
-        (Draft("server", " ", "hi"), "client", "event"),
-        (Draft("server", "news", "{", "everyone"), "client", "JSON"),
-        (Draft("server", "news", "", "the server"), "client", "choose a client"),
-        (Draft("server", "news", "", "all but me"), "client", "choose a client"),
-        (Draft("ada", "news", "", "one client"), "client", "a client first"),
-        (Draft("ada", "news", "", "rooms", " , "), "client", "room first"),
-        (Draft("ada", "news", "", "a queue"), "client", "queue first"),
-        (Draft("ada", "news", "", "the moon"), "client", "everyone"),
-        (Draft("guest 1", "news"), "guest", "somebody else"),
+        (Draft("server", " ", "hi"), "event"),
+        (Draft("server", "news", "{", "everyone"), "JSON"),
+        (Draft("server", "news", "", "the server"), "choose a client"),
+        (Draft("server", "news", "", "all but me"), "choose a client"),
+        (Draft("ada", "news", "", "one client"), "a client first"),
+        (Draft("ada", "news", "", "rooms", " , "), "room first"),
+        (Draft("ada", "news", "", "a queue"), "no queues here"),
+        (Draft("ada", "news", "", "the moon"), "everyone"),
+        (Draft("guest 1", "news"), "somebody else"),
+        (Draft("ada", "news", "", "one client", "zoe"), "no client is called 'zoe'.* ada, bob"),
+        (Draft("ada", "news", "", "one client", "guest 1"), "no client is called 'guest 1'"),
+        (Draft("ada", "news", "", "one client", "worker"), "no client is called 'worker'"),
+        (Draft("zoe", "news", "", "everyone"), "nobody is called 'zoe'; there are ada, bob"),
+        (Draft("ada", "news", "", "one client", "bob"), r"bob.get_sid\(\) is None.* everyone"),
+        (Draft("bob", "news", "", "all but me"), r"bob.get_sid\(\) is None.*skips nobody"),
+        (Draft("ada", "news", "", "one client", "ada", "/vip"), "ada is not connected to /vip"),
+        (Draft("ada", "news", "", "a queue", "jobs"), r"no queues here: stage.watch"),
     ],
 )
-def test_what_is_missing_is_said(draft, kind, missing):
+def test_what_is_missing_is_said(draft, missing):
     with pytest.raises(ValueError, match=missing):
-        draft.line(kind)
+        draft.line(CAST)
 
 
 def test_a_room_without_a_name_is_none():
@@ -233,6 +290,108 @@ async def test_reset_begins_the_scene_again(sio, scene):
     await sio.emit("news", 2)
     await scene.settle()
     assert scene.deliveries().who_got("news") == {"ada", "bob", "second cy"}
+
+
+async def test_who_is_refused_at_a_reset_keeps_nobody_else_out(sio, stage):
+    refused, doors = socketio.exceptions.ConnectionRefusedError("not you"), {"ada"}
+
+    @sio.event
+    def connect(sid, environ, auth):
+        if auth and auth["name"] in doors:
+            raise refused
+
+    await stage.client("bob")
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await stage.client("ada", auth={"name": "ada"})
+    await stage.client("cy", auth={"name": "cy"})
+    outcome = await stage.run("await stage.reset()")
+    assert outcome.error == ""
+    assert [seat.connected for seat in stage.roster().seats] == [True, False, True]
+    await sio.emit("news")
+    await stage.settle()
+    assert stage.reason("ada", "news") is Reason.REFUSED
+
+
+async def test_a_reset_forgets_where_somebody_was(sio, scene):
+    await sio.enter_room(scene["ada"].get_sid(), "red")
+    await sio.leave_room(scene["ada"].get_sid(), "red")
+    await sio.enter_room(scene["bob"].get_sid(), "red")
+    await scene.settle()
+    await scene.reset()
+    await sio.emit("news", "x", to="red")
+    await scene.settle()
+    for name in ("ada", "bob"):
+        assert scene.reason(name, "news") is Reason.NOT_IN_ROOM
+
+
+async def test_a_scene_that_begins_again_is_told_from_its_first_step(sio, scene):
+    panel = await shown(scene)
+    for n in range(20):
+        await sio.emit("news", n)
+    await scene.settle()
+    await scene.reset()
+    await drawn(panel)
+    time, facts = panel._board._time, len(scene.journal)
+    assert (time._step.min, time._step.max, time._step.value) == (0, facts, facts)
+    assert f"of {facts} facts" in time._of.value
+    time._go_to_begin()
+    panel.look()
+    await drawn(panel)
+    assert "(nothing yet)" in panel._board._table.value
+    assert "connects" not in panel._board._diagram.value.partition("<desc>")[2]
+
+
+DIALS = """
+import asyncio, sys, socketio
+client = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.05)
+client.on("connect", lambda: print("at work"))
+client.on("news", lambda text: print("got", text))
+
+async def main():
+    await client.connect(sys.argv[1], transports=["websocket"])
+    await client.wait()
+
+asyncio.run(main())
+"""
+HUB = """
+import socketio
+from aiohttp import web
+sio = socketio.AsyncServer(async_mode="aiohttp")
+app = web.Application()
+sio.attach(app)
+web.run_app(app, host="127.0.0.1", port=0)
+"""
+
+
+async def test_a_reset_starts_the_processes_again(sio, stage):
+    for name in ("first", "second"):
+        await (await stage.process(name, DIALS)).line("at work")
+    await stage.kill("first")
+    await stage.freeze("second")
+    await stage.reset()
+    assert [stage[name].state for name in ("first", "second")] == ["running"] * 2
+    await sio.emit("news", "hi")
+    for name in ("first", "second"):
+        assert await stage[name].line("got") == "got hi"
+    assert [seat.state for seat in stage.roster().seats] == ["● connected"] * 2
+
+
+async def test_who_dials_a_process_finds_it_after_it_was_started_again(stage):
+    """The hub takes any free port, each time another one."""
+    hub = await stage.process("hub", HUB)
+    await hub.line("Running on")
+    first = hub.address
+    late = await stage.process("late", DIALS, url=first)
+    await late.line("at work")
+    hub = await stage.restart("hub")
+    await late.line("at work")  # it dials again by itself
+    assert hub.address not in ("", first)
+    await stage.kill("hub")
+    assert not (await stage.run("await stage.restart('hub')")).error
+    assert not (await stage.run("await stage.restart('late')")).error
+    await stage["late"].line("at work")
+    assert not (await stage.run("await stage.reset()")).error
+    await stage["late"].line("at work")
 
 
 async def test_a_process_starts_again_with_the_same_program(stage):
@@ -336,16 +495,118 @@ async def test_two_panels_agree_and_say_when_it_is_over(scene):
     for panel in (one, two):
         await drawn(panel)
         assert "this stage is closed" in panel._board._complaint.value
+        assert "● connected" not in repr(panel)
+        for name in ("ada", "bob", "second cy"):
+            assert "○ off the line" in card(panel, name)._told.value
+            assert enabled(panel, name) == []
+        board = panel._board
+        assert all(button.disabled for button in board._whole.children)
+        assert board._composer._send.disabled
+        assert board._composer._data.disabled
+        assert not board._time._step.disabled  # one may look back
+
+
+async def test_a_second_click_while_a_line_of_the_card_runs_is_none(scene):
+    panel = await shown(scene)
+    await click(panel, "ada", "Hang up", times=3)
+    await drawn(panel)
+    assert [one.line for one in scene.outcomes] == ["await ada.disconnect()"]
+    running = asyncio.create_task(scene.run("await stage.until(lambda: stage.waits, 'it', 5)"))
+    scene.waits = False
+    await press(panel, "ada", "Dial")
+    panel.look()
+    await drawn(panel)
+    assert enabled(panel, "ada") == []
+    assert "Hang up" in enabled(panel, "bob")
+    scene.waits = True
+    scene._tell()
+    await running
+    await scene.until(lambda: len(scene.outcomes) == 3, "the dialling")
+    await drawn(panel)
+    assert "Hang up" in enabled(panel, "ada")
+
+
+async def test_a_line_shows_what_happens_now(sio, scene):
+    panel = await shown(scene)
+    time = panel._board._time
+    time._go_to_begin()
+    await turn()
+    await drawn(panel)
+    assert time._step.value < time._step.max
+    await click(panel, "ada", "Hang up")
+    await drawn(panel)
+    assert time._step.value == time._step.max == scene.journal.written
+    assert "ada hangs up" in panel._board._diagram.value
+
+
+async def test_a_room_is_asked_for_where_there_can_be_one(scene):
+    panel = await shown(scene)
+    assert card(panel, "ada")._rooms.layout.display is None
+    await click(panel, "ada", "Hang up")
+    await drawn(panel)
+    assert card(panel, "ada")._rooms.layout.display == "none"
+
+
+async def test_a_frozen_client_that_was_given_up_can_be_thawed_or_cut():
+    """Its own end does not know yet; so both are still to be had."""
+    sio = socketio.AsyncServer(async_mode="aiohttp", ping_interval=1, ping_timeout=0.2)
+    async with Stage(sio) as stage:
+        await stage.client("ada")
+        panel = await shown(stage)
+        await stage.freeze("ada")
+        await stage.until(lambda: not stage.connected("ada"), "the server to give ada up")
+        await drawn(panel)
+        assert "‖ frozen, given up by the server" in card(panel, "ada")._told.value
+        assert "frozen, given up by the server" in repr(panel)
+        assert {"Thaw", "Cut"} <= {*enabled(panel, "ada")}
+        assert not {"Hang up", "Join"} & {*enabled(panel, "ada")}
+        await click(panel, "ada", "Thaw")
+        await drawn(panel)
+        assert "○ off the line" in card(panel, "ada")._told.value
+        assert "Dial" in enabled(panel, "ada")
 
 
 async def test_what_cannot_be_done_is_said_in_the_panel(scene):
     panel = scene.panel("?", target="rooms")
     panel._repr_mimebundle_()
-    panel._act(panel._board._composer.line)
+    panel._act(lambda: composer.enter("ada", " "))
     assert "type the name of a room first" in panel._board._complaint.value
     panel._act(lambda: "await sio.emit('news')")
     assert not panel._board._complaint.value
     await scene.until(lambda: scene.outcomes, "the line")
+
+
+async def test_a_draft_that_is_wrong_is_told_once_and_as_long_as_it_is(scene):
+    panel = await shown(scene, data="{")
+    says = panel._board._composer
+    assert "begins like JSON and is not" in says._line.value
+    assert says._send.disabled
+    says._data.value = "{}"
+    await drawn(panel)
+    panel.look()
+    await drawn(panel)
+    assert "await sio.emit(&#x27;news&#x27;, {})" in says._line.value
+    assert not says._send.disabled
+    assert panel._board._complaint.value == ""
+
+
+async def test_a_composer_offers_those_who_are_there(sio, scene):
+    panel = await shown(scene, target="one client", who="bob")
+    says = panel._board._composer
+    assert "a queue" not in says._target.options
+    assert says._who.options == ("ada", "bob", "second cy")
+    await scene["bob"].disconnect()
+    await scene.settle()
+    await drawn(panel)
+    assert "to=None means everyone" in says._line.value
+    assert says._send.disabled
+    scene.watch(await Queues.open("memory:"))
+    panel.look()
+    await drawn(panel)
+    assert "a queue" in says._target.options
+    outcome = await scene.run("await sio.emit('news', to=bob.get_sid())")  # as it warns
+    assert outcome.error == ""
+    assert scene.deliveries().who_got("news") == {"ada", "second cy"}
 
 
 async def test_a_session_of_any_length_is_drawn_in_bounded_pieces(sio, scene):
@@ -365,7 +626,10 @@ async def test_a_session_of_any_length_is_drawn_in_bounded_pieces(sio, scene):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_composer_can_begin_with_any_target(target):
-    assert Draft("ada", "news", "", target, "x").line()
+    where = "ada" if target == "one client" else "x"
+    cast = Cast({"ada": "client"}, {"ada": ["/"]}, queues=True)
+    assert Draft("ada", "news", "", target, where).line(cast)
+    assert target in cast.targets()
 
 
 def test_a_panel_without_widgets_says_what_to_install():

@@ -100,6 +100,24 @@ async def test_a_settled_message_and_the_consumer_that_got_it(stage, queues):
     ]
 
 
+async def test_what_waits_at_a_reset_is_met_anew(stage, queues):
+    ada = await stage.client("ada")
+    ada.on("pickup", lambda order, delivery: None)
+    for n in range(3):
+        await queues.emit("pickup", n, to="drivers")
+    await queues.subscribe(ada.get_sid(), "drivers", window=1)
+    await stage.settle()
+    await stage.reset()
+    assert lived(stage) == []
+    answering(ada)
+    await queues.subscribe(ada.get_sid(), "drivers")
+    await stage.settle()
+    rows = stage.deliveries("pickup").messages
+    assert {message.emitted.sender for message in rows} == {"earlier"}
+    assert {message.life.state for message in rows} == {"settled"}
+    assert stage.view().queues().rows[0][0] == "drivers"
+
+
 async def test_an_arrival_without_the_receipt_settles_nothing(stage, queues):
     ada = await stage.client("ada")
     await queues.emit("pickup", "O-1", to="drivers")

@@ -18,7 +18,7 @@ async def echo(reader, writer):
 async def relay():
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    relay = await Relay.open(f"http://{host}:{port}")
+    relay = await Relay.open(lambda: f"http://{host}:{port}")
     yield relay
     await relay.close()
     await relay.close()
@@ -67,6 +67,6 @@ async def test_an_end_of_writing_is_passed_on(relay):
 
 
 async def test_where_nobody_listens_the_caller_is_hung_up_on():
-    relay = await Relay.open("http://127.0.0.1:9")
+    relay = await Relay.open(lambda: "http://127.0.0.1:9")
     assert await answer(await dial(relay)) == b""
     await relay.close()

@@ -22,7 +22,7 @@ except ModuleNotFoundError as missing:
     ) from None
 
 from . import composer
-from .composer import TARGETS, Draft
+from .composer import Cast, Draft
 from .driving import Outcome
 from .journal import SERVER
 from .process import Process
@@ -71,6 +71,9 @@ _STYLE = """<style>
 <div class="chatq-gone" role="status">This panel's kernel is gone, and its scene with it: run the
 notebook again (Run, then Run All Cells).</div>"""
 
+#: Runs the line that this function words; None: it words none, and why not is said.
+Act = Callable[[Callable[[], str]], "asyncio.Task[None] | None"]
+
 _WIDE = {"description_width": "70px"}
 _PLAY = ("Play", "play")
 
@@ -91,7 +94,7 @@ class _Soon:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
-    def __call__(self, call: Callable[[], None]) -> None:
+    def __call__(self, call: Callable[[], object]) -> None:
         self._loop.call_soon_threadsafe(call)
 
     def changed(self, widget: Any, call: Callable[[], None]) -> None:
@@ -101,7 +104,7 @@ class _Soon:
             widget.comm._reply_subshell_for = None
 
 
-def _button(soon: _Soon, text: str, tooltip: str, click: Callable[[], None], **options: Any) -> Any:
+def _button(soon: _Soon, text: str, tooltip: str, click: Callable[[], object], **options: Any) -> Any:
     button = widgets.Button(
         description=text,
         tooltip=tooltip,
@@ -137,7 +140,8 @@ class Board:
         self,
         draft: Draft,
         question: str,
-        act: Callable[[Callable[[], str]], None],
+        cast: Cast,
+        act: Act,
         look: Callable[[], None],
     ) -> None:
         self._act = act
@@ -151,7 +155,7 @@ class Board:
         self._diagram, self._table = widgets.HTML(), widgets.HTML()
         self._log = widgets.HTML()
         self._time = _Time(soon, look)
-        self._composer = _Composer(soon, draft, act)
+        self._composer = _Composer(soon, draft, cast, act)
         for shown in (self._diagram, self._table, self._queue_table):
             shown.layout.max_width = "100%"
         self.box = widgets.VBox(
@@ -185,12 +189,12 @@ class Board:
 
         self._soon.changed(projector, resize)
         reset, close = composer.of_stage("reset"), composer.of_stage("close")
-        head = _row(
-            widgets.HTML(f"<strong>{html.escape(question)}</strong>"),
-            projector,
+        self._whole = _row(
             _button(self._soon, "Reset", reset, lambda: self._act(lambda: reset)),
             _button(self._soon, "Close the stage", close, lambda: self._act(lambda: close)),
         )
+        title = widgets.HTML(f"<strong>{html.escape(question)}</strong>")
+        head = _row(title, projector, self._whole)
         head.add_class("chatq-head")
         return head
 
@@ -201,6 +205,15 @@ class Board:
         shown = f'<div class="chatq-complaint" role="alert">✗ {html.escape(text)}</div>'
         self._complaint.value = shown if text else ""
 
+    def close(self) -> None:
+        """Offer nothing but to look back: the scene is over."""
+        for part in (self._whole, self._people, self._composer.box, self._queue_rows):
+            _disable(part)
+
+    def follow(self) -> None:
+        """Show what happens last, from now on."""
+        self._time.go_to_end()
+
     def seek(self, oldest: int, newest: int) -> int:
         """Let the slider reach from the oldest to the newest fact; return where it stands."""
         return self._time.seek(oldest, newest)
@@ -210,7 +223,7 @@ class Board:
         self._diagram.value = _scrolls("the diagram", diagram)
         self._table.value = _scrolls("the table of deliveries", deliveries)
 
-    def show_people(self, roster: Roster, found: Any) -> None:
+    def show_people(self, roster: Roster, found: Any, cast: Cast) -> None:
         """Show who is there now; `found[name]` is the client or the process of that name."""
         seats = roster.seats
         if [*self._cards] != [seat.name for seat in seats]:
@@ -226,7 +239,7 @@ class Board:
             self._people.children = [card.box for card in cards.values()]
         for seat in seats:
             self._cards[seat.name].show(seat, found)
-        self._composer.show(seats, roster.namespaces())
+        self._composer.show(seats, roster.namespaces(), cast)
 
     def show_queues(self, table: Table, stats: Mapping[str, Any], roster: Roster) -> None:
         """Show the queues, with what only they know of themselves: how old the oldest is."""
@@ -259,6 +272,14 @@ class Board:
             self._log.value = f'<div class="chatq-log" role="log" tabindex="0">{told}</div>'
 
 
+def _disable(widget: Any) -> None:
+    """Disable a widget, with all that is in it."""
+    if widget.has_trait("disabled"):
+        widget.disabled = True
+    for child in getattr(widget, "children", ()):
+        _disable(child)
+
+
 class _Time:
     """Which moment is shown: the newest, unless somebody goes back."""
 
@@ -285,11 +306,12 @@ class _Time:
         widgets.jslink((slider, "value"), (self._step, "value"))
         self._ends = (self._step, slider, play)
         soon.changed(self._step, look)
-        newest = _button(soon, "Newest", "Show what happened last", self._go_to_end)
+        newest = _button(soon, "Newest", "Show what happened last", self.go_to_end)
         first = _button(soon, "First", "Show how it began", self._go_to_begin)
         self.box = _row(self._step, slider, first, playing, newest, self._of, play)
 
-    def _go_to_end(self) -> None:
+    def go_to_end(self) -> None:
+        """Show the newest moment."""
         self._step.value = self._step.max
 
     def _go_to_begin(self) -> None:
@@ -310,16 +332,17 @@ class _Time:
 class _Composer:
     """A message, and the line that sends it."""
 
-    def __init__(self, soon: _Soon, draft: Draft, act: Callable[[Callable[[], str]], None]) -> None:
-        self._kinds: dict[str, str] = {}
+    def __init__(self, soon: _Soon, draft: Draft, cast: Cast, act: Act) -> None:
+        self._cast = cast
         self._sender = _field("Dropdown", "From", draft.sender, options=[draft.sender])
         self._event = _field("Text", "Event", draft.event)
         self._data = _field("Textarea", "Payload", draft.data, rows=2, placeholder="text, or JSON")
-        self._target = _field("Dropdown", "To", draft.target, options=TARGETS)
+        self._target = _field("Dropdown", "To", draft.target, options=[draft.target])
         self._who = _field("Combobox", "Which", draft.who, options=[])
         self._namespace = _field(
             "Dropdown", "Namespace", draft.namespace, options=[draft.namespace]
         )
+        self._rooms: list[str] = []
         self._line = widgets.HTML()
         self._send = _button(
             soon, "Run this line", "Run the line beside this button", lambda: act(self.line)
@@ -336,15 +359,15 @@ class _Composer:
     def line(self) -> str:
         """Return the line. Raises `ValueError` saying what is missing."""
         sender, event, data, target, who, namespace = (field.value for field in self._fields)
-        draft = Draft(sender, event, data, target, who, namespace)
-        return draft.line(self._kinds.get(sender, "client"))
+        return Draft(sender, event, data, target, who, namespace).line(self._cast)
 
     def _word(self) -> None:
         whom = {"one client": "Client", "rooms": "Rooms", "a queue": "Queue"}
         target = self._target.value
-        process = self._kinds.get(self._sender.value) == "process"
+        process = self._cast.kinds.get(self._sender.value) == "process"
         self._who.layout.display = None if target in whom and not process else "none"
         self._who.description = whom.get(target, "Which")
+        self._who.options = [*self._cast.inside] if target == "one client" else self._rooms
         for field in (self._event, self._target):
             field.layout.display = "none" if process else None
         single = len(self._namespace.options) == 1  # no choice, as in a card
@@ -353,6 +376,7 @@ class _Composer:
             text, kind = self.line(), ""
         except ValueError as error:
             text, kind = str(error), "chatq-complaint"
+        self._send.disabled = bool(kind)  # what is wrong is said beside it
         body = html.escape(text)
         shown = f'<span class="{kind}">✗ {body}</span>' if kind else f"<code>{body}</code>"
         note = ""
@@ -363,17 +387,17 @@ class _Composer:
             )
         self._line.value = f'<div class="chatq-line">{shown}{note}</div>'
 
-    def show(self, seats: Iterable[Seat], namespaces: list[str]) -> None:
+    def show(self, seats: Iterable[Seat], namespaces: list[str], cast: Cast) -> None:
         """Offer those who are there."""
-        self._kinds = {seat.name: seat.kind for seat in seats}
-        senders = [SERVER, *(name for name, kind in self._kinds.items() if kind != "guest")]
+        self._cast = cast
+        senders = [SERVER, *(name for name, kind in cast.kinds.items() if kind != "guest")]
         _offer(self._sender, senders)
+        _offer(self._target, [*cast.targets()])
         _offer(self._namespace, namespaces or ["/"])
         found = {
             str(room): None for seat in seats for rooms in seat.rooms.values() for room in rooms
         }
-        clients = [seat.name for seat in seats if seat.kind == "client"]
-        self._who.options = clients if self._target.value == "one client" else [*found]
+        self._rooms = [*found]
         self._word()
 
 
@@ -390,17 +414,17 @@ def _offer(choice: Any, options: list[str]) -> None:
 class _Card:
     """One client: its state, and what can be done to it."""
 
-    def __init__(
-        self, soon: _Soon, seat: Seat, act: Callable[[Callable[[], str]], None], found: Any
-    ) -> None:
+    def __init__(self, soon: _Soon, seat: Seat, act: Act, found: Any) -> None:
         name = seat.name
         self._told = widgets.HTML()
         self._buttons: dict[str, Any] = {}
         self._on, self._frozen = seat.connected, seat.frozen
         rows = [self._told]
 
+        self._busy = False  # a line of this card runs
+
         def button(text: str, line: Callable[[], str], tooltip: str = "") -> Any:
-            made = _button(soon, text, tooltip or line(), lambda: act(line))
+            made = _button(soon, text, tooltip or line(), lambda: self._begin(act, line))
             self._buttons[text] = made
             return made
 
@@ -433,18 +457,19 @@ class _Card:
             def leave() -> str:
                 return composer.leave(name, room.value, self._where.value)
 
+            self._rooms = _row(
+                room,
+                self._where,
+                button("Join", enter, "sio.enter_room"),
+                button("Leave", leave, "sio.leave_room"),
+            )
             rows += [
                 _row(
                     button("Hang up", hook, "disconnect, or connect again"),
                     button("Cut", of_stage("cut")),
                     button("Freeze", ice, "freeze, or thaw"),
                 ),
-                _row(
-                    room,
-                    self._where,
-                    button("Join", enter, "sio.enter_room"),
-                    button("Leave", leave, "sio.leave_room"),
-                ),
+                self._rooms,
             ]
         elif seat.kind == "process":
             self._printed = widgets.HTML()
@@ -467,15 +492,17 @@ class _Card:
         self._on, self._frozen = seat.connected, seat.frozen
         if seat.kind == "client":
             self._say("Hang up" if self._on else "Dial", "Hang up", may=not self._frozen)
-            self._say("Cut", "Cut", may=self._on)
+            self._say("Cut", "Cut", may=self._on or self._frozen)
             for text in ("Join", "Leave"):
                 self._say(text, text, may=self._on)
+            self._rooms.layout.display = None if self._on else "none"
             self._offer_namespaces([*seat.rooms] or ["/"])
         elif seat.kind == "process":
             process = found[seat.name]
             assert isinstance(process, Process)
             self._frozen = process.frozen
             state = f"{state}, {process.state}"
+            self._say("Start again", "Start again", may=True)
             for text in ("Kill", "Cut", "Mend"):
                 self._say(text, text, may=process.code is None)
             lines = [html.escape(line[:120]) for line in process.lines[-3:]]
@@ -483,16 +510,29 @@ class _Card:
             self._printed.value = printed if lines else ""
         if seat.kind != "guest":
             runs = seat.kind == "process" and found[seat.name].code is None
-            self._say("Thaw" if self._frozen else "Freeze", "Freeze", may=self._on or runs)
+            self._say(
+                "Thaw" if self._frozen else "Freeze", "Freeze", may=self._frozen or self._on or runs
+            )
         self._told.value = (
             f"<strong>{html.escape(seat.name)}</strong> {html.escape(state)}"
             f"<br>{html.escape(seat.places or 'nowhere')}"
         )
 
+    def _begin(self, act: Act, line: Callable[[], str]) -> None:
+        """Run the line, unless one of this card runs: a second click came too soon to be meant."""
+        if not self._busy and (running := act(line)):
+            self._busy = True
+            for button in self._buttons.values():
+                button.disabled = True
+            running.add_done_callback(self._done)
+
+    def _done(self, _: object) -> None:
+        self._busy = False  # what may be clicked now is said when it is drawn next, which is soon
+
     def _say(self, text: str, button: str, *, may: bool) -> None:
         """Let a button be for this, if it may be clicked at all."""
         self._buttons[button].description = text
-        self._buttons[button].disabled = not may
+        self._buttons[button].disabled = self._busy or not may
 
     def _offer_namespaces(self, namespaces: list[str]) -> None:
         if [*self._where.options] != namespaces:
@@ -505,7 +545,7 @@ class _Card:
 class _QueueRow:
     """One queue: who is to consume it, and its dead."""
 
-    def __init__(self, soon: _Soon, name: str, act: Callable[[Callable[[], str]], None]) -> None:
+    def __init__(self, soon: _Soon, name: str, act: Act) -> None:
         self._rooms: dict[str, list[str]] = {}
         self._client = widgets.Dropdown(
             description=f"Queue {name}"[:40],

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import keyword
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .journal import SERVER
 
-__all__ = ["RESERVED", "TARGETS", "Draft", "named", "payload"]
+__all__ = ["RESERVED", "TARGETS", "Cast", "Draft", "named", "payload"]
 __all__ += ["consume", "dial", "enter", "hang_up", "leave", "of_stage", "redrive"]
 
 #: Names that mean something in a line: whoever is called so is called by `stage[…]`.
@@ -115,7 +116,7 @@ def payload(text: str) -> Any:
     if not text:
         return None
     try:
-        return json.loads(text, parse_constant=str)
+        return json.loads(text, parse_constant=_no_number, parse_float=_number)
     except RecursionError:
         raise ValueError("the payload is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -124,9 +125,61 @@ def payload(text: str) -> Any:
                 f"the payload begins like JSON and is not: {error.msg} at character "
                 f"{error.pos + 1}. Mend it, or begin with another character to send it as text"
             ) from None
-    except ValueError as error:  # a number that is too long
+    except ValueError as error:  # a number that is too long, or none
         raise ValueError(f"the payload cannot be read: {error}") from None
     return text
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f'{text} is no number in JSON: write "{text}" to send it as text')
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Whom a line can name.
+
+    `kinds`: by name, "client", "process" or "guest"; `inside`: the namespaces in which each client
+    has a sid; `queues`: whether there are any.
+    """
+
+    kinds: Mapping[str, str]
+    inside: Mapping[str, Collection[str]]
+    queues: bool = False
+
+    def targets(self) -> tuple[str, ...]:
+        """To whom a message can go."""
+        return TARGETS if self.queues else TARGETS[:-1]
+
+    def kind(self, name: str) -> str:
+        """What somebody is. Raises `ValueError` if there is nobody of that name."""
+        if name not in self.kinds:
+            raise ValueError(f"nobody is called {name!r}; there are {_these(self.kinds)}")
+        return self.kinds[name]
+
+    def sid(self, client: str, namespace: str, danger: str) -> _Code:
+        """Return the code for the sid of a client; `danger`: what None would mean in its place.
+
+        Raises `ValueError` if there is no such client, or it has no sid now.
+        """
+        if client not in self.inside:
+            known = _these(self.inside)
+            raise ValueError(f"no client is called {client!r}; there are {known}")
+        code = _sid(client, namespace)
+        if namespace not in self.inside[client]:
+            raise ValueError(
+                f"{client} is not connected to {namespace}, so {code!r} is None, and {danger}: let "
+                "it dial first, or choose another"
+            )
+        return code
+
+
+def _these(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +198,12 @@ class Draft:
     who: str = ""
     namespace: str = "/"
 
-    def line(self, kind: str = "client") -> str:
-        """Return the line that sends it; `kind`: what the sender is, as in the roster.
+    def line(self, cast: Cast) -> str:
+        """Return the line that sends it, where these are there.
 
         Raises `ValueError` saying what is missing.
         """
+        kind = "client" if self.sender == SERVER else cast.kind(self.sender)
         if kind == "process":
             return f"{named(self.sender)}.write({self.data!r})"
         if kind == "guest":
@@ -168,10 +222,11 @@ class Draft:
             case "everyone":
                 return _call("sio", "emit", *given, namespace=elsewhere)
             case "all but me":
-                skipped = _sid(self.sender, self.namespace)
+                skipped = cast.sid(self.sender, self.namespace, "skip_sid=None skips nobody")
                 return _call("sio", "emit", *given, skip_sid=skipped, namespace=elsewhere)
             case "one client":
-                to = _sid(self._who("choose a client first"), self.namespace)
+                who = self._who("choose a client first")
+                to = cast.sid(who, self.namespace, "to=None means everyone")
                 return _call("sio", "emit", *given, to=to, namespace=elsewhere)
             case "rooms":
                 names = self._who("type the name of a room first").split(",")
@@ -179,6 +234,8 @@ class Draft:
                 to_rooms = rooms[0] if len(rooms) == 1 else rooms
                 return _call("sio", "emit", *given, to=to_rooms, namespace=elsewhere)
             case "a queue":
+                if not cast.queues:
+                    raise ValueError("there are no queues here: stage.watch(queues) shows them")
                 queue = self._who("type the name of a queue first")
                 return _call("queues", "emit", *given, to=queue)
         raise ValueError(f"a message goes to {', '.join(TARGETS)}, not to {self.target!r}")

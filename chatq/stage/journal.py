@@ -276,6 +276,9 @@ _STANDING: dict[type[Fact], tuple[str, int]] = {
     Killed: ("frozen?", 1),
 }
 
+#: Those that say where somebody is, not where somebody was.
+_PRESENT = (Connected, Joined, Froze)
+
 _KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 
 
@@ -351,9 +354,13 @@ class Journal:
         return self._written
 
     def forget(self) -> None:
-        """Forget all facts, but for what they tell of who is where: a new scene begins."""
+        """Forget all facts, but for what they tell of who is where: a new scene begins.
+
+        Where somebody was, and is no more, is forgotten, too: it is no reason in the new scene.
+        """
         self._facts.clear()
         self._tidy()
+        self._older = {key: old for key, old in self._older.items() if isinstance(old, _PRESENT)}
         self.begun = self._written
 
     def part(self, upto: int, keep: int | None = None) -> Journal:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from .board import Board
-from .composer import Draft
+from .composer import Cast, Draft
 from .drawing import Diagram
 from .driving import Outcome
 from .journal import Journal
@@ -34,6 +34,7 @@ __all__ = ["Panel"]
 _log = logging.getLogger("chatq")
 
 _FACTS, _ROWS, _MESSAGES = 500, 30, 12
+_WITHIN = 15.0  # seconds for a line: a reset starts processes again, one after the other
 #: It draws at most so often, in seconds, and takes at most this share of the time.
 _PERIOD, _SHARE = 0.1, 0.05
 
@@ -51,13 +52,16 @@ class Scene(Protocol):
     def __getitem__(self, name: str) -> Any:
         """A client or a process."""
 
+    def cast(self) -> Cast:
+        """Whom a line can name."""
+
     def view(self, upto: int | None = None, keep: int | None = None) -> View:
         """It as it was at one moment."""
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` whenever there is something new."""
 
-    async def run(self, line: str) -> Outcome:
+    async def run(self, line: str, within: float) -> Outcome:
         """Run a line, and keep what came of it."""
 
     async def stats(self) -> dict[str, Any]:
@@ -87,7 +91,7 @@ class Panel:
 
     def _says(self) -> str:
         try:
-            return self.draft.line(self.stage.view().kinds.get(self.draft.sender, "client"))
+            return self.draft.line(self.stage.cast())
         except ValueError as error:
             return str(error)
 
@@ -107,30 +111,33 @@ class Panel:
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         page = {"text/plain": repr(self), "text/html": self._page()}
         if self._board is None:
-            self._board = Board(self.draft, self.question, self._act, self.look)
+            self._board = Board(self.draft, self.question, self.stage.cast(), self._act, self.look)
             self.stage.listen(self.look)
         self.look()
         return {**self._board.bundle(), **page}
 
     # -- what is done -----------------------------------------------------------------------------
 
-    def _act(self, line: Callable[[], str]) -> None:
+    def _act(self, line: Callable[[], str]) -> asyncio.Task[None] | None:
         """Run the line that somebody has clicked for; say so if there is none."""
         assert self._board is not None
         try:
             text = line()
         except ValueError as error:
             self._board.complain(str(error))
-        else:
-            self._board.complain("")
-            self._begin(self._run(text))
+            return None
+        self._board.complain("")
+        self._board.follow()
+        return self._begin(self._run(text))
 
     async def _run(self, line: str) -> None:
         try:
-            await self.stage.run(line)
+            await self.stage.run(line, _WITHIN)
         except RuntimeError as error:  # the stage is closed
             if self._board is not None:
                 self._board.complain(str(error))
+        finally:
+            self.look()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # In an empty context: what it prints is of no cell.
@@ -171,7 +178,8 @@ class Panel:
         board, stage = self._board, self.stage
         assert board is not None
         journal = stage.journal
-        step = board.seek(journal.forgotten, journal.written)
+        begun = journal.begun  # a scene that begins again is told from its own first step
+        step = begun + board.seek(journal.forgotten - begun, journal.written - begun)
         view: View = stage.view(step, _FACTS)
         now = view if step == journal.written else stage.view(keep=_FACTS)
         fresh, self._seen = self._seen, journal.written
@@ -180,10 +188,11 @@ class Panel:
             view.deliveries(last=_MESSAGES)._repr_html_(),
         )
         queues = now.queues()
-        board.show_people(now.roster(), stage)
+        board.show_people(now.roster(), stage, stage.cast())
         board.show_queues(queues, await stage.stats() if queues.rows else {}, now.roster())
         board.show_outcomes(stage.outcomes)
         if stage.closed:
+            board.close()
             board.complain("this stage is closed: run its cells again to open a new one")
 
 

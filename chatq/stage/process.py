@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ __all__ = ["Folder", "Process"]
 
 _KEPT = 10_000  # lines
 _LONGEST = 1_000  # characters of a line
+_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 #: Run by the new process: it reads its program from the pipe, and ends when the pipe does.
 _BOOT = r"""
@@ -228,6 +230,14 @@ class Process:
             self.code, self.frozen = code, False
         for listener in tuple(self._listeners):
             listener()
+
+    @property
+    def address(self) -> str:
+        """The newest address of a server on this machine that it has printed; "" if none."""
+        for line in reversed(self.lines):
+            if found := _ADDRESS.search(line):
+                return found[0]
+        return ""
 
     @property
     def state(self) -> str:

@@ -38,6 +38,12 @@ class QueueTap:
         # To whom each is out: a name, and the connection, since a name comes back on another one.
         self._out: dict[int, tuple[str, str]] = {}
 
+    def forget(self) -> None:
+        """Know no message any more, as the journal does: what still waits is met anew."""
+        self._numbers.clear()
+        self._dead.clear()
+        self._out.clear()
+
     def began(self) -> None:
         """See `Observer.began`."""
         self._recorder.activity.begin(_WORK)

@@ -10,6 +10,7 @@ it is mended.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -19,11 +20,10 @@ _CHUNK = 65536  # bytes
 
 
 class Relay:
-    """Passes what comes to its own port on to the server at `url`; see `open`."""
+    """Passes what comes to its own port on to the server at `where()`; see `open`."""
 
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+    def __init__(self, where: Callable[[], str]) -> None:
+        self._where = where
         self.severed = False
         #: The address to dial instead of the server's.
         self.url = ""
@@ -32,9 +32,13 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        """Return a relay to the server at `url`, listening on a free port of 127.0.0.1."""
-        relay = cls(url)
+    async def open(cls, where: Callable[[], str]) -> Self:
+        """Return a relay, listening on a free port of 127.0.0.1.
+
+        `where` gives the address of the server, "" if there is none now. It is asked whenever
+        somebody dials: a server that is started again may listen on another port.
+        """
+        relay = cls(where)
         relay._server = await asyncio.start_server(relay._accept, "127.0.0.1", 0)
         host, port = relay._server.sockets[0].getsockname()[:2]
         relay.url = f"http://{host}:{port}"
@@ -66,8 +70,9 @@ class Relay:
         ends = {writer}
         self._ends.add(writer)
         try:
-            if not self.severed:
-                far_reader, far = await asyncio.open_connection(self._host, self._port)
+            server = urlsplit(self._where())
+            if server.port and not self.severed:
+                far_reader, far = await asyncio.open_connection(server.hostname, server.port)
                 ends.add(far)
                 self._ends.add(far)
                 if not self.severed:

@@ -25,7 +25,12 @@ from .table import Table, one_line
 
 __all__ = ["Roster", "Seat"]
 
-_SIGNS = {"connected": "● connected", "frozen": "‖ frozen", "off": "○ off the line"}
+_SIGNS = {
+    "connected": "● connected",
+    "frozen": "‖ frozen",
+    "given up": "‖ frozen, given up by the server",
+    "off": "○ off the line",
+}
 
 
 @dataclass(slots=True)
@@ -48,7 +53,9 @@ class Seat:
     @property
     def state(self) -> str:
         """Its state as a sign and words."""
-        return _SIGNS["frozen" if self.frozen else "connected" if self.rooms else "off"]
+        if self.frozen:
+            return _SIGNS["frozen" if self.rooms else "given up"]
+        return _SIGNS["connected" if self.rooms else "off"]
 
     @property
     def places(self) -> str:
@@ -62,10 +69,17 @@ class Seat:
 
 
 class Roster:
-    """Who is where, read from the facts of a scene. Shows itself as a table."""
+    """Who is where, read from the facts of a scene; `over`: nobody is anywhere any more.
 
-    def __init__(self, journal: Journal, kinds: Iterable[tuple[str, str]]) -> None:
+    Shows itself as a table.
+    """
+
+    def __init__(
+        self, journal: Journal, kinds: Iterable[tuple[str, str]], *, over: bool = False
+    ) -> None:
         self._seats = {name: Seat(name, kind) for name, kind in kinds}
+        if over:
+            return
         for fact in (*journal.standing(), *journal):
             if seat := self._seats.get(getattr(fact, "client", "")):
                 _read(seat, fact)

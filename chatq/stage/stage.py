@@ -9,6 +9,7 @@ drawn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import weakref
 from collections import deque
@@ -24,7 +25,7 @@ from aiohttp import web
 
 from ..queues.facts import Observer
 from .client import NAME_HEADER, Client
-from .composer import Draft
+from .composer import Cast, Draft
 from .deliveries import Deliveries
 from .drawing import Diagram
 from .driving import Outcome, run
@@ -107,8 +108,9 @@ class Stage:
         self._queue_tap: QueueTap | None = None
         self._unwatch: list[Callable[[], None]] = []
         self._watched: list[_Queues] = []
-        #: How each process was started: its program, its arguments, the server that it dials.
-        self._programs: dict[str, tuple[str, tuple[str, ...], str]] = {}
+        #: How each process was started: its program, its arguments, the address that it dials, and
+        #: the name of the process that serves there.
+        self._programs: dict[str, tuple[str, tuple[str, ...], str, str]] = {}
         self._line = asyncio.Lock()
         #: What came of the newest lines, see `run`.
         self.outcomes: deque[Outcome] = deque(maxlen=20)
@@ -314,6 +316,9 @@ class Stage:
         the server at `url` (default: the stage's). The server knows it by `name`. `arguments` are
         the rest of `sys.argv`. It runs in `folder`. A process of the same name is killed first.
 
+        If another process of this stage has printed `url`, the cable leads to that process, also
+        when it is started again and listens on another port.
+
         Raises what `client` raises for a name, and `SyntaxError` if `program` is no Python.
         """
         self._opened()
@@ -323,28 +328,45 @@ class Stage:
                 raise ValueError(f"a process cannot be called {name!r}: that name is not free")
             self._names.append(name)
             self._guests[name] = None
+        server = next((p.name for p in self._processes.values() if url and p.address == url), "")
+        return await self._start(name, program, arguments, url, server)
+
+    async def _start(
+        self, name: str, program: str, arguments: tuple[str, ...], url: str, server: str
+    ) -> Process:
         if before := self._processes.pop(name, None):
             await before.kill()
         if cable := self._relays.pop(name, None):
             await cable.close()
             await self._noticed(name)
-        relay = self._relays[name] = await Relay.open(url or self.url)
+        relay = self._relays[name] = await Relay.open(partial(self._address, url, server))
         address = f"{relay.url}?{urlencode({'name': name})}"
         process = await Process.start(name, program, address, *arguments, folder=self.folder)
         process.on_kill = lambda: self._recorder.journal.append(Killed, name)
         process.listen(self._tell)
         self._processes[name] = process
-        self._programs[name] = (program, arguments, url)
+        self._programs[name] = (program, arguments, url, server)
         return process
 
+    def _address(self, url: str, server: str) -> str:
+        """Where the server is now that was at `url`, and is run by the process called `server`."""
+        process = self._processes.get(server)
+        return process.address if process else url or self.url
+
     async def restart(self, process: str | Process) -> Process:
-        """Run the program of a process anew, with the same arguments; if it runs, kill it first."""
+        """Run the program of a process anew, with the same arguments; if it runs, kill it first.
+
+        Its cable leads where it led: if to another process, this waits until that has said where it
+        listens.
+        """
         name = self._name(process)
         if name not in self._programs:
             known = [*self._programs] or "none"
             raise LookupError(f"no process is called {name!r}; there are {known}")
-        program, arguments, url = self._programs[name]
-        return await self.process(name, program, *arguments, url=url)
+        program, arguments, url, server = self._programs[name]
+        if (serving := self._processes.get(server)) and serving is not self._processes.get(name):
+            await self.until(lambda: serving.address or serving.code is not None, f"the {server}")
+        return await self._start(name, program, arguments, url, server)
 
     def watch(self, queues: _Queues) -> None:
         """Note in the journal, too, what becomes of the messages of `queues` (a `chatq.Queues`).
@@ -390,30 +412,56 @@ class Stage:
         """
         async with self._line:
             self._opened()
-            names = {**self._clients, **self._processes, "sio": self.sio, "stage": self}
-            if self._watched:
-                names["queues"] = self._watched[-1]
-            outcome = await run(line, names, partial(self._settle_if_open, within), within)
+            outcome = await run(
+                line, self._meant(), partial(self._settle_if_open, min(within, 5.0)), within
+            )
         self.outcomes.append(outcome)
         self._tell()
         return outcome
+
+    def _meant(self) -> dict[str, Any]:
+        """What the names in a line mean."""
+        names = {**self._clients, **self._processes, "sio": self.sio, "stage": self}
+        return {**names, "queues": self._watched[-1]} if self._watched else names
+
+    def cast(self) -> Cast:
+        """Return whom a line can name now."""
+        inside = {name: [*client.namespaces] for name, client in self._clients.items()}
+        return Cast(self._kinds(), inside, bool(self._watched))
 
     async def _settle_if_open(self, within: float) -> None:
         if self._runner is not None:  # the line may have closed it
             await self.settle(within)
 
     async def reset(self) -> None:
-        """Begin the scene again: every client connects anew, as it did, so it is in no room;
-        nothing is frozen, and the journal is empty."""
+        """Begin the scene again: every client connects anew, as it did, so it is in no room; every
+        process starts again; nothing is frozen, and the journal is empty.
+
+        Whoever is refused is left out, as the journal then tells. Queues keep what waits in them.
+        Raises `NotSettled` if a process that was connected does not come back.
+        """
         self._opened()
         for client in self._clients.values():
             await client.hang_up()
+        for name in self._programs:
+            await self.kill(name)
         await self._recorder.activity.quiet(5.0)
         self._recorder.failures.clear()
         self.journal.forget()
+        if self._queue_tap is not None:
+            self._queue_tap.forget()
         for client in self._clients.values():
-            await client.connect(**client.dialled)
+            with contextlib.suppress(socketio.exceptions.ConnectionError):
+                await client.connect(**client.dialled)
+        for name in self._programs:
+            await self.restart(name)
+        for name, process in self._processes.items():
+            if self._guests[name] is not None:  # it has dialled this server before
+                await self.until(partial(self._is_back, process), f"{name} to be connected again")
         await self.settle()
+
+    def _is_back(self, process: Process) -> bool:
+        return process.code is not None or bool(self._inside(process.name))
 
     def panel(self, question: str = "", **draft: Any) -> Panel:
         """Return the panel that drives this scene by hand; a notebook shows it as widgets.

@@ -63,7 +63,7 @@ class View:
 
     def roster(self) -> Roster:
         """Who was where."""
-        return Roster(self.journal, self.kinds.items())
+        return Roster(self.journal, self.kinds.items(), over=self._over)
 
     def queues(self) -> Table:
         """The table of queues: how many messages wait, are out, and are dead; who has consumed."""
