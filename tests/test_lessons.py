@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import itertools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ LEAKS = {
     "a memory address": r"\b0x[0-9a-fA-F]{6,}\b",
 }
 IGNORED = "nbval-ignore-output"
+PICTURE_WIDTH = 64
 
 
 # -- the rules ----------------------------------------------------------------------------------
@@ -120,7 +122,35 @@ def prose_complaints(notebook: Notebook) -> list[str]:
         found.append("does not say at once what 'you will be able to' do")
     if not re.search(r"(?m)^#+ .*\bRecap\b", _prose(notebook)):
         found.append("has no Recap")
-    return found
+    return [*found, *_asked_twice(cells), *_wide(notebook), *_alone(notebook)]
+
+
+def _asked_twice(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """A prediction asks in its widget what the text before it has asked."""
+    for before, cell in itertools.pairwise(cells):
+        if cell["cell_type"] == "code" and "= Prediction(" in cell["source"]:
+            question = ast.literal_eval(re.findall(r'Prediction\(\s*(".*?")', cell["source"])[0])
+            if _plain(question) not in _plain(before["source"]):
+                yield f"{question!r} is not what the text before it asks"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[`*'\"]", "", text).casefold()
+
+
+def _wide(notebook: Notebook) -> Iterator[str]:
+    """A picture drawn with characters has room beside an open file browser."""
+    for picture in re.findall(r"(?s)```text\n(.*?)```", _prose(notebook)):
+        for line in picture.splitlines():
+            if len(line) > PICTURE_WIDTH:
+                yield f"a picture is {len(line)} columns wide: {line.strip()}"
+
+
+def _alone(notebook: Notebook) -> Iterator[str]:
+    """An exercise's cell runs in a kernel that was just started."""
+    for cell in _code(notebook):
+        if "await check(" in cell["source"] and "import check" not in cell["source"]:
+            yield f"does not import what it calls: {cell['source'].partition('await')[2]}"
 
 
 def links(notebook: Notebook) -> list[str]:
@@ -352,6 +382,12 @@ def test_the_guard_complains(notebook: Notebook, complaint: str) -> None:
         (changed(0, cell_type="raw"), "title"),
         (changed(0, source="# A title"), "you will be able to"),
         (changed(3, source="That was all. Recap."), "Recap"),
+        (
+            changed(1, source='guess = Prediction("Who?", "ada")'),
+            "not what the text before it asks",
+        ),
+        (changed(3, source=f"## Recap\n```text\n{'─' * 65}\n```"), "65 columns wide"),
+        (changed(2, source='await check("01.1", answer)\nstage.close()'), "does not import"),
     ],
 )
 def test_the_guard_complains_about_the_prose(notebook: Notebook, complaint: str) -> None:

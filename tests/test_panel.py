@@ -680,6 +680,42 @@ def test_ticking_the_boxes_is_a_guess():
     assert "✓" in guess._box.children[-1].value
 
 
+def test_one_of_several_is_chosen_by_radio_buttons():
+    guess = Prediction("How often?", "never", "once", one=True)
+    assert repr(guess) == 'How often?\n( ) never   ( ) once\n(choose one, or call choose("never"))'
+    shown = guess._repr_mimebundle_()
+    assert "○ never" in shown["text/html"]
+    (buttons,) = guess._boxes
+    assert (buttons.options, buttons.value) == (("never", "once"), None)
+    buttons.value = "once"
+    assert guess.chosen == ("once",)
+    assert guess.choose("never").chosen == ("never",)
+    assert buttons.value == "never"
+    assert "(x) never" in repr(guess)
+    for several in (("never", "once"), ()):
+        with pytest.raises(ValueError, match="exactly one of never, once, not n"):
+            guess.choose(*several)
+    assert guess.mark("never").good
+    assert buttons.disabled
+    assert "✓" in guess._box.children[-1].value
+
+
+def test_what_is_marked_too_early_says_what_to_do_and_stays_open():
+    guess, seen = Prediction("Who gets it?", "ada", "bob"), {}
+    told = repr(guess.mark(lambda: seen["news"]))
+    assert "Not marked yet: guess first, then run the cells between" in told
+    assert repr(guess.mark(None)) == told
+    guess.choose("ada")
+    seen["news"] = {"ada"}
+    assert guess.mark(lambda: seen["news"]).good
+
+
+def test_nobody_is_right_if_nothing_else_is():
+    assert Prediction("Who?", "ada", "nobody").choose("nobody").mark(()).good
+    assert not Prediction("Who?", "ada", "nobody").choose("nobody").mark({"ada"}).good
+    assert not Prediction("Who?", "ada", "nobody").choose("ada", "nobody").mark({"ada"}).good
+
+
 async def test_a_failing_handler_is_raised_at_settle_and_told_by_a_panel(scene):
     await scene["ada"].emit("broken")
     with pytest.raises(HandlerRaised):

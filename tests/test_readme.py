@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +42,7 @@ def test_the_two_ends_of_the_hub_may_be_started_before_it(tmp_path):
         subprocess.Popen(
             [sys.executable, "-c", script.replace("3001", port)],
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -54,7 +56,10 @@ def test_the_two_ends_of_the_hub_may_be_started_before_it(tmp_path):
             ):
                 with hubs.deadline(end):
                     assert end.stdout.readline() == line
-        assert ends[0].wait(10) == 0
+            assert ends[0].wait(10) == 0
+            ends[1].send_signal(signal.SIGINT)  # Ctrl-C
+            assert ends[1].communicate(timeout=10) == ("", "")
+            assert ends[1].returncode == 0
     finally:
         for end in ends:
             hubs.end(end)

@@ -7,27 +7,33 @@ stage, what the question is about.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["Mark", "Prediction"]
+__all__ = ["Mark", "NotYet", "Prediction"]
+
+#: What should have been ticked; None: nobody knows yet.
+Right = Iterable[str] | None
+#: Choices that say that no other is right.
+_NONE = ("nobody", "none of them")
 
 
 class Prediction:
     """A question with things to tick: shown as check boxes where there are widgets.
 
-        guess = Prediction("Who gets 'news'?", "ada", "bob", "cy")
+        guess = Prediction("Who gets 'news'?", "ada", "bob", "cy", "nobody")
         guess                        # tick, or: guess.choose("bob", "cy")
         ...                          # the cell that shows it
-        guess.mark(stage.deliveries().who_got("news"))
+        guess.mark(lambda: stage.deliveries().who_got("news"))
 
-    `choices`: all that can be ticked, also none or several of them.
+    `choices`: all that can be ticked, also several of them; "nobody" or "none of them" stands for
+    none. `one`: only one of them can be right, so they are radio buttons.
     """
 
-    def __init__(self, question: str, *choices: str) -> None:
+    def __init__(self, question: str, *choices: str, one: bool = False) -> None:
         if not choices or len(set(choices)) < len(choices):
             raise ValueError(f"a prediction needs different things to choose from, not {choices}")
-        self.question, self.choices = question, choices
+        self.question, self.choices, self.one = question, choices, one
         self._chosen: tuple[str, ...] | None = None
         self._boxes: list[Any] = []
         self._box: Any = None
@@ -39,14 +45,17 @@ class Prediction:
         return self._chosen
 
     def choose(self, *choices: str) -> Prediction:
-        """Guess these, without widgets. Raises `ValueError` for what is no choice, and when it has
-        been marked: a guess afterwards is none."""
+        """Guess these, without widgets. Raises `ValueError` for what is no choice, for several
+        where only one can be right, and when it has been marked: a guess afterwards is none."""
         if self._marked:
             raise ValueError("this prediction has been marked: run its cell again to guess again")
-        self._chosen = self._known(choices)
+        chosen = self._known(choices)
         for box in self._boxes:
-            box.value = box.description in self._chosen
-        self._chosen = self._known(choices)  # also if that is nothing
+            if self.one:
+                box.value = chosen[0]
+            else:
+                box.value = box.description in chosen
+        self._chosen = chosen  # also if that is nothing
         return self
 
     def _known(self, choices: Iterable[str]) -> tuple[str, ...]:
@@ -56,16 +65,30 @@ class Prediction:
                 raise ValueError(
                     f"there is no {choice!r} to choose, only {', '.join(self.choices)}"
                 )
-        return tuple(choice for choice in self.choices if choice in given)
+        known = tuple(choice for choice in self.choices if choice in given)
+        if self.one and len(known) != 1:
+            said = ", ".join(known) or "nothing"
+            raise ValueError(f"choose exactly one of {', '.join(self.choices)}, not {said}")
+        return known
 
-    def mark(self, right: Iterable[str]) -> Mark:
+    def mark(self, right: Right | Callable[[], Right]) -> Mark | NotYet:
         """Compare the guess with what happened: `right` should have been ticked, and nothing else.
 
-        Raises `ValueError` for what is no choice.
+        `right` may be a function that looks it up. If it finds nothing to look at, or `right` is
+        None, the scene has not been run: this says so, and the guess stays open. Raises
+        `ValueError` for what is no choice.
         """
-        mark = Mark(
-            self.question, self._chosen, self._known([right] if isinstance(right, str) else right)
-        )
+        if callable(right):
+            try:
+                right = right()
+            except (LookupError, NameError, OSError):
+                right = None
+        if right is None:
+            return NotYet(self.question)
+        right = [right] if isinstance(right, str) else [*right]
+        if not right:
+            right = [choice for choice in self.choices if choice in _NONE]
+        mark = Mark(self.question, self._chosen, self._known(right))
         self._marked = True
         for box in self._boxes:
             box.disabled = True
@@ -75,14 +98,16 @@ class Prediction:
 
     def __repr__(self) -> str:
         ticked = self._chosen or ()
-        boxes = "   ".join(f"[{'x' if c in ticked else ' '}] {c}" for c in self.choices)
-        first = f'"{self.choices[0]}"'
-        return f"{self.question}\n{boxes}\n(tick, or call choose({first}, …))"
+        empty, full = ("( )", "(x)") if self.one else ("[ ]", "[x]")
+        boxes = "   ".join(f"{full if c in ticked else empty} {c}" for c in self.choices)
+        call = f'choose("{self.choices[0]}"' + ("" if self.one else ", …") + ")"
+        return f"{self.question}\n{boxes}\n({'choose one' if self.one else 'tick'}, or call {call})"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         ticked = self._chosen or ()
+        empty, full = "○◉" if self.one else "☐☑"
         boxes = "".join(
-            f"<div>{'☑' if choice in ticked else '☐'} {html.escape(choice)}</div>"
+            f"<div>{full if choice in ticked else empty} {html.escape(choice)}</div>"
             for choice in self.choices
         )
         question = f"<strong>{html.escape(self.question)}</strong>"
@@ -97,19 +122,30 @@ class Prediction:
             import ipywidgets as widgets  # type: ignore[import-untyped]
 
             wide = widgets.Layout(width="auto")
-            for choice in self.choices:
-                ticked = choice in (self._chosen or ())
-                box = widgets.Checkbox(description=choice, value=ticked, indent=False, layout=wide)
+            chosen = self._chosen or ()
+            if self.one:
+                value = chosen[0] if chosen else None
+                options = {"options": self.choices, "value": value}
+                self._boxes = [widgets.RadioButtons(layout=wide, **options)]
+            else:
+                self._boxes = [
+                    widgets.Checkbox(description=c, value=c in chosen, indent=False, layout=wide)
+                    for c in self.choices
+                ]
+            for box in self._boxes:
                 box.observe(self._ticked, "value")
                 if hasattr(box.comm, "_reply_subshell_for"):  # see `board`
                     box.comm._reply_subshell_for = None
-                self._boxes.append(box)
             question = widgets.HTML(f"<strong>{html.escape(self.question)}</strong>")
             self._box = widgets.VBox([question, *self._boxes])
         return self._box
 
     def _ticked(self, _: object) -> None:
-        self._chosen = tuple(box.description for box in self._boxes if box.value)
+        if self.one:
+            (value,) = (box.value for box in self._boxes)
+            self._chosen = None if value is None else (value,)
+        else:
+            self._chosen = tuple(box.description for box in self._boxes if box.value)
 
 
 def _told(mark: Mark) -> Any:
@@ -139,3 +175,16 @@ class Mark:
             return f"✓ {self.question} You said so: {right}."
         said = ", ".join(self.chosen) or "none of them"
         return f"✗ {self.question} You said: {said}. It is: {right}."
+
+
+class NotYet:
+    """There is nothing yet that a guess could be compared with."""
+
+    def __init__(self, question: str) -> None:
+        self.question = question
+
+    def __repr__(self) -> str:
+        return (
+            f"… {self.question} Not marked yet: guess first, then run the cells between the "
+            "question and this one, and then this one again."
+        )
