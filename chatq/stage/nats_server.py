@@ -1,7 +1,7 @@
 """Real NATS servers on loopback, for lessons and tests: one node, or a cluster of three.
 
 Owns their configuration, their ports and folders, and what can happen to them: killed, started
-again, frozen. Must not know: queues, the stage, clients of NATS.
+again, frozen. Must not know: queues, the stage.
 
 Each node is a process of its own that never outlives the program that started it (see `process`),
 and keeps its files in a folder that is gone with it. What it has acknowledged is on its disk:
@@ -188,6 +188,24 @@ class NatsServers:
             await servers.close()
             raise
         return servers
+
+    async def leader(self, stream: str = "chatq") -> NatsNode:
+        """Return the node that leads the replicas of `stream` now.
+
+        Raises what `nats` raises if nobody answers, `LookupError` if there is no leader for now.
+        """
+        import nats  # who only starts nodes does not need the client
+
+        client = await nats.connect([node.url for node in self.nodes if node.runs])
+        try:
+            info = await client.jetstream().stream_info(stream)
+        finally:
+            await client.close()
+        name = info.cluster.leader if info.cluster else None
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise LookupError(f"no node leads the stream {stream!r} for now: ask again")
 
     async def __aenter__(self) -> Self:
         return self

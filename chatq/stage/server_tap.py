@@ -12,6 +12,7 @@ a reader of the journal needs.
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from .journal import (
     preview,
 )
 from .links import Link, Recorder, Tasks, cause
+from .settle import Work
 
 __all__ = ["ServerTap", "listens"]
 
@@ -61,6 +63,8 @@ class ServerTap:
         self._left: deque[str] = deque()
         self._by_sid: dict[str, Link] = {}
         self._emitting = 0
+        #: Emits that the clients of this server have been sent, and other servers not yet.
+        self._queued: set[int] = set()
         self._handler_began = False
         self._connecting = 0
         self._engine: dict[str, Any] = {}  # Engine.IO's handlers, as they were
@@ -70,6 +74,8 @@ class ServerTap:
     def _attach(self) -> None:
         sio, manager = self.sio, self.sio.manager
         self._wrap(manager, "emit", self._on_emit)
+        if hasattr(manager, "_handle_emit"):  # it shares its emits with other servers
+            self._wrap(manager, "_handle_emit", self._on_emit_elsewhere)
         self._wrap(manager, "_generate_ack_id", self._on_ack_id)
         self._wrap(manager, "trigger_callback", self._on_callback)
         self._wrap(manager, "connect", self._on_connected)
@@ -148,11 +154,43 @@ class ServerTap:
         try:
             await original(event, data, namespace, room, skip_sid, callback, **more)
         except Exception:  # it could not be encoded, so nothing was queued for anybody
-            for link in recipients:
-                if message in link.to_client[namespace]:
-                    link.to_client[namespace].remove(message)
-            self.recorder.journal.retract(message)
+            if message not in self._queued:  # or else: it could not be told to other servers
+                for link in recipients:
+                    if message in link.to_client[namespace]:
+                        link.to_client[namespace].remove(message)
+                self.recorder.journal.retract(message)
             raise
+        finally:
+            self._queued.discard(message)
+
+    async def _on_emit_elsewhere(self, original: Any, shared: dict[str, Any]) -> None:
+        """Note what another server emits to clients of this one, as an emit of this one."""
+        namespace, room, skipped = shared["namespace"], shared["room"], shared["skip_sid"]
+        if shared["host_id"] == self.sio.manager.host_id:  # noted already, by `_on_emit`
+            message = self._emitting
+            await original(shared)
+            self._queued.add(message)
+            return
+        # An address that nobody has here may be the sid of a client that is elsewhere.
+        if room is not None and not any(self.sio.manager.get_participants(namespace, room)):
+            await original(shared)
+            return
+        data = shared["data"]
+        if shared.get("binary"):
+            attachments = [base64.b64decode(each) for each in data[1:]]
+            data = socketio_packet.Packet.reconstruct_binary(data[0], attachments)
+
+        async def as_it_came(*_: Any) -> None:
+            await original(shared)
+
+        work: Work = ("packet", f"{SERVER} from another server", "")
+        self.recorder.activity.begin(work)  # whoever waits for the fact may settle then
+        try:
+            await self._on_emit(
+                as_it_came, shared["event"], tuple(data), namespace, room, skip_sid=skipped
+            )
+        finally:
+            self.recorder.activity.end(work)
 
     def _addressed(
         self, room: Any, namespace: str
