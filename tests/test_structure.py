@@ -195,7 +195,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.queue_tap": {"queues.facts", "stage.journal", "stage.links"},
     "stage.relay": set(),
     "stage.roster": {"stage.journal", "stage.table"},
-    "stage.server_tap": {"stage.journal", "stage.links"},
+    "stage.server_tap": {"stage.journal", "stage.links", "stage.settle"},
     "stage.settle": set(),
     "stage.stage": {
         "queues.facts",
