@@ -93,15 +93,14 @@ async def test_a_node_is_killed_and_has_its_files_when_it_starts_again():
 async def test_the_leader_of_a_stream_is_known_and_another_one_when_it_was_killed():
     import nats
 
-    async with await NatsServers.open(3) as servers:
-        async with await Queues.open(servers.url) as queues:
-            with pytest.raises(nats.js.errors.NotFoundError):
-                await servers.leader("nobodys")
-            leader = await servers.leader()
-            assert leader in servers.nodes
-            await leader.kill()
-            await queues.emit("e", to="q")  # which takes an election
-            assert await servers.leader() not in (leader, None)
+    async with await NatsServers.open(3) as servers, await Queues.open(servers.url) as queues:
+        with pytest.raises(nats.js.errors.NotFoundError):
+            await servers.leader("nobodys")
+        leader = await servers.leader()
+        assert leader in servers.nodes
+        await leader.kill()
+        await queues.emit("e", to="q")  # which takes an election
+        assert await servers.leader() not in (leader, None)
 
 
 @needs_nats
