@@ -181,7 +181,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.explain": {"stage.journal"},
     "stage.journal": set(),
     "stage.links": {"stage.journal", "stage.settle"},
-    "stage.nats_server": {"stage.process"},
+    "stage.nats_server": {"stage.process", "turn"},
     "stage.panel": {
         "stage.board",
         "stage.composer",
