@@ -4,6 +4,7 @@ nothing is lost in silence."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import Any
@@ -13,7 +14,7 @@ import socketio
 from aiohttp import web
 from nodes import needs_nats, new_stream
 
-from chatq import NatsManager, Queues, StoreError
+from chatq import NatsManager, Queues, Stage, StoreError
 from chatq.stage.nats_server import NatsServers
 from chatq.stage.settle import wait_for
 from chatq.turn import give_way
@@ -231,6 +232,72 @@ async def test_deliveries_of_queues_are_nobody_elses_business(both):
         assert [n for n, _ in client.heard] == [*range(5)]
         assert await one.manager._log.newest() == before
         assert two.manager._heard == {}
+
+
+# -- on a stage ---------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def stages(number: int = 2, url: str = "", **options: Any):
+    """So many servers that share their emits, each on a stage, with a client: ada, bob, ..."""
+    async with contextlib.AsyncExitStack() as stack:
+        made = []
+        for name in ("ada", "bob", "cy")[:number]:
+            manager = NatsManager(url or new_stream(), **options)
+            sio = socketio.AsyncServer(async_mode="aiohttp", client_manager=manager)
+            stack.push_async_callback(manager.close)
+            stage = await stack.enter_async_context(Stage(sio))
+            made.append((stage, await stage.client(name)))
+            async with asyncio.timeout(10):
+                await manager.listening()
+        yield made
+
+
+def told(stage: Stage, event: str) -> str:
+    return repr(stage.deliveries(event)).splitlines()[2]
+
+
+async def test_a_stage_shows_what_another_server_emits_to_its_clients():
+    async with stages(url=new_stream()) as [(one, _), (two, bob)]:
+        heard = []
+        bob.on("news", lambda *data: heard.append(data))
+        await one.sio.emit("news", {"b": b"bytes"})
+        # No `settle` without this: between servers, nobody counts what is under way.
+        await two.until(lambda: "news" in repr(two.deliveries()), "the news")
+        await two.settle()  # also what the fact has only announced
+        assert heard == [({"b": b"bytes"},)]
+        assert "news {'b': <5 bytes>}  server → everyone" in told(two, "news")
+        assert two.why("bob", "news") == "bob got 'news'."
+        assert [repr(stage.deliveries()).count("<5 bytes>") for stage in (one, two)] == [1, 1]
+        await one.sio.emit("end", skip_sid=bob.get_sid())
+        await two.until(lambda: "end" in repr(two.deliveries()), "the end")
+        assert two.reason("bob", "end").name == "SKIPPED"
+
+
+async def test_a_stage_shows_no_sid_of_a_client_that_is_elsewhere():
+    async with stages(3, new_stream()) as [(one, _), (two, bob), (three, _)]:
+        await one.sio.emit("news", 1, to=bob.get_sid())
+        await one.sio.emit("end")
+        await three.until(lambda: "end" in repr(three.deliveries()), "the end")
+        assert told(two, "news").split()[3:8] == ["server", "→", "bob", "↗", "○"]
+        assert "news" not in repr(three.deliveries())
+        assert not any(bob.get_sid() in repr(fact) for fact in three.journal)
+
+
+async def test_what_the_clients_here_were_sent_stays_in_the_table_if_nobody_else_hears_of_it():
+    async with (
+        await NatsServers.open() as servers,
+        stages(1, servers.url, patience=0.5) as [(stage, ada)],
+    ):
+        ada.on("news", lambda _: None)
+        await servers.nodes[0].kill()
+        with pytest.raises(StoreError):
+            await stage.sio.emit("news", 1)
+        await stage.settle()
+        assert stage.why("ada", "news") == "ada got 'news'."
+        with pytest.raises(TypeError):  # and what could not be encoded does not
+            await stage.sio.emit("set", {1, 2})
+        assert "set" not in repr(stage.deliveries())
 
 
 # -- while NATS is away ---------------------------------------------------------------------------

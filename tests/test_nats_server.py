@@ -14,6 +14,7 @@ import pytest
 from nodes import needs_nats
 from test_process import gone, pidfd
 
+from chatq import Queues
 from chatq.stage import nats_server as module
 from chatq.stage.nats_server import NatsServers
 
@@ -86,6 +87,27 @@ async def test_a_node_is_killed_and_has_its_files_when_it_starts_again():
         await client.close()
         await servers.close()
         await servers.close()
+
+
+@needs_nats
+async def test_the_leader_of_a_stream_is_known_and_another_one_when_it_was_killed():
+    async with await NatsServers.open(3) as servers, await Queues.open(servers.url) as queues:
+        with pytest.raises(LookupError, match="there is no stream 'nobodys'"):
+            await servers.leader("nobodys")
+        leader = await servers.leader()
+        assert leader in servers.nodes
+        await leader.kill()
+        assert await servers.leader() not in (leader, None)  # which takes an election
+        await leader.start()
+        await queues.emit("e", to="q")
+        left = await servers.leader()
+        for node in servers.nodes:
+            if node is not left:
+                await node.kill()
+        await left.kill()
+        await left.start()
+        with pytest.raises(LookupError, match="no node has led the stream 'chatq' within 2 s"):
+            await servers.leader(within=2.0)
 
 
 @needs_nats

@@ -181,7 +181,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.explain": {"stage.journal"},
     "stage.journal": set(),
     "stage.links": {"stage.journal", "stage.settle"},
-    "stage.nats_server": {"stage.process"},
+    "stage.nats_server": {"stage.process", "turn"},
     "stage.panel": {
         "stage.board",
         "stage.composer",
@@ -195,7 +195,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.queue_tap": {"queues.facts", "stage.journal", "stage.links"},
     "stage.relay": set(),
     "stage.roster": {"stage.journal", "stage.table"},
-    "stage.server_tap": {"stage.journal", "stage.links"},
+    "stage.server_tap": {"stage.journal", "stage.links", "stage.settle"},
     "stage.settle": set(),
     "stage.stage": {
         "queues.facts",

@@ -10,6 +10,7 @@ and keeps its files in a folder that is gone with it. What it has acknowledged i
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import sysconfig
@@ -18,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from ..turn import set_within
 from .process import Folder, Process
 
 __all__ = ["MISSING", "NatsNode", "NatsServers", "nats_server"]
@@ -189,23 +191,38 @@ class NatsServers:
             raise
         return servers
 
-    async def leader(self, stream: str = "chatq") -> NatsNode:
-        """Return the node that leads the replicas of `stream` now.
+    async def leader(self, stream: str = "chatq", within: float = 20.0) -> NatsNode:
+        """Return the node that leads the replicas of `stream`, as soon as there is one.
 
-        Raises what `nats` raises if nobody answers, `LookupError` if there is no leader for now.
+        `within`: a deadline in seconds. Raises `LookupError` if there is none by then, or no such
+        stream.
         """
         import nats  # who only starts nodes does not need the client
 
+        problem = "no node says that it leads"
         client = await nats.connect([node.url for node in self.nodes if node.runs])
         try:
-            info = await client.jetstream().stream_info(stream)
+            # A node that has just started may not pass the question on yet: so short attempts.
+            jetstream = client.jetstream(timeout=1.0)
+            async with asyncio.timeout(within):
+                while True:
+                    try:
+                        info = await jetstream.stream_info(stream)
+                    except nats.js.errors.NotFoundError as error:
+                        raise LookupError(f"there is no stream {stream!r}") from error
+                    except (nats.errors.Error, nats.js.errors.Error) as error:
+                        problem = str(error)
+                    else:
+                        for node in self.nodes:
+                            if info.cluster and node.name == info.cluster.leader:
+                                return node
+                    await set_within(asyncio.Event(), 0.1)
+        except TimeoutError:
+            raise LookupError(
+                f"no node has led the stream {stream!r} within {within:g} s: {problem}"
+            ) from None
         finally:
             await client.close()
-        name = info.cluster.leader if info.cluster else None
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise LookupError(f"no node leads the stream {stream!r} for now: ask again")
 
     async def __aenter__(self) -> Self:
         return self

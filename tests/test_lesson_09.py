@@ -1,0 +1,61 @@
+"""Lesson 09 leaves nothing behind: no node, no server, no folder, whatever ends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from nbclient.exceptions import CellExecutionError
+from nodes import needs_nats
+from test_kernel import kernel
+from test_lessons import NOTEBOOKS, read
+from test_process import gone, pidfd
+
+pytestmark = [needs_nats, pidfd]
+
+SOURCES = [
+    cell["source"]
+    for cell in read(NOTEBOOKS / "09-more-than-one-machine.ipynb")["cells"]
+    if cell["cell_type"] == "code"
+]
+#: The cells that open something: all before the panel but those where somebody dies.
+OPENING = [
+    source
+    for source in SOURCES[: next(n for n, s in enumerate(SOURCES) if "await node.kill()" in s)]
+    if "# at north" not in source
+]
+WEST = next(source for source in SOURCES if source.startswith("WEST = "))
+LOOK = """
+import json
+west = await stage_south.process("west", WEST, nats.url)
+await west.line("open at")
+running = [node._process._child.pid for node in nats.nodes] + [west._child.pid]
+print(json.dumps([running, [str(nats._folder.path), str(stage_south.folder)]]))
+"""
+
+
+def there(pids: list[int], folders: list[str]) -> bool:
+    return all(Path(path).is_dir() for path in [*folders, *(f"/proc/{pid}" for pid in pids)])
+
+
+@pytest.mark.parametrize("how", ["a cell raises", "it is restarted", "it is run again"])
+async def test_nothing_is_left_behind(how: str) -> None:
+    cells = [*OPENING, WEST, LOOK, "raise RuntimeError('a cell raised')"]
+    async with kernel(*cells) as runs:
+        for index in range(len(cells) - 2):
+            await runs.run(index)
+        pids, folders = json.loads((await runs.run(len(cells) - 2))[0])
+        assert len(pids) == 4
+        assert there(pids, folders)
+        if how == "a cell raises":
+            with pytest.raises(CellExecutionError):
+                await runs.run(len(cells) - 1)
+        elif how == "it is restarted":
+            await runs.restart()
+            assert all(gone(pid) for pid in pids)
+        else:
+            await runs.run(0)
+            assert all(gone(pid) for pid in pids)
+            assert not there([], folders)
+    assert all(gone(pid) for pid in pids)
