@@ -139,13 +139,13 @@ async def _on_disk(trial: Trial) -> None:
     ada, bob = _Reader(trial, "ada"), _Reader(trial, "bob")
     await _hub(trial, path)
     await _sends(trial, "O-1", "O-2")
-    await trial.stage.close()
+    await trial.stop()
     await _hub(trial, path)
     await ada.comes()
     what = "the hub was stopped and started again"
     trial.in_order(what, "ada", await ada.asks(), ["O-1", "O-2"])
     await ada.has_done("O-1")
-    await trial.stage.close()
+    await trial.stop()
     await _hub(trial, path)
     await ada.comes()
     what = "ada has answered for O-1, and the hub was started again"
@@ -190,7 +190,7 @@ async def _leases(trial: Trial) -> None:
     clock.now = 29
     what = "ada was cut off with O-1, 29 seconds after it was sent"
     trial.nothing(what, "helper", await helper.asks())
-    await trial.stage.close()
+    await trial.stop()
     await _hub(trial, path, clock)
     await helper.comes()
     what = "still 29 seconds, and the hub was started again"
