@@ -6,6 +6,7 @@ what. Must not know: which exercise it is, what a notebook shows.
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AsyncExitStack
@@ -183,6 +184,9 @@ class Trial:
         stage, take_back = self._stages.pop()
         take_back()
         await stage.close()
+        for handlers in stage.sio.handlers.values():
+            handlers.clear()
+        gc.collect()  # so that what only the answer held, as a database, is closed
 
     # -- invariants -------------------------------------------------------------------------------
 
