@@ -96,6 +96,63 @@ async def breaks(sid, text):
     raise KeyError("spanner")
 
 
+def calls(act):
+    """An answer to 03.1 whose handler does this with the server."""
+
+    def answer(sio):
+        @sio.event
+        async def say(sid, text):
+            await act(sio, sid)
+
+    return answer
+
+
+async def shuts_down(sio, sid):
+    await sio.shutdown()
+
+
+async def shuts_the_engine_down(sio, sid):
+    await sio.eio.shutdown()
+
+
+async def cancels_all(sio, sid):
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+
+async def stops_the_loop(sio, sid):
+    asyncio.get_running_loop().stop()
+
+
+async def leaves_in_a_task(sio, sid):
+    async def leave():
+        sys.exit(3)
+
+    sio.start_background_task(leave)
+
+
+async def forgets_its_handlers(sio, sid):
+    sio.handlers.clear()
+    sio.eio.handlers.clear()
+
+
+async def loses_the_engine(sio, sid):
+    sio.eio = sio.manager = None
+
+
+async def cuts_all(sio, sid):
+    for socket in [*sio.eio.sockets.values()]:
+        await socket.close(wait=False)
+
+
+async def interrupts(sio, sid):
+    raise KeyboardInterrupt
+
+
+def cancels_the_try(sio):
+    asyncio.current_task().cancel()
+
+
 def loops(sio):
     while True:
         pass
@@ -115,6 +172,16 @@ def fails(sio):
         (loops, "kept everything else waiting"),
         (fails, "raised ZeroDivisionError: by zero"),
         (lambda: None, "raised TypeError"),
+        (calls(shuts_down), "shutdown() stops the server that the check is using"),
+        (calls(shuts_the_engine_down), "shutdown() stops the server that the check is using"),
+        (calls(cancels_all), "cancelled the task that tries it"),
+        (calls(stops_the_loop), "loop.stop() ends the program"),
+        (calls(leaves_in_a_task), "a task of the answer called sys.exit(3)"),
+        (calls(forgets_its_handlers), "emits no 'news'"),
+        (calls(loses_the_engine), "emits no 'news'"),
+        (calls(cuts_all), "emits no 'news'"),
+        (calls(interrupts), "was interrupted"),
+        (cancels_the_try, "cancelled the task that tries it"),
     ],
 )
 async def test_an_answer_that_goes_astray_is_ended_and_named(answer, told):

@@ -33,8 +33,9 @@ IMPORTS: dict[str, set[str]] = {
     },
     "__main__": {"doctor", "exercises.progress", "hub.serve"},
     "doctor": set(),
-    "exercises.check": {"exercises.trial", "stage.settle", "stage.stage"},
+    "exercises.check": {"exercises.guard", "exercises.trial", "stage.settle", "stage.stage"},
     "exercises.errands": {"exercises.trial", "queues.policy", "queues.queues", "stage.client"},
+    "exercises.guard": set(),
     "exercises.lesson_01": {"exercises.check", "exercises.trial"},
     "exercises.lesson_02": {"exercises.check", "exercises.trial", "stage.client"},
     "exercises.lesson_03": {"exercises.check", "exercises.trial"},
@@ -58,6 +59,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "exercises.progress": {"stage.table"},
     "exercises.trial": {
+        "exercises.guard",
         "stage.client",
         "stage.deliveries",
         "stage.explain",

@@ -7,11 +7,8 @@ raises. Must not know: what any exercise asks.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import tempfile
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,12 +16,13 @@ from typing import Any
 
 from ..stage.settle import NotSettled
 from ..stage.stage import HandlerRaised
-from .trial import Blocked, NotDone, Trial, Wrong
+from .guard import Blocked, Fence, ends_what_blocks
+from .trial import NotDone, Trial, Wrong
 
 __all__ = ["Exercise", "Verdict", "check", "exercise"]
 
-#: Seconds: for all of an answer; and for how long it may keep everything else from running.
-_WITHIN, _BLOCKING = 20.0, 2.0
+#: Seconds, for all of an answer.
+_WITHIN = 20.0
 
 Answer = Callable[..., Any]
 
@@ -93,61 +91,55 @@ async def check(name: str, answer: Answer) -> Verdict:
         raise TypeError(
             f"an answer is a function, not {type(answer).__name__}: check({name!r}, answer)"
         )
-    with tempfile.TemporaryDirectory(prefix="chatq-") as folder:
+    with tempfile.TemporaryDirectory(prefix="chatq-") as folder, Fence() as fence:
         trial = Trial(answer, Path(folder))
+        judging = asyncio.create_task(_judge(asked, trial))
         try:
-            with _ends_what_blocks():
-                async with asyncio.timeout(_WITHIN):
-                    await asked.scene(trial)
-            return Verdict(asked, "passed", tuple(f"proved    {what}" for what in trial.proved))
-        except NotDone:
-            return Verdict(asked, "not done yet")
-        except Wrong as wrong:
-            return Verdict(asked, "failed", wrong.told)
-        except Blocked as blocked:
-            return _failed(asked, f"{blocked}: nothing else can run meanwhile, and it was ended")
-        except HandlerRaised as raised:
-            return _failed(asked, str(raised))
-        except NotSettled as late:
-            return _failed(asked, f"it never comes to an end: {late}")
-        except TimeoutError:
-            return _failed(asked, f"it was not over after {_WITHIN:g} s, and was ended")
-        except (Exception, SystemExit) as error:
-            return _failed(asked, f"the answer raised {type(error).__name__}: {error}")
+            with ends_what_blocks():
+                verdict = await judging
+        except asyncio.CancelledError:
+            if (this := asyncio.current_task()) and this.cancelling():
+                raise  # by whoever asked
+            verdict = _failed(asked, "the answer cancelled the task that tries it")
         finally:
-            with _ends_what_blocks():
-                await trial.close()
+            left = await _close(trial)
+    if fence.troubles:
+        verdict = _failed(asked, str(fence.troubles[0]))
+    if left and verdict.passed:
+        verdict = _failed(asked, left)
+    return verdict
+
+
+async def _judge(asked: Exercise, trial: Trial) -> Verdict:
+    try:
+        async with asyncio.timeout(_WITHIN):
+            await asked.scene(trial)
+        return Verdict(asked, "passed", tuple(f"proved    {what}" for what in trial.proved))
+    except NotDone:
+        return Verdict(asked, "not done yet")
+    except Wrong as wrong:
+        return Verdict(asked, "failed", wrong.told)
+    except Blocked as blocked:
+        return _failed(asked, f"{blocked}: nothing else can run meanwhile, and it was ended")
+    except HandlerRaised as raised:
+        return _failed(asked, str(raised))
+    except NotSettled as late:
+        return _failed(asked, f"it never comes to an end: {late}")
+    except TimeoutError:
+        return _failed(asked, f"it was not over after {_WITHIN:g} s, and was ended")
+    except (Exception, SystemExit) as error:
+        return _failed(asked, f"the answer raised {type(error).__name__}: {error}")
+
+
+async def _close(trial: Trial) -> str:
+    """Close what was opened; return why something could not be closed, or ""."""
+    try:
+        with ends_what_blocks():
+            await trial.close()
+    except (Exception, Blocked) as error:
+        return f"what the answer left cannot be closed: {type(error).__name__}: {error}"
+    return ""
 
 
 def _failed(asked: Exercise, what: str) -> Verdict:
     return Verdict(asked, "failed", (f"got       {what}",))
-
-
-@contextlib.contextmanager
-def _ends_what_blocks() -> Iterator[None]:
-    """Raise `Blocked` inside whatever does not give way for too long; where signals can do that."""
-    if (
-        not hasattr(signal, "setitimer")
-        or threading.current_thread() is not threading.main_thread()
-    ):
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    beat: asyncio.TimerHandle
-
-    def alarm(*_: object) -> None:
-        raise Blocked(f"the answer has kept everything else waiting for {_BLOCKING:g} s")
-
-    def alive() -> None:
-        nonlocal beat
-        signal.setitimer(signal.ITIMER_REAL, _BLOCKING, _BLOCKING)
-        beat = loop.call_later(_BLOCKING / 4, alive)
-
-    before = signal.signal(signal.SIGALRM, alarm)
-    alive()
-    try:
-        yield
-    finally:
-        beat.cancel()
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -39,6 +39,14 @@ async def _whisper(trial: Trial) -> None:
     await ada.emit("whisper", ("balcony", text))
     await trial.settle()
     trial.got("news", {"bob", "cy"}, "what ada whispers to the balcony", since=before, data=text)
+    await cy.emit("here", "kitchen")
+    await trial.settle()
+    before = trial.stage.journal.messages
+    text = "still on the balcony?"
+    await bob.emit("whisper", ("balcony", text))
+    await trial.settle()
+    what = "what bob whispers on the balcony when cy has entered the kitchen, too,"
+    trial.got("news", {"cy"}, what, since=before, data=text)
     await bob.disconnect()
     await trial.settle()
     before = trial.stage.journal.messages

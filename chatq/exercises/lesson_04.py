@@ -60,6 +60,14 @@ async def _a_room_for_members(trial: Trial) -> None:
     await dan.emit("leave", "book club")
     await _left(trial, [], "the news that dan, who is not in, leaves 'book club'", before)
 
+    await bob.emit("leave", own := bob.get_sid())
+    await trial.settle()
+    before = trial.stage.journal.messages
+    await trial.sio.emit("said", "for bob alone", to=own)
+    await trial.settle()
+    what = "what the server says to bob's sid, which he tried to leave as a room,"
+    trial.got("said", ["bob"], what, since=before)
+
     before = trial.stage.journal.messages
     await trial.stage.cut(cy)
     await _left(trial, ["ada", "bob"], "the news that cy loses the connection", before, "book club")

@@ -8,6 +8,7 @@ to the next. Steps 1 to 5 are the hub's side, step 6 is the reader's.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..stage.client import Client
 from ..stage.stage import HandlerRaised
 from .check import Exercise
 from .errands import Clock, Errands
-from .trial import Trial
+from .trial import Trial, Wrong
 
 __all__ = ["EXERCISES"]
 
@@ -139,13 +140,21 @@ async def _on_disk(trial: Trial) -> None:
     ada, bob = _Reader(trial, "ada"), _Reader(trial, "bob")
     await _hub(trial, path)
     await _sends(trial, "O-1", "O-2")
-    await trial.stage.close()
+    await trial.stop()
     await _hub(trial, path)
     await ada.comes()
     what = "the hub was stopped and started again"
     trial.in_order(what, "ada", await ada.asks(), ["O-1", "O-2"])
+    if not path.is_file():
+        raise Wrong(
+            message="O-1 and O-2 have come, and the hub was stopped",
+            expected="both are kept in the file that it was given",
+            got="there is no such file",
+        )
     await ada.has_done("O-1")
-    await trial.stage.close()
+    what = "ada has answered for O-1, and asks again"
+    trial.in_order(what, "ada", await ada.asks(), ["O-2"])
+    await trial.stop()
     await _hub(trial, path)
     await ada.comes()
     what = "ada has answered for O-1, and the hub was started again"
@@ -156,6 +165,10 @@ async def _on_disk(trial: Trial) -> None:
     )
     await _sends(trial, "O-3")
     trial.in_order("one more has come", "ada", await ada.asks(), ["O-2", "O-3"])
+    await trial.stop()
+    await _hub(trial, trial.folder / "another.db")
+    await ada.comes()
+    trial.nothing("a new hub, with a new file of its own", "ada", await ada.asks())
 
 
 async def _leases(trial: Trial) -> None:
@@ -190,7 +203,7 @@ async def _leases(trial: Trial) -> None:
     clock.now = 29
     what = "ada was cut off with O-1, 29 seconds after it was sent"
     trial.nothing(what, "helper", await helper.asks())
-    await trial.stage.close()
+    await trial.stop()
     await _hub(trial, path, clock)
     await helper.comes()
     what = "still 29 seconds, and the hub was started again"
@@ -203,6 +216,32 @@ async def _leases(trial: Trial) -> None:
     await helper.has_done("O-1")
     clock.now = 100
     trial.nothing("all is answered, and much time has passed", "helper", await helper.asks())
+    await _sends(trial, "O-4", "O-5")
+    sent = _fails_after_sending(trial)
+    await ada.comes()
+    await ada.asks()
+    await trial.stop()
+    await _hub(trial, path, clock)
+    await helper.comes()
+    got = await helper.asks()
+    what = "the hub's power failed when it had just sent this to ada, and it was started again"
+    trial.nothing(what, "helper", [package for package in got if package in sent], among=got)
+
+
+def _fails_after_sending(trial: Trial) -> list[Any]:
+    """Let the hub's power fail when it has next sent something; returns what that was."""
+    sent: list[Any] = []
+    original = trial.sio.emit
+
+    async def emit(event: Any, data: Any = None, *given: Any, **options: Any) -> None:
+        if sent:
+            raise asyncio.CancelledError
+        await original(event, data, *given, **options)
+        sent.append(data[0] if isinstance(data, (tuple, list)) and data else data)
+        raise asyncio.CancelledError  # nothing of the program goes on; no answer catches this
+
+    trial.sio.emit = emit
+    return sent
 
 
 class _FlatTyre(RuntimeError):

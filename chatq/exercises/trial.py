@@ -6,8 +6,10 @@ what. Must not know: which exercise it is, what a notebook shows.
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import AsyncExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -21,12 +23,9 @@ from ..stage.deliveries import cell, label, route
 from ..stage.explain import Message, sentence
 from ..stage.journal import SERVER, Received, preview
 from ..stage.stage import Stage
+from .guard import contained, refuse
 
-__all__ = ["Blocked", "NotDone", "Trial", "Wrong", "listing", "times"]
-
-
-class Blocked(BaseException):
-    """The answer keeps the event loop to itself. No `Exception`: it shall not catch this."""
+__all__ = ["NotDone", "Trial", "Wrong", "listing", "times"]
 
 
 class NotDone(Exception):
@@ -50,7 +49,8 @@ class Trial:
         self.sio: socketio.AsyncServer
         #: What was shown so far.
         self.proved: list[str] = []
-        self._stages: list[Stage] = []
+        #: Each with the function that takes its server back from the answer.
+        self._stages: list[tuple[Stage, Callable[[], None]]] = []
         #: A verdict may show a sid, and has to read the same each time.
         self._sids = (f"sid-{n}" for n in count(1))
         #: Called first when it is closed: what works on the servers.
@@ -61,9 +61,13 @@ class Trial:
         `options`: of the server. The answer may be a coroutine function."""
         self.sio = socketio.AsyncServer(async_mode="aiohttp", **options)
         self.sio.eio.generate_id = partial(next, self._sids)
-        await self._equip(self.sio, *given)
+        take_back = _lend(self.sio)
+        try:
+            await self._equip(self.sio, *given)
+        finally:
+            take_back()
         self.stage = await Stage.open(self.sio)
-        self._stages.append(self.stage)
+        self._stages.append((self.stage, _lend(self.sio)))
         return self.stage
 
     async def host(self, sio: socketio.AsyncServer | None = None) -> Stage:
@@ -71,7 +75,7 @@ class Trial:
         client's."""
         self.sio = sio or socketio.AsyncServer(async_mode="aiohttp")
         self.stage = await Stage.open(self.sio)
-        self._stages.append(self.stage)
+        self._stages.append((self.stage, _lend(self.sio)))
         return self.stage
 
     async def equipped(self, name: str, *given: Any) -> Client:
@@ -168,11 +172,22 @@ class Trial:
         await self.stage.settle()
 
     async def close(self) -> None:
-        """Close what was opened."""
-        for close in self.closing:
-            await close()
-        for stage in self._stages:
-            await stage.close()
+        """Close what was opened; if something cannot be closed, the rest is, and it is raised."""
+        async with AsyncExitStack() as stack:
+            for stage, take_back in self._stages:
+                stack.push_async_callback(stage.close)
+                stack.callback(take_back)
+            for close in reversed(self.closing):
+                stack.push_async_callback(close)
+
+    async def stop(self) -> None:
+        """Stop the server, as a program that has ended; another may be served after it."""
+        stage, take_back = self._stages.pop()
+        take_back()
+        await stage.close()
+        for handlers in stage.sio.handlers.values():
+            handlers.clear()
+        gc.collect()  # so that what only the answer held, as a database, is closed
 
     # -- invariants -------------------------------------------------------------------------------
 
@@ -352,11 +367,20 @@ def _survive_exit(side: Any) -> None:
     original = side._trigger_event
 
     async def trigger(*args: Any, **options: Any) -> Any:
-        try:
-            return await original(*args, **options)
-        except SystemExit as error:
-            raise RuntimeError(f"the handler called sys.exit({error.code!r})") from None
-        except Blocked as blocked:
-            raise RuntimeError(f"the handler never gives way: {blocked}") from None
+        return await contained("the handler", original(*args, **options))
 
     side._trigger_event = trigger
+
+
+def _lend(sio: socketio.AsyncServer) -> Callable[[], None]:
+    """Keep an answer from stopping the server, which is the trial's to do; returns the function
+    that takes the server back as it was."""
+    eio, manager = sio.eio, sio.manager
+    sio.shutdown = eio.shutdown = refuse("shutdown() stops the server that the check is using")
+
+    def take_back() -> None:
+        sio.eio, sio.manager = eio, manager
+        for one in (sio, eio):
+            vars(one).pop("shutdown", None)
+
+    return take_back

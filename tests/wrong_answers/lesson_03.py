@@ -140,3 +140,19 @@ def arguments_mixed_up(sio):
     @sio.event
     async def whisper(sid, text, room):
         await sio.emit("news", text, to=room, skip_sid=sid)
+
+
+@wrong("03.2", client="cy", says="when cy has entered the kitchen, too")
+def one_room_at_a_time(sio):
+    """Who enters a room is taken to leave every other."""
+
+    @sio.event
+    async def here(sid, room):
+        for other in sio.rooms(sid):
+            if other != sid:
+                await sio.leave_room(sid, other)
+        await sio.enter_room(sid, room)
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room, skip_sid=sid)

@@ -222,6 +222,31 @@ def leaves_where_it_never_was(sio, words):
         await sio.emit("left", room, to=room)
 
 
+@wrong("04.2", client="bob", says="to bob's sid, which he tried to leave as a room")
+def leaves_itself(sio, words):
+    """A client's own sid is on its list of rooms, too: whoever leaves that is out of reach."""
+    chat(sio, words, but="leave")
+
+    @sio.event
+    async def leave(sid, room):
+        if room in sio.rooms(sid):
+            await sio.leave_room(sid, room)
+            await sio.emit("left", room, to=room)
+
+
+@wrong("04.2", client="bob", says="to bob's sid, which he tried to leave as a room")
+def leaves_all_when_in_doubt(sio, words):
+    """A name that is no room of the house is taken for "all of them", one's own sid included."""
+    chat(sio, words, but="leave")
+
+    @sio.event
+    async def leave(sid, room):
+        for each in [room] if room in words else sio.rooms(sid):
+            if each in sio.rooms(sid):
+                await sio.leave_room(sid, each)
+                await sio.emit("left", each, to=each)
+
+
 @wrong("04.2", client="ada", says="the news that cy loses the connection")
 def out_before_the_goodbye(sio, words):
     """The one who goes is taken off its lists first; then there is no list left to tell."""

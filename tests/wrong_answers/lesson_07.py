@@ -394,6 +394,30 @@ def stored(sio, db, put=None, delete=None):
         (delete or remove)(name, package)
 
 
+@wrong("07.4", says="ProgrammingError: Cannot operate on a closed database")
+def closes_when_answered(sio, path):
+    """The database is closed when one package is done, as if no other would come."""
+    stored(sio, db := sqlite3.connect(path), delete=lambda *values: close_after(db, *values))
+
+
+def close_after(db, *values):
+    _commit(db, DELETE, *values)
+    db.close()
+
+
+@wrong("07.4", says="there is no such file")
+def in_another_file(sio, path):
+    """A name of one's own for the file, beside the one that was given."""
+    stored(sio, sqlite3.connect(f"{path}.mine"))
+
+
+@wrong("07.4", client="ada", says="a new hub, with a new file of its own: 'O-2'")
+def always_in_the_same_file(sio, path):
+    """The file that was given is opened, and the packages are in one that has always this name."""
+    path.touch()
+    stored(sio, sqlite3.connect(path.parent / "queue.db"))
+
+
 @wrong("07.4", client="ada", says="the hub was stopped and started again: 'O-1'")
 def in_memory_only(sio, path):
     """The path is not used: a variable lives as long as its program."""
@@ -631,6 +655,35 @@ def a_lock_around_the_question(sio, path, clock):
         async with lock:
             for _, package, _, _ in box(db, name):
                 await sio.emit("pickup", (package, 1), to=sid)
+
+    db = leased(sio, path, clock, get_all=get_all)
+
+
+@wrong("07.5", client="helper", says="had just sent this to ada, and it was started again: 'O-4'")
+def marked_after_it_was_sent(sio, path, clock):
+    """Sent first, then marked as out: when the hub ends in between, it is sent to another, too."""
+
+    async def get_all(sid, name):
+        for number, package, until, attempt in box(db, name):
+            if until <= clock():
+                await sio.emit("pickup", (package, attempt + 1), to=sid)
+                statement = "UPDATE box SET until = ?, attempt = attempt + 1 WHERE id = ?"
+                _commit(db, statement, clock() + 30, number)
+
+    db = leased(sio, path, clock, get_all=get_all)
+
+
+@wrong("07.5", client="helper", says="had just sent this to ada, and it was started again: 'O-4'")
+def committed_after_it_was_sent(sio, path, clock):
+    """Marked before it is sent, in a transaction that ends after it."""
+
+    async def get_all(sid, name):
+        for number, package, until, attempt in box(db, name):
+            if until <= clock():
+                with db:
+                    statement = "UPDATE box SET until = ?, attempt = attempt + 1 WHERE id = ?"
+                    db.execute(statement, [clock() + 30, number])
+                    await sio.emit("pickup", (package, attempt + 1), to=sid)
 
     db = leased(sio, path, clock, get_all=get_all)
 
