@@ -30,6 +30,7 @@ _SIGNS = {
     "frozen": "‖ frozen",
     "given up": "‖ frozen, given up by the server",
     "off": "○ off the line",
+    "stranger": "– has not dialled this server",
 }
 
 
@@ -37,12 +38,13 @@ _SIGNS = {
 class Seat:
     """One client as the server knows it: the rooms it is in, by namespace.
 
-    `kind`: "client", "process", or "guest", one of somebody else.
+    `kind`: "client", "process", or "guest", one of somebody else. `met`: it was here, or tried.
     """
 
     name: str
     kind: str = "client"
     frozen: bool = False
+    met: bool = False
     rooms: dict[str, list[str | int]] = field(default_factory=dict)
 
     @property
@@ -55,6 +57,8 @@ class Seat:
         """Its state as a sign and words."""
         if self.frozen:
             return _SIGNS["frozen" if self.rooms else "given up"]
+        if self.kind == "process" and not self.met:  # it may dial another one, or be one
+            return _SIGNS["stranger"]
         return _SIGNS["connected" if self.rooms else "off"]
 
     @property
@@ -107,6 +111,7 @@ class Roster:
 
 
 def _read(seat: Seat, fact: Fact) -> None:
+    seat.met = seat.met or isinstance(fact, Connected | Refused)
     match fact:
         case Connected(namespace=namespace):
             seat.rooms.setdefault(namespace, [])
