@@ -489,6 +489,8 @@ async def test_who_listens_now_is_told_and_how_old_what_waits_is(sio, scene):
     await drawn(panel)
     assert "ada" not in panel._board._queues["drivers"]._client.options
     await scene["ada"].connect()
+    await sio.emit("news")
+    await scene.settle()
     assert row()[-1] == "nobody"
     assert scene.view(keep=1).queues().rows[0][-1] == "nobody"
     await scene.run(composer.consume("ada", "drivers"))
