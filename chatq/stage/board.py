@@ -520,7 +520,7 @@ class _Card:
             )
         self._told.value = (
             f"<strong>{html.escape(seat.name)}</strong> {html.escape(state)}"
-            f"<br>{html.escape(seat.places or 'nowhere')}"
+            f"<br>{html.escape(seat.places)}"
         )
 
     def _begin(self, act: Act, line: Callable[[], str]) -> None:

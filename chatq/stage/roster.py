@@ -63,13 +63,14 @@ class Seat:
 
     @property
     def places(self) -> str:
-        """Its namespaces, each with the rooms it is in there."""
+        """Its namespaces, each with the rooms it is in there; "nowhere", if it could be."""
         places = []
         for namespace, rooms in self.rooms.items():
             names = ", ".join(one_line(str(room), 20) for room in rooms)
             inside = f" (room{'s' * (len(rooms) > 1)} {names})" if rooms else ""
             places.append(one_line(namespace, 40) + inside)
-        return "; ".join(places)
+        stranger = self.kind == "process" and not self.met
+        return "; ".join(places) or ("" if stranger else "nowhere")
 
 
 class Roster:
@@ -100,7 +101,7 @@ class Roster:
 
     def table(self) -> Table:
         """Return the table: a row for each client."""
-        rows = [[seat.name, seat.kind, seat.state, seat.places or "nowhere"] for seat in self.seats]
+        rows = [[seat.name, seat.kind, seat.state, seat.places] for seat in self.seats]
         return Table(("who", "what", "state", "namespaces and rooms"), rows)
 
     def __repr__(self) -> str:
