@@ -31,6 +31,7 @@ from chatq.stage.journal import (
     Subscribed,
     Thawed,
     Tried,
+    Unsubscribed,
     preview,
 )
 
@@ -50,6 +51,7 @@ ONE_OF_EACH = [
     Disconnected("ada", "/", "client disconnect"),
     Refused("bob", "/", "no token"),
     Subscribed("bob", "drivers"),
+    Unsubscribed("bob", "drivers"),
     Tried(1, "bob", 1),
     Returned(1, "bob", "its lease ended"),
     Died(1, "expired"),

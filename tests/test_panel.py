@@ -448,6 +448,77 @@ async def test_each_step_of_a_story_can_be_seen(sio, scene):
 # -- the panel ------------------------------------------------------------------------------------
 
 
+async def test_who_listens_now_is_told_and_how_old_what_waits_is(sio, scene):
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    clock = Clock()
+    queues = await Queues.open("memory:", clock=clock)
+    queues.attach(sio)
+    scene.watch(queues)
+
+    def row():
+        return scene.view().queues().rows[0]
+
+    await queues.emit("pickup", "O-1", to="drivers")
+    panel = await shown(scene)
+    assert row() == ["drivers", "1", "0", "0", "0", "nobody"]
+    assert "0 s" in panel._board._queue_table.value
+    clock.now, again = 7.0, asyncio.Event()
+    panel._board._queue_table.observe(lambda _: again.set(), "value")
+    async with asyncio.timeout(5):
+        await again.wait()  # by itself: nothing happens
+    assert "7 s" in panel._board._queue_table.value
+    assert composer.consume("bob", "drivers", on=False).endswith("(bob.get_sid(), 'drivers')")
+    line = composer.consume("bob", "drivers")
+    assert line == "await queues.subscribe(bob.get_sid(), 'drivers', window=1)"
+    await scene.run(line)
+    assert row()[-1] == "bob"
+    await scene.run(composer.consume("ada", "drivers"))
+    assert row()[-1] == "bob, ada"
+    await scene.run(composer.consume("bob", "drivers", on=False))
+    assert row()[-1] == "ada"
+    written = scene.journal.written
+    await scene["ada"].disconnect()
+    await scene.settle()
+    assert row()[-1] == "nobody"
+    assert scene.view(written).queues().rows[0][-1] == "ada"
+    await drawn(panel)
+    assert "ada" not in panel._board._queues["drivers"]._client.options
+    await scene["ada"].connect()
+    for listens in ("nobody", "ada"):
+        for n in range(10):
+            await sio.emit("news", n)
+        await scene.settle()
+        assert row()[-1] == listens
+        assert scene.view(keep=20).queues().rows[0][-1] == listens
+        await scene.run(composer.consume("ada", "drivers"))
+    await scene.reset()
+    await drawn(panel)
+    assert row() == ["drivers", "0", "0", "0", "0", "nobody"]
+    shows = panel._board._queue_table.value
+    assert "drivers" in shows  # and what waits there is known to the queue alone
+    assert [known.leased + known.ready for known in (await scene.stats()).values()] == [1]
+    assert ">1<" in shows
+    await queues.close()
+
+
+async def test_a_process_that_this_server_has_not_met_has_no_column(sio, stage):
+    await stage.client("ada")
+    await stage.process("hub", "input()")
+    await sio.emit("news")
+    await stage.settle()
+    panel = await shown(stage)
+    assert "hub" not in repr(stage.deliveries())
+    assert "hub  process  – has not dialled this server" in repr(panel)
+    driver = await stage.process("driver", DIALS)
+    await driver.line("at work")
+    assert "driver" in repr(stage.deliveries())
+
+
 async def test_a_panel_says_as_text_all_that_it_shows(sio, scene):
     queues = await Queues.open("memory:")
     queues.attach(sio)

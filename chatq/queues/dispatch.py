@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from ..turn import give_way, set_within
-from .facts import Died, Lapsed, Observer, Returned, Subscribed
+from .facts import Died, Lapsed, Observer, Returned, Subscribed, Unsubscribed
 from .policy import Rules, back_off, verdict
 from .pump import Pump
 from .store import Attempt, Claimed, Stats, Store
@@ -99,6 +99,7 @@ class Dispatch:
         pump = self._pumps.get((sid, queue))
         if pump is None:
             return False
+        self.telling.tell(Unsubscribed(queue, sid))
         self.gone(pump)
         await pump.stop()
         return True

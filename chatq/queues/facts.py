@@ -22,12 +22,21 @@ __all__ = [
     "Settled",
     "Stored",
     "Subscribed",
+    "Unsubscribed",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
     """The client `sid` consumes `queue` from now on."""
+
+    queue: str
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """The client `sid` was told to consume `queue` no more; who has left is not told of."""
 
     queue: str
     sid: str
@@ -101,7 +110,9 @@ class Redriven:
     ids: tuple[str, ...] | None
 
 
-QueueFact = Subscribed | Stored | Sent | Settled | Returned | Lapsed | Died | Redriven
+QueueFact = (
+    Subscribed | Unsubscribed | Stored | Sent | Settled | Returned | Lapsed | Died | Redriven
+)
 
 
 class Observer(Protocol):

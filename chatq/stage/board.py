@@ -104,7 +104,9 @@ class _Soon:
             widget.comm._reply_subshell_for = None
 
 
-def _button(soon: _Soon, text: str, tooltip: str, click: Callable[[], object], **options: Any) -> Any:
+def _button(
+    soon: _Soon, text: str, tooltip: str, click: Callable[[], object], **options: Any
+) -> Any:
     button = widgets.Button(
         description=text,
         tooltip=tooltip,
@@ -242,18 +244,21 @@ class Board:
         self._composer.show(seats, roster.namespaces(), cast)
 
     def show_queues(self, table: Table, stats: Mapping[str, Any], roster: Roster) -> None:
-        """Show the queues, with what only they know of themselves: how old the oldest is."""
+        """Show the queues as they are now: they know how much waits in them, and how long."""
         if not table.rows:
             return
         rows = []
-        for row in table.rows:
-            known = stats.get(row[0])
-            age = "" if known is None or known.oldest is None else f"{known.oldest:.0f} s"
-            rows.append([*row, age])
+        for name, *counts, settled, dead, who in table.rows:
+            age, known = "", stats.get(name)
+            if known is not None:
+                counts, dead = [known.ready + known.delayed, known.leased], known.dead
+                age = "" if known.oldest is None else f"{known.oldest:.0f} s"
+            rows.append([name, *map(str, counts), settled, str(dead), who, age])
         headers = (*table.headers, "oldest")
         shown = Table(headers, rows)._repr_html_()
         self._queue_table.value = _scrolls("the table of queues", shown)
-        clients = tuple(seat.name for seat in roster.seats if seat.kind == "client")
+        there = [seat for seat in roster.seats if seat.kind == "client" and seat.connected]
+        clients = tuple(seat.name for seat in there) or ("",)
         names = [row[0] for row in table.rows if row[0] in stats]
         if [*self._queues] != names:
             self._queues = {name: _QueueRow(self._soon, name, self._act) for name in names}
@@ -515,7 +520,7 @@ class _Card:
             )
         self._told.value = (
             f"<strong>{html.escape(seat.name)}</strong> {html.escape(state)}"
-            f"<br>{html.escape(seat.places or 'nowhere')}"
+            f"<br>{html.escape(seat.places)}"
         )
 
     def _begin(self, act: Act, line: Callable[[], str]) -> None:
@@ -558,7 +563,7 @@ class _QueueRow:
             def line() -> str:
                 client = self._client.value
                 if not client:
-                    raise ValueError("choose a client first")
+                    raise ValueError("no client is connected: let one dial first")
                 return composer.consume(client, name, self._rooms.get(client, ["/"])[0], on=on)
 
             return line
@@ -578,7 +583,7 @@ class _QueueRow:
     def show(self, clients: tuple[str, ...], roster: Roster) -> None:
         """Offer those who are there."""
         self._rooms = {seat.name: [*seat.rooms] or ["/"] for seat in roster.seats}
-        if clients and tuple(self._client.options) != clients:
+        if tuple(self._client.options) != clients:
             chosen = self._client.value
             self._client.options = clients
             self._client.value = chosen if chosen in clients else clients[0]

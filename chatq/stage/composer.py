@@ -95,8 +95,10 @@ def _in_room(method: str, name: str, room: str, namespace: str) -> str:
 
 def consume(name: str, queue: str, namespace: str = "/", *, on: bool = True) -> str:
     """The line with which a client begins, or ends, to consume a queue."""
-    method = "subscribe" if on else "unsubscribe"
-    return _call("queues", method, _sid(name, namespace), queue)
+    sid = _sid(name, namespace)
+    if not on:
+        return _call("queues", "unsubscribe", sid, queue)
+    return _call("queues", "subscribe", sid, queue, window=1)  # in order, one at a time
 
 
 def redrive(queue: str) -> str:

@@ -49,6 +49,7 @@ __all__ = [
     "Subscribed",
     "Thawed",
     "Tried",
+    "Unsubscribed",
     "preview",
 ]
 
@@ -197,6 +198,14 @@ class Subscribed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """`client` was told to consume `queue` no more."""
+
+    client: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """A queue is about to send `message` to `client`, for the `attempt`th time."""
 
@@ -253,6 +262,7 @@ Fact = (
     | Raised
     | Acknowledged
     | Subscribed
+    | Unsubscribed
     | Tried
     | Settled
     | Returned
@@ -274,10 +284,12 @@ _STANDING: dict[type[Fact], tuple[str, int]] = {
     Froze: ("frozen?", 1),
     Thawed: ("frozen?", 1),
     Killed: ("frozen?", 1),
+    Subscribed: ("listens?", 2),
+    Unsubscribed: ("listens?", 2),
 }
 
 #: Those that say where somebody is, not where somebody was.
-_PRESENT = (Connected, Joined, Froze)
+_PRESENT = (Connected, Joined, Froze, Subscribed)
 
 _KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 
@@ -360,7 +372,12 @@ class Journal:
         """
         self._facts.clear()
         self._tidy()
-        self._older = {key: old for key, old in self._older.items() if isinstance(old, _PRESENT)}
+        inside = {old.client for old in self._older.values() if isinstance(old, Connected)}
+        self._older = {
+            key: old
+            for key, old in self._older.items()
+            if isinstance(old, _PRESENT) and old.client in inside
+        }
         self.begun = self._written
 
     def part(self, upto: int, keep: int | None = None) -> Journal:

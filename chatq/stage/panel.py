@@ -76,6 +76,7 @@ class Panel:
         self._board: Board | None = None
         self._drawing: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._again = False
+        self._aging: asyncio.TimerHandle | None = None  # what waits gets older, and is drawn so
         self._next = 0.0  # when it may be drawn again, by the loop's clock
         self._seen = 0  # facts that were there when it was drawn last
 
@@ -189,7 +190,12 @@ class Panel:
         )
         queues = now.queues()
         board.show_people(now.roster(), stage, stage.cast())
-        board.show_queues(queues, await stage.stats() if queues.rows else {}, now.roster())
+        stats = await stage.stats() if queues.rows else {}
+        board.show_queues(queues, stats, now.roster())
+        if self._aging is not None:
+            self._aging.cancel()
+        if not stage.closed and any(one.oldest is not None for one in stats.values()):
+            self._aging = asyncio.get_running_loop().call_later(1.0, self.look)
         board.show_outcomes(stage.outcomes)
         if stage.closed:
             board.close()

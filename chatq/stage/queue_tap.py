@@ -18,6 +18,7 @@ from ..queues.facts import (
     Settled,
     Stored,
     Subscribed,
+    Unsubscribed,
 )
 from . import journal
 from .links import Recorder, cause
@@ -33,6 +34,8 @@ class QueueTap:
 
     def __init__(self, recorder: Recorder, names: Mapping[str, str]) -> None:
         self._recorder, self._names = recorder, names
+        #: The queues that were seen at work, in that order.
+        self.queues: dict[str, None] = {}
         self._numbers: dict[tuple[str, str], int] = {}
         self._dead: set[tuple[str, str]] = set()
         # To whom each is out: a name, and the connection, since a name comes back on another one.
@@ -54,10 +57,13 @@ class QueueTap:
 
     def happened(self, fact: QueueFact) -> None:
         """See `Observer.happened`."""
+        self.queues[fact.queue] = None
         write = self._recorder.journal.append
         match fact:
             case Subscribed(queue, sid):
                 write(journal.Subscribed, self._names.get(sid, "?"), queue)
+            case Unsubscribed(queue, sid):
+                write(journal.Unsubscribed, self._names.get(sid, "?"), queue)
             case Stored(queue, id, event, data):
                 self._number(queue, id, event, data, journal.SERVER)
             case Sent(queue, id, event, data, attempt, sid):

@@ -30,6 +30,7 @@ _SIGNS = {
     "frozen": "‖ frozen",
     "given up": "‖ frozen, given up by the server",
     "off": "○ off the line",
+    "stranger": "– has not dialled this server",
 }
 
 
@@ -37,12 +38,13 @@ _SIGNS = {
 class Seat:
     """One client as the server knows it: the rooms it is in, by namespace.
 
-    `kind`: "client", "process", or "guest", one of somebody else.
+    `kind`: "client", "process", or "guest", one of somebody else. `met`: it was here, or tried.
     """
 
     name: str
     kind: str = "client"
     frozen: bool = False
+    met: bool = False
     rooms: dict[str, list[str | int]] = field(default_factory=dict)
 
     @property
@@ -55,17 +57,20 @@ class Seat:
         """Its state as a sign and words."""
         if self.frozen:
             return _SIGNS["frozen" if self.rooms else "given up"]
+        if self.kind == "process" and not self.met:  # it may dial another one, or be one
+            return _SIGNS["stranger"]
         return _SIGNS["connected" if self.rooms else "off"]
 
     @property
     def places(self) -> str:
-        """Its namespaces, each with the rooms it is in there."""
+        """Its namespaces, each with the rooms it is in there; "nowhere", if it could be."""
         places = []
         for namespace, rooms in self.rooms.items():
             names = ", ".join(one_line(str(room), 20) for room in rooms)
             inside = f" (room{'s' * (len(rooms) > 1)} {names})" if rooms else ""
             places.append(one_line(namespace, 40) + inside)
-        return "; ".join(places)
+        stranger = self.kind == "process" and not self.met
+        return "; ".join(places) or ("" if stranger else "nowhere")
 
 
 class Roster:
@@ -96,7 +101,7 @@ class Roster:
 
     def table(self) -> Table:
         """Return the table: a row for each client."""
-        rows = [[seat.name, seat.kind, seat.state, seat.places or "nowhere"] for seat in self.seats]
+        rows = [[seat.name, seat.kind, seat.state, seat.places] for seat in self.seats]
         return Table(("who", "what", "state", "namespaces and rooms"), rows)
 
     def __repr__(self) -> str:
@@ -107,6 +112,7 @@ class Roster:
 
 
 def _read(seat: Seat, fact: Fact) -> None:
+    seat.met = seat.met or isinstance(fact, Connected | Refused)
     match fact:
         case Connected(namespace=namespace):
             seat.rooms.setdefault(namespace, [])

@@ -383,7 +383,7 @@ class Stage:
     async def stats(self) -> dict[str, Any]:
         """Return the `Stats` of every queue that is watched and was seen at work, by its name."""
         found: dict[str, Any] = {}
-        for name in [row[0] for row in self.view().queues().rows]:
+        for name in self._queues():
             for queues in reversed(self._watched):
                 try:
                     found[name] = await queues.stats(name)
@@ -620,7 +620,10 @@ class Stage:
         if upto is not None or keep is not None:
             over = over and (upto is None or upto >= journal.written)
             journal = journal.part(journal.written if upto is None else upto, keep)
-        return View(journal, self._kinds(), over)
+        return View(journal, self._kinds(), over, self._queues() if upto is None else ())
+
+    def _queues(self) -> list[str]:
+        return [*self._queue_tap.queues] if self._queue_tap else []
 
     def _kinds(self) -> dict[str, str]:
         kinds = dict.fromkeys(self._names, "client")

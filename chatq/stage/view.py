@@ -6,13 +6,13 @@ reason is found, how anything is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from .deliveries import Deliveries
 from .drawing import Diagram
 from .explain import Message, Reason, explain, find, sentence, verdict_of
-from .journal import Journal, Subscribed
+from .journal import Connected, Disconnected, Journal, Refused, Subscribed, Unsubscribed
 from .roster import Roster
 from .table import Table, one_line
 
@@ -25,11 +25,17 @@ _STATES = {"wait": {"waits"}, "out": {"out"}, "settled": {"settled"}, "dead": {"
 
 class View:
     """What the facts of `journal` tell. `kinds`: by name, "client", "process" or "guest"; `over`:
-    all connections have ended."""
+    all connections have ended; `queues`: those that are known, also if nothing is told of them."""
 
-    def __init__(self, journal: Journal, kinds: Mapping[str, str], over: bool = False) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        kinds: Mapping[str, str],
+        over: bool = False,
+        queues: Sequence[str] = (),
+    ) -> None:
         self.journal, self.kinds = journal, dict(kinds)
-        self._over = over
+        self._over, self._queues = over, queues
         self._cut = ""
         if journal.forgotten > journal.begun:
             self._cut = f"cut: only the newest {journal.keep} facts are kept"
@@ -48,7 +54,13 @@ class View:
         messages = [m for m in self._called(events) if not m.attempt_of]  # a cell says which
         if last is not None:
             messages = messages[-last:] if last > 0 else []
-        return Deliveries(messages, [*self.kinds], self._cut)
+        return Deliveries(messages, self._columns(), self._cut)
+
+    def _columns(self) -> list[str]:
+        """Who has a column: not a process that this server has never met, as a hub of its own."""
+        facts = (*self.journal.standing(), *self.journal)
+        met = {fact.client for fact in facts if isinstance(fact, Connected | Refused)}
+        return [name for name, kind in self.kinds.items() if kind != "process" or name in met]
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
         """The sequence diagram; see `Stage.diagram`."""
@@ -66,17 +78,38 @@ class View:
         return Roster(self.journal, self.kinds.items(), over=self._over)
 
     def queues(self) -> Table:
-        """The table of queues: how many messages wait, are out, and are dead; who has consumed."""
+        """The table of queues: how many messages wait, are out, are dead, and who listens."""
         lives = [m.life for m in self.messages if m.life]
-        consumers = [fact for fact in self.journal if isinstance(fact, Subscribed)]
-        names = dict.fromkeys([life.queue for life in lives] + [fact.queue for fact in consumers])
+        listening = self._listening()
+        known = [*self._queues, *(life.queue for life in lives), *(queue for _, queue in listening)]
+        names = dict.fromkeys(known)
         rows = []
         for name in names:
             states = [life.state for life in lives if life.queue == name]
             counts = [str(sum(s in kind for s in states)) for kind in _STATES.values()]
-            who = dict.fromkeys(fact.client for fact in consumers if fact.queue == name)
+            who = [client for client, queue in listening if queue == name]
             rows.append([name, *counts, ", ".join(who) or "nobody"])
-        return Table(("queue", *_STATES, "who has consumed it"), rows)
+        return Table(("queue", *_STATES, "who listens"), rows)
+
+    def _listening(self) -> list[tuple[str, str]]:
+        """Who consumes which queue: until told not to, or gone."""
+        found: dict[tuple[str, str], None] = {}
+        inside: set[tuple[str, str]] = set()
+        for fact in () if self._over else (*self.journal.standing(), *self.journal):
+            match fact:
+                case Subscribed(client=client, queue=queue):
+                    found[client, queue] = None
+                case Unsubscribed(client=client, queue=queue):
+                    found.pop((client, queue), None)
+                case Connected(client=client, namespace=namespace):
+                    if all(name != client for name, _ in inside):  # what was before is over
+                        found = {key: None for key in found if key[0] != client}
+                    inside.add((client, namespace))
+                case Disconnected(client=client, namespace=namespace):
+                    inside.discard((client, namespace))
+                    if all(name != client for name, _ in inside):
+                        found = {key: None for key in found if key[0] != client}
+        return [*found]
 
     def why(self, client: str, message: str | int) -> str:
         """One sentence; see `Stage.why`."""
