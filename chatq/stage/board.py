@@ -47,7 +47,9 @@ _STYLE = """<style>
 .chatq-head>*{margin-right:12px}
 .chatq-panel{color-scheme:light}
 .chatq-scroll{overflow-x:auto;max-width:100%}
-.chatq-scroll td[style*="min-width"]{min-width:6.5em!important}
+.chatq-panel .chatq-scroll>div{border:none!important;padding:8px 0!important}
+.chatq-panel svg>rect:first-of-type{stroke:none}
+.chatq-scroll td[style*="min-width:11em"]{min-width:6.5em!important}
 .chatq-line code{background:#f1f3f7;color:#111;padding:3px 6px;border-radius:4px;font-size:13px}
 .chatq-complaint{color:#8f1414;font-weight:600}
 .chatq-log pre{margin:0 0 4px;padding:3px 6px;background:#f6f6f6;color:#111;white-space:pre-wrap;
@@ -56,7 +58,10 @@ _STYLE = """<style>
 .chatq-log .bad{border-left:4px solid #a01c1c}
 .chatq-projector{font-size:150%;--jp-widgets-font-size:19px;--jp-widgets-inline-height:38px}
 .chatq-projector table,.chatq-projector pre,.chatq-projector code{font-size:19px!important}
-.chatq-projector svg{zoom:1.4}
+.chatq-projector svg{width:1020px;max-width:100%;height:auto}
+.chatq-projector .widget-label{width:auto!important;min-width:max-content}
+.chatq-projector .widget-inline-hbox:not(.widget-slider){width:auto!important;max-width:100%}
+.chatq-projector .widget-inline-hbox>input,.chatq-projector .widget-inline-hbox>select{min-width:6em}
 .chatq-gone{display:none}
 .chatq-panel.jupyter-widgets-disconnected .chatq-gone{display:block;color:#8f1414;font-weight:600}
 .chatq-panel.jupyter-widgets-disconnected button,.chatq-panel.jupyter-widgets-disconnected input,

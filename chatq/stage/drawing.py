@@ -12,6 +12,7 @@ A mark is always a sign, never a colour alone; what the sign means is written un
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -52,6 +53,8 @@ class _Row:
     tips: dict[int, str] = field(default_factory=dict)
     #: How many facts had been written when this one was.
     number: int = 0
+    #: Columns that it was not meant for: that it did not get there is no failure.
+    not_meant: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -129,6 +132,7 @@ def _in(namespace: str) -> str:
 
 def _message_row(message: Message, columns: dict[str, int]) -> _Row:
     signs, tips = {}, {}
+    not_meant = set()
     stored = message.attempt_of
     if message.life:
         signs = {columns[_queue(message.life.queue)]: "▣"}
@@ -146,8 +150,21 @@ def _message_row(message: Message, columns: dict[str, int]) -> _Row:
             continue
         sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
         signs[columns[name]] = sign
+        if verdict.reason in _NOT_MEANT:
+            not_meant.add(columns[name])
         tips[columns[name]] = one_line(f"{name}: {cell(verdict)}")
-    return _Row(one_line(label(message)), signs, one_line(route(message)), tips)
+    text, way = one_line(label(message)), one_line(route(message))
+    return _Row(text, signs, way, tips, not_meant=not_meant)
+
+
+_NOT_MEANT = (
+    Reason.NOT_ADDRESSED,
+    Reason.NOT_IN_ROOM,
+    Reason.LEFT_ROOM,
+    Reason.SKIPPED,
+    Reason.OTHER_NAMESPACE,
+    Reason.OTHER_CONSUMER,
+)
 
 
 def _queue(name: str) -> str:
@@ -242,10 +259,15 @@ def _as_text(layout: _Layout, cut: str) -> str:
     return "\n".join([*lines, *_lines(_legend(layout), _WIDE)])
 
 
-_LEFT, _STEP, _ROW, _TOP = 50, 110, 30, 46
-#: Narrower than this no legend needs to be broken, in pixels; wider than this one of text is, in
-#: columns.
-_NARROW, _WIDE = 700, 100
+#: In pixels: the height of a row, of each further line of text in it, and of what stands above.
+_ROW, _LINE, _TOP = 30, 16, 46
+#: About as wide as a letter is, of the text and of the heads, in pixels.
+_LETTER, _BOLD = 7, 7.8
+#: What a notebook beside an open file browser has room for, in pixels: texts are broken to fit,
+#: but not to less than so many columns.
+_ROOM, _SHORTEST = 728, 30
+#: Wider than this a legend of text is broken, in columns.
+_WIDE = 100
 #: A message comes along its row, and stays where it was going.
 _MOVING = (
     "<style>@keyframes chatq-row{from{opacity:0}}"
@@ -268,92 +290,153 @@ def _lines(text: str, longest: int) -> list[str]:
     return lines
 
 
+@dataclass
+class _Places:
+    """Where what is drawn stands, in pixels: the columns, their heads, and what a row says."""
+
+    columns: list[int]
+    heads: list[int]
+    text: int
+    #: How many columns of text a line has.
+    room: int
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> _Places:
+        """A column for each name, as wide as its head."""
+        heads = [max(60, round(_BOLD * width(name)) + 18) for name in names]
+        begins = [8 + sum(heads[:i]) + 14 * i for i in range(len(heads))]
+        columns = [begin + head // 2 for begin, head in zip(begins, heads, strict=True)]
+        text = begins[-1] + heads[-1] + 14
+        return cls(columns, heads, text, max((_ROOM - text - 12) // _LETTER, _SHORTEST))
+
+    def says(self, row: _Row) -> list[str]:
+        """The lines of what a row says, of which the route is the last."""
+        if width(row.text + row.route) + 3 <= self.room:
+            return [row.text, row.route]
+        texts = textwrap.wrap(row.text, self.room) or [""]
+        return [*texts, "", *textwrap.wrap(row.route, self.room)]
+
+
 def _as_svg(layout: _Layout, cut: str, description: str, fresh: int | None) -> str:
-    text_x = _LEFT + _STEP * (len(layout.names) - 1) + 50
-    longest = max([width(row.text + row.route) + 3 for row in layout.rows] or [0])
-    wide = max(text_x + 7 * longest + 20, _NARROW)
-    legend = _lines(_legend(layout), (wide - 40) // 7)
-    tall = _TOP + _ROW * len(layout.rows) + 26 + 18 * len(legend) + (18 if cut else 0)
+    places = _Places.of(layout.names)
+    heads, ys, y = _svg_heads(layout.names, places), [], _TOP
+    for row in layout.rows:
+        tall = _ROW + _LINE * (_lines_of(places.says(row)) - 1)
+        ys.append((y, tall))
+        y += tall
+    longest = max([_longest(places.says(row)) for row in layout.rows] or [0])
+    wide = max(places.text + _LETTER * longest + 12, _ROOM if layout.rows else 0, 360)
+    legend = [*([cut] if cut else []), *_lines(_legend(layout), (wide - 30) // _LETTER)]
+    y += 6
+    tall = y + 14 + 18 * len(legend)
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{wide}' height='{tall}' "
         f"viewBox='0 0 {wide} {tall}' role='img' {_FONT} font-size='13'>",
         "<title>Who sent what, and whom it reached</title>",
         f"<desc>{html.escape(description)}</desc>",
-        f"<rect width='{wide}' height='{tall}' fill='#fff'/>",
+        # White paper in both themes, with an edge so that it is a picture on a dark page, too.
+        f"<rect x='.5' y='.5' width='{wide - 1}' height='{tall - 1}' rx='8' fill='#fff' "
+        "stroke='#99a'/>",
         *([] if fresh is None else [_MOVING]),
+        *heads,
     ]
-    for i, name in enumerate(layout.names):
-        x = _LEFT + _STEP * i
-        parts.append(
-            f"<rect x='{x - 42}' y='8' width='84' height='26' rx='6' "
-            f"fill='{'#e8eef7' if i == 0 else '#f4f4f4'}' stroke='#667'/>"
-            f"<text x='{x}' y='26' text-anchor='middle' font-weight='600' fill='#111'>"
-            f"{html.escape(name if len(name) <= 11 else name[:10] + '…')}</text>"
-        )
-    for n, (row, alive) in enumerate(zip(layout.rows, layout.alive, strict=True)):
+    for row, alive, (top, height) in zip(layout.rows, layout.alive, ys, strict=True):
         moves = fresh is not None and row.number > fresh
-        parts += _svg_row(row, alive, _TOP + _ROW * n + _ROW // 2, text_x, moves)
-    y = tall - 14
-    for line in reversed(legend):
+        parts += _svg_row(row, alive, top, height, places, moves)
+    for line in legend:
+        y += 18
         line = html.escape(line).replace("   ", "\N{NO-BREAK SPACE}" * 4)
-        parts.append(f"<text x='8' y='{y}' fill='#444'>{line}</text>")
-        y -= 18
-    y += 18
-    if cut:
-        parts.append(f"<text x='8' y='{y - 18}' fill='#444'>{html.escape(cut)}</text>")
+        parts.append(f"<text x='12' y='{y}' fill='#444'>{line}</text>")
     return "".join([*parts, "</svg>"])
+
+
+def _lines_of(says: Sequence[str]) -> int:
+    return len(says) - 1 if len(says) > 2 else 1
+
+
+def _longest(says: Sequence[str]) -> int:
+    return max(map(width, says)) if len(says) > 2 else width("".join(says)) + 3
+
+
+def _svg_heads(names: Sequence[str], places: _Places) -> list[str]:
+    return [
+        f"<rect x='{x - head // 2}' y='8' width='{head}' height='26' rx='6' "
+        f"fill='{'#e8eef7' if i == 0 else '#f4f4f4'}' stroke='#667'/>"
+        f"<text x='{x}' y='26' text-anchor='middle' font-weight='600' fill='#111'>"
+        f"{html.escape(name)}</text>"
+        for i, (name, x, head) in enumerate(zip(names, places.columns, places.heads, strict=True))
+    ]
 
 
 _GOOD, _BAD, _PLAIN = "#0b6b3a", "#a01c1c", "#333"
 _COLOURS = {"✓": _GOOD, "✗": _BAD, "⚡": _BAD}
 
 
-def _svg_row(row: _Row, alive: set[int], y: int, text_x: int, moves: bool) -> list[str]:
-    half = _ROW // 2
+def _svg_row(
+    row: _Row, alive: set[int], top: int, height: int, places: _Places, moves: bool
+) -> list[str]:
+    y, at = top + _ROW // 2, places.columns
     parts = ["<g class='chatq-fresh'>"] if moves else []
     for i in sorted(alive | {i for i, sign in row.signs.items() if sign == "┴"}):
-        x = _LEFT + _STEP * i
-        top = y if row.signs.get(i) == "┬" else y - half
-        end = y if i not in alive else y + half
+        begin = y if row.signs.get(i) == "┬" else top
+        end = y if i not in alive else top + height
         parts.append(
-            f"<line x1='{x}' y1='{top}' x2='{x}' y2='{end}' stroke='#99a' stroke-width='1.5'/>"
+            f"<line x1='{at[i]}' y1='{begin}' x2='{at[i]}' y2='{end}' stroke='#99a' "
+            "stroke-width='1.5'/>"
         )
     ends = sorted(row.signs)
     if row.route and len(ends) > 1:
-        x1, x2 = _LEFT + _STEP * ends[0], _LEFT + _STEP * ends[-1]
+        x1, x2 = at[ends[0]], at[ends[-1]]
         tip = html.escape(f"{row.text} ({row.route})")
         arrow = f"<line x1='{x1}' y1='{y}' x2='{x2}' y2='{y}' stroke='#333'/>"
         wider = arrow.replace("stroke='#333'", "stroke='#fff' stroke-opacity='0' stroke-width='14'")
         parts.append(f"<g><title>{tip}</title>{wider}{arrow}</g>")
         if moves:
-            parts += _svg_dots(row, y)
+            parts += _svg_dots(row, y, at)
     for i, sign in sorted(row.signs.items()):
         tip = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
-        parts.append(f"<g>{tip}{_svg_sign(sign, _LEFT + _STEP * i, y)}</g>")
-    text, route = html.escape(row.text), html.escape(row.route)
-    if route:
-        text = f"<tspan font-weight='600' fill='#111'>{text}</tspan><tspan dx='12'>{route}</tspan>"
-    parts.append(f"<text x='{text_x}' y='{y + 4}' fill='#444'>{text}</text>")
+        parts.append(f"<g>{tip}{_svg_sign(sign, at[i], y, i in row.not_meant)}</g>")
+    parts += _svg_says(row, y + 4, places)
     return [*parts, "</g>"] if moves else parts
 
 
-def _svg_dots(row: _Row, y: int) -> list[str]:
+def _svg_says(row: _Row, y: int, places: _Places) -> list[str]:
+    """What a row says: a message in bold, its route behind it, or below where there is no room."""
+    texts, route = places.says(row), ""
+    if len(texts) == 2:
+        texts, route = texts[:1], f"<tspan dx='12'>{html.escape(row.route)}</tspan>"
+    parts, bold = [], " font-weight='600' fill='#111'" if row.route else ""
+    for text in texts:
+        if not text:
+            bold = ""
+            continue
+        line = f"<tspan{bold}>{html.escape(text)}</tspan>{route if row.route else ''}"
+        parts.append(f"<text x='{places.text}' y='{y}' fill='#444'>{line}</text>")
+        y += _LINE
+    return parts
+
+
+def _svg_dots(row: _Row, y: int, at: Sequence[int]) -> list[str]:
     """What moves: from where the message begins to each column where it ends."""
     begin = next((i for i, sign in sorted(row.signs.items()) if sign == "●"), min(row.signs))
     return [
-        f"<circle class='chatq-dot' cx='{_LEFT + _STEP * i}' cy='{y}' r='6' fill='#1a56c4' "
-        f"style='--way:{_STEP * (begin - i)}px'/>"
+        f"<circle class='chatq-dot' cx='{at[i]}' cy='{y}' r='6' fill='#1a56c4' "
+        f"style='--way:{at[begin] - at[i]}px'/>"
         for i, sign in sorted(row.signs.items())
         if i != begin and sign not in "✗"
     ]
 
 
-def _svg_sign(sign: str, x: int, y: int) -> str:
-    colour = _COLOURS.get(sign, _PLAIN)
+def _svg_sign(sign: str, x: int, y: int, not_meant: bool) -> str:
+    colour = _PLAIN if not_meant else _COLOURS.get(sign, _PLAIN)
     if sign == "●":
         return f"<circle cx='{x}' cy='{y}' r='5' fill='{colour}'/>"
-    if sign in "┬┴":  # where a client's line begins and ends
-        return f"<rect x='{x - 9}' y='{y - 2}' width='18' height='4' fill='{colour}'/>"
+    if sign in "┬┴":  # where a client's line begins and ends: a T that stands on its head there
+        stem = y if sign == "┬" else y - 10
+        return (
+            f"<rect x='{x - 9}' y='{y - 2}' width='18' height='4' fill='{colour}'/>"
+            f"<rect x='{x - 2}' y='{stem}' width='4' height='10' fill='{colour}'/>"
+        )
     return (
         f"<circle cx='{x}' cy='{y}' r='9' fill='#fff' stroke='{colour}'/>"
         f"<text x='{x}' y='{y + 4}' text-anchor='middle' font-size='12' fill='{colour}'>"

@@ -18,8 +18,8 @@ _CELL = (
     "background:#fff;color:#111;padding:3px 10px;border-bottom:1px solid #ddd;"
     "text-align:left;vertical-align:top"
 )
-#: Cells of up to so many columns are not broken.
-_SHORT = 16
+#: Cells of up to so many columns are not broken, and those of up to so many not into many lines.
+_SHORT, _MARK = 10, 16
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Table:
         )
         return (
             '<div style="display:inline-block;max-width:100%;overflow-x:auto;background:#fff;'
-            'color:#111;padding:8px 10px;font-size:13px;line-height:1.45">'
+            "color:#111;border:1px solid #99a;border-radius:8px;padding:8px 10px;"
+            'font-size:13px;line-height:1.45">'
             '<table style="border-collapse:collapse;margin:0">'
             f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
         )
@@ -85,8 +86,9 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _style(cell: str) -> str:
     # A mark and its word stay on one line, and prose keeps room to be read; the table scrolls
     # where there is no room for it.
-    short = width(cell) <= _SHORT
-    return _CELL + (";white-space:nowrap" if short else ";min-width:11em;overflow-wrap:anywhere")
+    if width(cell) <= _SHORT:
+        return f"{_CELL};white-space:nowrap"
+    return f"{_CELL};min-width:{'5.5em' if width(cell) <= _MARK else '11em;overflow-wrap:anywhere'}"
 
 
 def _markup(cell: str) -> str:
