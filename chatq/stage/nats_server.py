@@ -11,6 +11,7 @@ and keeps its files in a folder that is gone with it. What it has acknowledged i
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import socket
 import sysconfig
@@ -107,6 +108,11 @@ class NatsNode:
     def thaw(self) -> None:
         """Let it go on where `freeze` stopped it."""
         self._running().thaw()
+
+    @property
+    def log(self) -> list[str]:
+        """What it has written since it was started last."""
+        return self._process.lines if self._process else []
 
     @property
     def runs(self) -> bool:
@@ -223,6 +229,38 @@ class NatsServers:
             ) from None
         finally:
             await client.close()
+
+    async def lead_together(self, stream: str = "chatq") -> NatsNode:
+        """Ask that the node which leads the cluster itself leads `stream`, too; return its leader.
+
+        While that one stays, nobody has to be elected. Raises what `leader` raises.
+        """
+        import nats
+
+        leader, wanted = await self.leader(stream), self._metadata_leader()
+        if wanted is None or wanted is leader:
+            return leader
+        client = await nats.connect(leader.url)
+        try:
+            placement = {"placement": {"preferred": wanted.name}}
+            subject = f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}"
+            await client.request(subject, json.dumps(placement).encode(), timeout=5.0)
+        finally:
+            await client.close()
+        return await self.leader(stream)
+
+    def _metadata_leader(self) -> NatsNode | None:
+        """The node that leads the cluster, by what the nodes have written; None: none says so."""
+        told = [
+            (line.partition("] ")[2], node.name)
+            for node in self.nodes
+            for line in node.log
+            if "metadata leader" in line
+        ]
+        text, name = max(told, default=("", ""))
+        if "Self is" not in text:  # else: "JetStream cluster new metadata leader: node-1/chatq"
+            name = text.rpartition(": ")[2].partition("/")[0]
+        return next((node for node in self.nodes if node.name == name and node.runs), None)
 
     async def __aenter__(self) -> Self:
         return self
