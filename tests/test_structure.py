@@ -176,7 +176,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "stage.composer": {"stage.journal"},
     "stage.deliveries": {"stage.explain", "stage.journal", "stage.table"},
-    "stage.drawing": {"stage.deliveries", "stage.explain", "stage.journal", "stage.table"},
+    "stage.drawing": {"stage.explain", "stage.journal", "stage.rows", "stage.svg", "stage.table"},
     "stage.driving": set(),
     "stage.explain": {"stage.journal"},
     "stage.journal": set(),
@@ -195,6 +195,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.queue_tap": {"queues.facts", "stage.journal", "stage.links"},
     "stage.relay": set(),
     "stage.roster": {"stage.journal", "stage.table"},
+    "stage.rows": {"stage.deliveries", "stage.explain", "stage.journal", "stage.table"},
     "stage.server_tap": {"stage.journal", "stage.links"},
     "stage.settle": set(),
     "stage.stage": {
@@ -217,6 +218,7 @@ IMPORTS: dict[str, set[str]] = {
         "stage.table",
         "stage.view",
     },
+    "stage.svg": {"stage.rows", "stage.table"},
     "stage.table": set(),
     "stage.view": {
         "stage.deliveries",
