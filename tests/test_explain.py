@@ -791,6 +791,47 @@ async def test_the_svg_says_all_that_the_text_says_and_nothing_of_the_wire(sio, 
     assert any("bob is gone" in text for text in texts)
 
 
+async def test_a_picture_fits_beside_a_file_browser_and_each_name_in_its_box(sio, stage):
+    names = ["ada", "late vendor", "cy", "dan"]
+    for client in await stage.clients(*names):
+        client.on("announcement", lambda text: None)
+    for guest in (stage["ada"], stage["cy"]):
+        await sio.enter_room(guest.get_sid(), "the book club")
+    text = "we have read page 135 of a book that is long"
+    await sio.emit("announcement", text, to=["the book club", "the cooks"])
+    await stage.settle()
+    texts, root = drawn(stage.diagram().svg())
+    assert int(root.get("width")) <= 732
+    assert any(text.endswith("is long'") for text in texts)  # broken, not cut
+    assert any(text.endswith("'the cooks'") for text in texts)
+    boxes = [box for box in root.iter(f"{SVG}rect") if box.get("height") == "26"]
+    for name, box in zip(["server", *names], boxes, strict=True):
+        assert float(box.get("width")) >= 8 * len(name), name
+    begins = [float(box.get("x")) for box in boxes]
+    ends = [float(box.get("x")) + float(box.get("width")) for box in boxes]
+    assert all(end < begin for end, begin in zip(ends, begins[1:], strict=False))
+
+
+async def test_the_picture_tells_a_failure_from_what_was_not_meant(sio, stage):
+    ada, bob, cy = await stage.clients("ada", "bob", "cy")
+    for client in (ada, bob, cy):
+        client.on("news", lambda text: None)
+    await stage.freeze("cy")
+    await sio.emit("news", "for all", skip_sid=ada.get_sid())
+    await stage.settle()
+    await stage.cut("cy")
+    await stage.settle()
+    _, root = drawn(stage.diagram("news").svg())
+    crosses = [one.get("fill") for one in root.iter(f"{SVG}text") if one.text == "✗"]
+    assert stage.reason("ada", "news") is Reason.SKIPPED
+    assert stage.reason("cy", "news") is Reason.LOST
+    assert len(crosses) == len({*crosses}) == 2
+    bars = [box for box in root.iter(f"{SVG}rect") if box.get("width") == "4"]
+    stems = [float(bar.get("y")) for bar in bars]
+    assert len(stems) == 4  # three connect, one is gone: its stem is above its bar
+    assert [float(bar.get("y")) % 30 for bar in bars[:3]] != [stems[3] % 30] * 3
+
+
 HOSTILE = (
     "<script>alert(1)</script>",
     "\"double\" 'single' `back`",

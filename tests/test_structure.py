@@ -57,6 +57,16 @@ IMPORTS: dict[str, set[str]] = {
         "queues.policy",
         "stage.client",
     },
+    "exercises.lesson_09": {
+        "exercises.check",
+        "exercises.trial",
+        "queues.queues",
+        "queues.store",
+        "stage.client",
+        "stage.nats_server",
+        "stage.settle",
+        "stage.stage",
+    },
     "exercises.progress": {"stage.table"},
     "exercises.trial": {
         "exercises.guard",
@@ -178,7 +188,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "stage.composer": {"stage.journal"},
     "stage.deliveries": {"stage.explain", "stage.journal", "stage.table"},
-    "stage.drawing": {"stage.deliveries", "stage.explain", "stage.journal", "stage.table"},
+    "stage.drawing": {"stage.explain", "stage.journal", "stage.rows", "stage.svg", "stage.table"},
     "stage.driving": set(),
     "stage.explain": {"stage.journal"},
     "stage.journal": set(),
@@ -197,6 +207,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.queue_tap": {"queues.facts", "stage.journal", "stage.links"},
     "stage.relay": set(),
     "stage.roster": {"stage.journal", "stage.table"},
+    "stage.rows": {"stage.deliveries", "stage.explain", "stage.journal", "stage.table"},
     "stage.server_tap": {"stage.journal", "stage.links", "stage.settle"},
     "stage.settle": set(),
     "stage.stage": {
@@ -219,6 +230,7 @@ IMPORTS: dict[str, set[str]] = {
         "stage.table",
         "stage.view",
     },
+    "stage.svg": {"stage.rows", "stage.table"},
     "stage.table": set(),
     "stage.view": {
         "stage.deliveries",

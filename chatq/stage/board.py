@@ -49,7 +49,7 @@ _STYLE = """<style>
 .chatq-scroll{overflow-x:auto;max-width:100%}
 .chatq-panel .chatq-scroll>div{border:none!important;padding:8px 0!important}
 .chatq-panel svg>rect:first-of-type{stroke:none}
-.chatq-scroll td[style*="min-width:11em"]{min-width:6.5em!important}
+.chatq-scroll td[style*="min-width:11em"]{min-width:8em!important}
 .chatq-line code{background:#f1f3f7;color:#111;padding:3px 6px;border-radius:4px;font-size:13px}
 .chatq-complaint{color:#8f1414;font-weight:600}
 .chatq-log pre{margin:0 0 4px;padding:3px 6px;background:#f6f6f6;color:#111;white-space:pre-wrap;
@@ -61,7 +61,8 @@ _STYLE = """<style>
 .chatq-projector svg{width:1020px;max-width:100%;height:auto}
 .chatq-projector .widget-label{width:auto!important;min-width:max-content}
 .chatq-projector .widget-inline-hbox:not(.widget-slider){width:auto!important;max-width:100%}
-.chatq-projector .widget-inline-hbox>input,.chatq-projector .widget-inline-hbox>select{min-width:6em}
+.chatq-projector .widget-inline-hbox>input,.chatq-projector .widget-inline-hbox>select{
+ min-width:6em}
 .chatq-gone{display:none}
 .chatq-panel.jupyter-widgets-disconnected .chatq-gone{display:block;color:#8f1414;font-weight:600}
 .chatq-panel.jupyter-widgets-disconnected button,.chatq-panel.jupyter-widgets-disconnected input,
