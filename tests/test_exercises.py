@@ -59,7 +59,8 @@ async def test_a_misunderstanding_is_found(one):
     text = repr(verdict)
     assert one.says in text
     assert f"client    {one.client}" in text if one.client else "client " not in text
-    assert text.endswith(f"hint      {exercise(one.exercise).hint}")
+    hint = f"hint      {exercise(one.exercise).hint}"
+    assert text.endswith(hint) is not verdict.raised
 
 
 def test_there_are_enough_misunderstandings():
@@ -189,6 +190,103 @@ async def test_an_answer_that_goes_astray_is_ended_and_named(answer, told):
     assert verdict.state == "failed"
     assert told in repr(verdict)
     assert (await check("03.1", answers.solution("03.1"))).passed
+
+
+def wakes(sio):
+    @sio.event
+    async def connect(sid, environ):
+        raise KeyError("spanner")
+
+
+def goes(sio):
+    @sio.event
+    async def disconnect(sid, reason):
+        raise KeyError("spanner")
+
+
+def unregistered(sio):
+    async def say(sid, text):
+        await sio.emit("news", text, skip_sid=sid)
+
+
+def one_unregistered(sio):
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room, skip_sid=sid)
+
+
+def no_await(sio):
+    @sio.event
+    async def say(sid, text):
+        sio.emit("news", text, skip_sid=sid)
+
+
+def no_await_and_not_async(sio):
+    @sio.event
+    def say(sid, text):
+        return sio.emit("news", text, skip_sid=sid)
+
+
+async def no_plain_function(sio):
+    sio.on("say", lambda sid, text: None)
+
+
+def other_event(sio):
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("new", text, skip_sid=sid)
+
+
+def other_handler(sio):
+    @sio.event
+    async def sey(sid, text):
+        await sio.emit("news", text, skip_sid=sid)
+
+
+def talks(sio):
+    print("x" * 5000)
+    other_event(sio)
+
+
+def throws_out(sio):
+    @sio.event
+    async def here(sid, room):
+        await sio.disconnect(sid)
+
+    @sio.event
+    async def whisper(sid, room, text): ...
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "told"),
+    [
+        ("03.1", wakes, "raised KeyError: 'spanner'\n  where     line "),
+        ("02.1", goes, "raised KeyError: 'spanner'\n  where     line "),
+        ("03.1", says(breaks), 'in breaks: raise KeyError("spanner")'),
+        ("03.1", unregistered, "'say' is defined, and never registered"),
+        ("03.2", one_unregistered, "'whisper' is defined, and never registered"),
+        ("03.1", no_await, "an `await` is missing before a call of emit"),
+        ("03.1", no_await_and_not_async, "an `await` is missing before a call of emit"),
+        ("03.1", no_plain_function, "the answer is an `async def`; a plain `def` is asked for"),
+        ("03.1", other_event, "emits no 'news' at all; it emits 'new'"),
+        ("03.1", other_handler, "no handler listens to 'say', only to 'sey'"),
+        ("03.1", talks, "printed   3001 characters more, which are not shown"),
+        ("03.2", throws_out, "got       its connection has ended: server disconnect"),
+    ],
+)
+async def test_the_verdict_names_what_can_be_seen_in_the_answer(name, answer, told, capfd):
+    verdict = await check(name, answer)
+    text = repr(verdict)
+    assert verdict.state == "failed"
+    assert told in text, text
+    assert ("hint  " not in text) is verdict.raised
+    out, err = capfd.readouterr()
+    assert len(out) <= 2000
+    assert err == ""
+    assert repr(await check(name, answer)) == text
 
 
 def leaves_at_work(driver, work):

@@ -7,15 +7,17 @@ raises. Must not know: what any exercise asks.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..stage.settle import NotSettled
 from ..stage.stage import HandlerRaised
+from .blame import forgotten, place, unawaited
 from .guard import Blocked, Fence, ends_what_blocks
 from .trial import NotDone, Trial, Wrong
 
@@ -41,11 +43,12 @@ class Exercise:
 @dataclass(frozen=True)
 class Verdict:
     """What became of an answer: `state` is "passed", "failed" or "not done yet"; shows itself as
-    text."""
+    text. `raised`: it came to an error, to which the exercise's hint would be no answer."""
 
     exercise: Exercise
     state: str
     told: tuple[str, ...] = ()
+    raised: bool = False
 
     @property
     def passed(self) -> bool:
@@ -59,7 +62,8 @@ class Verdict:
         lines = "".join(f"\n  {line}" for line in self.told)
         if self.passed:
             return f"✓ {name}{lines}"
-        return f"✗ {name}{lines}\n  hint      {self.exercise.hint}"
+        hint = "" if self.raised else f"\n  hint      {self.exercise.hint}"
+        return f"✗ {name}{lines}{hint}"
 
 
 def exercise(name: str) -> Exercise:
@@ -107,7 +111,24 @@ async def check(name: str, answer: Answer) -> Verdict:
         verdict = _failed(asked, str(fence.troubles[0]))
     if left and verdict.passed:
         verdict = _failed(asked, left)
-    return verdict
+    return _with_notes(verdict, trial, fence)
+
+
+def _with_notes(verdict: Verdict, trial: Trial, fence: Fence) -> Verdict:
+    """Add what can be seen in the answer itself, if it is wrong; and say what was not printed."""
+    notes: list[str] = []
+    state, told, raised = verdict.state, verdict.told, verdict.raised
+    if not verdict.passed:
+        notes += [f"note      {one}" for one in forgotten(trial.answer, trial.sides)]
+        if notes and state == "not done yet":
+            state, raised, told = "failed", True, ("got       no handler is registered",)
+        missing = unawaited(fence.unheard) if state == "failed" else []
+        notes += [f"note      {one}" for one in missing]
+        if state == "failed" and inspect.iscoroutinefunction(trial.answer):
+            notes.append("note      the answer is an `async def`; a plain `def` is asked for")
+    if fence.cut:
+        notes.append(f"printed   {fence.cut} characters more, which are not shown")
+    return replace(verdict, state=state, told=(*told, *notes), raised=raised)
 
 
 async def _judge(asked: Exercise, trial: Trial) -> Verdict:
@@ -120,15 +141,19 @@ async def _judge(asked: Exercise, trial: Trial) -> Verdict:
     except Wrong as wrong:
         return Verdict(asked, "failed", wrong.told)
     except Blocked as blocked:
-        return _failed(asked, f"{blocked}: nothing else can run meanwhile, and it was ended")
+        what = f"{blocked}: nothing else can run meanwhile, and it was ended"
+        return _failed(asked, what, place(blocked))
     except HandlerRaised as raised:
-        return _failed(asked, str(raised))
+        return _failed(asked, str(raised), place(raised.errors[0]))
     except NotSettled as late:
         return _failed(asked, f"it never comes to an end: {late}")
     except TimeoutError:
         return _failed(asked, f"it was not over after {_WITHIN:g} s, and was ended")
     except (Exception, SystemExit) as error:
-        return _failed(asked, f"the answer raised {type(error).__name__}: {error}")
+        if lost := trial.lost(error):
+            return Verdict(asked, "failed", lost.told, raised=True)
+        what = f"the answer raised {type(error).__name__}: {error}"
+        return _failed(asked, what, place(error))
 
 
 async def _close(trial: Trial) -> str:
@@ -141,5 +166,6 @@ async def _close(trial: Trial) -> str:
     return ""
 
 
-def _failed(asked: Exercise, what: str) -> Verdict:
-    return Verdict(asked, "failed", (f"got       {what}",))
+def _failed(asked: Exercise, what: str, where: str = "") -> Verdict:
+    told = (f"got       {what}", *([f"where     {where}"] if where else []))
+    return Verdict(asked, "failed", told, raised=True)

@@ -7,11 +7,9 @@ how an answer is tried.
 from __future__ import annotations
 
 import asyncio
-import inspect
+import logging
 from contextlib import AsyncExitStack, suppress
 from typing import Any
-
-import socketio  # type: ignore[import-untyped]
 
 from ..queues.queues import Queues
 from ..queues.store import StoreError
@@ -20,7 +18,7 @@ from ..stage.nats_server import MISSING, NatsNode, NatsServers, nats_server
 from ..stage.settle import NotSettled
 from ..stage.stage import HandlerRaised, Stage
 from .check import Exercise
-from .trial import NotDone, Trial, Wrong
+from .trial import Trial, Wrong
 
 __all__ = ["EXERCISES"]
 
@@ -35,6 +33,10 @@ async def _one_node(until: AsyncExitStack) -> NatsNode:
     """Start one NATS node; when it is killed there is no quorum."""
     if nats_server() is None:
         raise Wrong(needs=MISSING)
+    # It would tell of every connection that is lost and found; here they are meant to be.
+    log = logging.getLogger("chatq")
+    until.callback(log.setLevel, log.level)
+    log.setLevel(logging.CRITICAL)
     servers = await until.enter_async_context(await NatsServers.open())
     return servers.nodes[0]
 
@@ -86,16 +88,10 @@ async def _everywhere(trial: Trial) -> None:
 
 async def _site(trial: Trial, url: str, until: AsyncExitStack) -> Stage:
     """Open a stage on a server that the answer makes."""
-    sio = trial.answer(url)
-    if inspect.isawaitable(sio):
-        sio = await sio
-    if sio is None:
-        raise NotDone
-    if not isinstance(sio, socketio.AsyncServer):
-        raise Wrong(expected="returns a socketio.AsyncServer", got=f"returns {sio!r}")
-    if hasattr(sio.manager, "close"):
-        until.push_async_callback(sio.manager.close)
-    return await trial.host(sio)
+    stage = await trial.made(url)
+    if hasattr(trial.sio.manager, "close"):
+        until.push_async_callback(trial.sio.manager.close)
+    return stage
 
 
 def _hears(manager: Any) -> bool:

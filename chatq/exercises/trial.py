@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gc
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
+from traceback import walk_tb
 from typing import Any
 
 import socketio  # type: ignore[import-untyped]
@@ -21,11 +23,20 @@ import socketio  # type: ignore[import-untyped]
 from ..stage.client import Client
 from ..stage.deliveries import cell, label, route
 from ..stage.explain import Message, sentence
-from ..stage.journal import SERVER, Received, preview
+from ..stage.journal import SERVER, Disconnected, Received, preview
+from ..stage.server_tap import listens
 from ..stage.stage import Stage
+from .blame import place
 from .guard import contained, refuse
 
 __all__ = ["NotDone", "Trial", "Wrong", "listing", "times"]
+
+
+#: An error in a handler is told in the verdict: the library's own traceback of it goes nowhere.
+_SILENT = logging.getLogger("chatq.exercises")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False
+_SERVER = {"async_mode": "aiohttp", "logger": _SILENT, "engineio_logger": _SILENT}
 
 
 class NotDone(Exception):
@@ -47,6 +58,8 @@ class Trial:
         self.answer, self.folder, self.random = answer, folder, Random(17)
         self.stage: Stage
         self.sio: socketio.AsyncServer
+        #: The servers and clients with the answer in them.
+        self.sides: list[Any] = []
         #: What was shown so far.
         self.proved: list[str] = []
         #: Each with the function that takes its server back from the answer.
@@ -59,21 +72,35 @@ class Trial:
     async def serve(self, *given: Any, **options: Any) -> Stage:
         """Open a stage on a new server with the answer in it; `given`: what else it is called with;
         `options`: of the server. The answer may be a coroutine function."""
-        self.sio = socketio.AsyncServer(async_mode="aiohttp", **options)
+        self.sio = socketio.AsyncServer(**_SERVER, **options)
         self.sio.eio.generate_id = partial(next, self._sids)
         take_back = _lend(self.sio)
         try:
             await self._equip(self.sio, *given)
         finally:
             take_back()
-        self.stage = await Stage.open(self.sio)
-        self._stages.append((self.stage, _lend(self.sio)))
-        return self.stage
+        return await self._open(self.sio)
 
-    async def host(self, sio: socketio.AsyncServer | None = None) -> Stage:
-        """Open a stage on `sio`, or on a new server without the answer in it: the answer is a
-        client's."""
-        self.sio = sio or socketio.AsyncServer(async_mode="aiohttp")
+    async def made(self, *given: Any) -> Stage:
+        """Open a stage on a server that the answer makes; `given`: what it is called with."""
+        made = self.answer(*given)
+        if inspect.isawaitable(made):
+            made = await made
+        if made is None:
+            raise NotDone
+        if not isinstance(made, socketio.AsyncServer):
+            raise Wrong(expected="returns a socketio.AsyncServer", got=f"returns {made!r:.200}")
+        made.logger = made.eio.logger = _SILENT
+        self.sides.append(made)
+        _survive_exit(made)
+        return await self._open(made)
+
+    async def host(self) -> Stage:
+        """Open a stage on a new server without the answer in it: the answer is a client's."""
+        return await self._open(socketio.AsyncServer(**_SERVER))
+
+    async def _open(self, sio: socketio.AsyncServer) -> Stage:
+        self.sio = sio
         self.stage = await Stage.open(self.sio)
         self._stages.append((self.stage, _lend(self.sio)))
         return self.stage
@@ -82,12 +109,14 @@ class Trial:
         """Return a client with the answer in it, not connected yet; `given`: what else the answer
         is called with."""
         client = await self.stage.client(name, connect=False)
+        client.logger = client.eio.logger = _SILENT
         await self._equip(client, *given)
         return client
 
     async def _equip(self, side: Any, *given: Any) -> None:
         """Have the answer register its handlers at a server or a client."""
         before = _registered(side)
+        self.sides.append(side)
         result = self.answer(side, *given)
         if inspect.isawaitable(result):
             await result
@@ -157,7 +186,7 @@ class Trial:
                     message=f"{client.name} emits {event!r}",
                     client=client.name,
                     expected="a handler of the server takes it",
-                    got=f"no handler listens to {event!r}: the packet came, and nothing happened",
+                    got="the packet came, and nothing happened" + self.deaf(event),
                 )
 
     async def asks(self, client: Client, event: str, *data: Any) -> Any:
@@ -166,6 +195,33 @@ class Trial:
         await client.emit(event, data, callback=lambda *given: answers.append(given))
         await self.settle()
         return answers[0][0] if answers and len(answers[0]) == 1 else None
+
+    def lost(self, error: BaseException) -> Wrong | None:
+        """If `error` says only that a client of the scene could not go on, since its connection
+        has ended, return that."""
+        if place(error) or not isinstance(error, (socketio.exceptions.SocketIOError, RuntimeError)):
+            return None
+        clients = [f.f_locals.get("self") for f, _ in walk_tb(error.__traceback__)]
+        for client in clients:
+            if isinstance(client, Client) and not client.connected:
+                ends = [f for f in self.stage.journal if isinstance(f, Disconnected)]
+                why = [f.reason for f in ends if f.client == client.name][-1:]
+                return Wrong(
+                    message=f"{client.name} goes on",
+                    client=client.name,
+                    expected="is still connected",
+                    got="its connection has ended" + "".join(f": {one}" for one in why),
+                )
+        return None
+
+    def deaf(self, *events: str) -> str:
+        """Say to which of these events no handler of the answer listens, and to which others."""
+        for event in events:
+            if not any(listens(s, event, space) for s in self.sides for space in s.handlers):
+                known = [[*space] for side in self.sides for space in side.handlers.values()]
+                others = listing([*dict.fromkeys(name for space in known for name in space)])
+                return f"; no handler listens to {event!r}, only to {others}"
+        return ""
 
     async def settle(self) -> None:
         """Wait until all is quiet."""
@@ -214,7 +270,7 @@ class Trial:
             )
             if times != (name in wanted):
                 message = next((m for m in reversed(sent) if self._concerns(m, name, times)), None)
-                self._wrong(what, name, name in wanted, times, message, event)
+                self._wrong(what, name, name in wanted, times, message, event, since)
             if times:
                 self._said(what, name, sent, data, namespace)
         once = "each once" if len(wanted) > 1 else "once"
@@ -249,7 +305,14 @@ class Trial:
         return [f for f in self.stage.journal if isinstance(f, Received) and f.message == number]
 
     def _wrong(
-        self, what: str, name: str, should: bool, times: int, message: Message | None, event: str
+        self,
+        what: str,
+        name: str,
+        should: bool,
+        count: int,
+        message: Message | None,
+        event: str,
+        since: int,
     ) -> None:
         expected = "gets it, once" if should else "does not get it"
         if message is None:
@@ -257,16 +320,34 @@ class Trial:
                 message=f"{what}: {event!r}",
                 client=name,
                 expected=expected,
-                got=f"the server emits no {event!r} at all",
+                got=f"the server emits no {event!r} at all" + self._instead(since),
             )
         mark = cell(message.verdicts.get(name)).replace("✓", "gets it")
         raise Wrong(
             message=f"{what}: {label(message)} ({route(message)})",
             client=name,
             expected=expected,
-            got=f"gets it {times} times" if times > 1 else mark,
+            got=self._too_often(name, event, since) if count > 1 else mark,
             why=sentence(message, name),
         )
+
+    def _instead(self, since: int) -> str:
+        """What the server emits, and what clients say that it does not listen to."""
+        new = [m.emitted for m in self.stage.view().messages if m.emitted.message > since]
+        sent = [*dict.fromkeys(one.event for one in new if one.sender == SERVER)]
+        said = [*dict.fromkeys(one.event for one in new if one.sender != SERVER)]
+        return (f"; it emits {listing(sent)}" if sent else "") + self.deaf(*said)
+
+    def _too_often(self, name: str, event: str, since: int) -> str:
+        got = [
+            message.emitted.data
+            for message in self._sent(event, since)
+            for fact in self._received(message)
+            if fact.client == name and fact.handled
+        ]
+        if len({*got}) == 1:
+            return f"gets it {times(len(got))}"
+        return f"gets {len(got)}, not one: {', '.join(got)}"
 
     async def told(
         self,
@@ -291,7 +372,7 @@ class Trial:
                 message=what,
                 client=client.name,
                 expected=repr(expected),
-                got=f"no answer: the server has no handler for {event!r}",
+                got=f"no answer: the server has no handler for {event!r}" + self.deaf(event),
             )
         self.equal(what, client.name, answers[0], expected)
 

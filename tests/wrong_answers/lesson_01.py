@@ -145,7 +145,7 @@ def the_first_word(sio):
         await sio.emit("news", text)
 
 
-@wrong("01.2", client="dan", says="2 times")
+@wrong("01.2", client="dan", says="gets 2, not one: 'the soup is hot', 'the soup is gone'")
 def every_word(sio):
     """All that was ever said is told, not the last of it."""
     said = []

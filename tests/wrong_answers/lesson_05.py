@@ -41,7 +41,7 @@ def always_the_bar(sio):
             await sio.emit("news", text, namespace="/bar")
 
 
-@wrong("05.1", client="ada", says="got       gets it 2 times")
+@wrong("05.1", client="ada", says="got       gets it twice")
 def in_both_places(sio):
     """What is said in one place is told in both."""
     for place in ("/bar", "/kitchen"):
