@@ -60,7 +60,9 @@ _STYLE = """<style>
 .chatq-projector table,.chatq-projector pre,.chatq-projector code{font-size:19px!important}
 .chatq-projector svg{width:1020px;max-width:100%;height:auto}
 .chatq-projector .widget-label{width:auto!important;min-width:max-content}
-.chatq-projector .widget-inline-hbox:not(.widget-slider){width:auto!important;max-width:100%}
+.chatq-projector .widget-inline-hbox:not(.widget-slider){width:auto!important;max-width:100%;
+ margin-right:12px!important}
+.chatq-projector .chatq-scroll>div{font-size:19px!important}
 .chatq-projector .widget-inline-hbox>input,.chatq-projector .widget-inline-hbox>select{
  min-width:6em}
 .chatq-gone{display:none}
