@@ -58,7 +58,9 @@ _STYLE = """<style>
 .chatq-projector table,.chatq-projector pre,.chatq-projector code{font-size:19px!important}
 .chatq-projector svg{zoom:1.4}
 .chatq-gone{display:none}
-.chatq-panel.jupyter-widgets-disconnected .chatq-gone{display:block;color:#8f1414;font-weight:600}
+.chatq-panel.jupyter-widgets-disconnected .chatq-gone,
+.jp-NotebookPanel:has(.jp-Notebook-ExecutionIndicator:is([data-status=unknown],[data-status=dead]))
+ .chatq-gone{display:block;color:#8f1414;font-weight:600}
 .chatq-panel.jupyter-widgets-disconnected button,.chatq-panel.jupyter-widgets-disconnected input,
 .chatq-panel.jupyter-widgets-disconnected select,.chatq-panel.jupyter-widgets-disconnected textarea,
 .chatq-panel.jupyter-widgets-disconnected .noUi-target{visibility:hidden}
