@@ -508,7 +508,8 @@ class _Card:
             process = found[seat.name]
             assert isinstance(process, Process)
             self._frozen = process.frozen
-            state = f"{state}, {process.state}"
+            if not self._frozen:  # which has been said
+                state = f"{state}, {process.state}"
             self._say("Start again", "Start again", may=True)
             for text in ("Kill", "Cut", "Mend"):
                 self._say(text, text, may=process.code is None)
