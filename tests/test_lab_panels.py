@@ -357,6 +357,17 @@ async def test_panels_work_while_a_cell_waits_agree_and_say_what_is_over(jupyter
         assert await page.evaluate(visible) == 0
 
 
+@pytest.mark.parametrize("end", ["shutdown()", "session.kernel.requestExecute({ code: CRASH })"])
+async def test_a_panel_says_that_its_kernel_is_gone(jupyter, tmp_path, end):
+    """Shut down, nothing tells a widget so; the page knows. One that has died starts again."""
+    async with scene(jupyter, tmp_path) as page:
+        await page.evaluate(
+            'const CRASH = "import os; os._exit(1)";'
+            f"void jupyterapp.shell.currentWidget.context.sessionContext.{end}"
+        )
+        await page.see("This panel's kernel is gone", within=f"{PANEL} >> nth=0 >> .chatq-gone")
+
+
 async def test_a_panel_is_accessible_and_tab_reaches_every_control_in_order(jupyter, tmp_path):
     async with scene(jupyter, tmp_path) as page:
         await page.click("button", RUN, within=f"{PANEL} >> nth=0")

@@ -637,6 +637,16 @@ async def test_a_frozen_client_that_was_given_up_can_be_thawed_or_cut():
         assert "Dial" in enabled(panel, "ada")
 
 
+async def test_a_process_is_said_to_be_frozen_once(stage):
+    await (await stage.process("driver", DIALS)).line("at work")
+    panel = await shown(stage)
+    assert "● connected, running<" in card(panel, "driver")._told.value
+    await click(panel, "driver", "Freeze")
+    await drawn(panel)
+    assert "‖ frozen<" in card(panel, "driver")._told.value
+    assert "Thaw" in enabled(panel, "driver")
+
+
 async def test_what_cannot_be_done_is_said_in_the_panel(scene):
     panel = scene.panel("?", target="rooms")
     panel._repr_mimebundle_()

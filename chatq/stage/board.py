@@ -66,7 +66,9 @@ _STYLE = """<style>
 .chatq-projector .widget-inline-hbox>input,.chatq-projector .widget-inline-hbox>select{
  min-width:6em}
 .chatq-gone{display:none}
-.chatq-panel.jupyter-widgets-disconnected .chatq-gone{display:block;color:#8f1414;font-weight:600}
+.chatq-panel.jupyter-widgets-disconnected .chatq-gone,
+.jp-NotebookPanel:has(.jp-Notebook-ExecutionIndicator:is([data-status=unknown],[data-status=dead]))
+ .chatq-gone{display:block;color:#8f1414;font-weight:600}
 .chatq-panel.jupyter-widgets-disconnected button,.chatq-panel.jupyter-widgets-disconnected input,
 .chatq-panel.jupyter-widgets-disconnected select,.chatq-panel.jupyter-widgets-disconnected textarea,
 .chatq-panel.jupyter-widgets-disconnected .noUi-target{visibility:hidden}
@@ -514,7 +516,8 @@ class _Card:
             process = found[seat.name]
             assert isinstance(process, Process)
             self._frozen = process.frozen
-            state = f"{state}, {process.state}"
+            if not self._frozen:  # which has been said
+                state = f"{state}, {process.state}"
             self._say("Start again", "Start again", may=True)
             for text in ("Kill", "Cut", "Mend"):
                 self._say(text, text, may=process.code is None)
