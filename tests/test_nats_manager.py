@@ -291,8 +291,10 @@ async def test_what_the_clients_here_were_sent_stays_in_the_table_if_nobody_else
     ):
         ada.on("news", lambda _: None)
         await servers.nodes[0].kill()
+        await stage.freeze(ada)
         with pytest.raises(StoreError):
             await stage.sio.emit("news", 1)
+        await stage.thaw(ada)
         await stage.settle()
         assert stage.why("ada", "news") == "ada got 'news'."
         with pytest.raises(TypeError):  # and what could not be encoded does not

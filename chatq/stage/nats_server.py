@@ -235,11 +235,22 @@ class NatsServers:
 
         While that one stays, nobody has to be elected. Raises what `leader` raises.
         """
+        return await self._lead(stream, together=True)
+
+    async def lead_apart(self, stream: str = "chatq") -> NatsNode:
+        """Ask that the node which leads `stream` is not that of the cluster; return its leader.
+
+        If that one goes, there is one election and not two. Raises what `leader` raises.
+        """
+        return await self._lead(stream, together=False)
+
+    async def _lead(self, stream: str, *, together: bool) -> NatsNode:
         import nats
 
-        leader, wanted = await self.leader(stream), self._metadata_leader()
-        if wanted is None or wanted is leader:
+        leader, first = await self.leader(stream), self._metadata_leader()
+        if first is None or (leader is first) == together:
             return leader
+        wanted = first if together else next(n for n in self.nodes if n.runs and n is not first)
         client = await nats.connect(leader.url)
         try:
             placement = {"placement": {"preferred": wanted.name}}
