@@ -45,7 +45,7 @@ def _line(file: str, line: int, where: str = "") -> str:
 
 
 def unawaited(heard: Iterable[warnings.WarningMessage]) -> list[str]:
-    """Return a sentence for each coroutine of a server, a client or an answer that nobody awaited."""
+    """Return a sentence for each coroutine, of a server, a client or an answer, never awaited."""
     told = []
     for warning in heard:
         found = _NEVER.search(str(warning.message))

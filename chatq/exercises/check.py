@@ -21,7 +21,7 @@ from .blame import forgotten, place, unawaited
 from .guard import Blocked, Fence, ends_what_blocks
 from .trial import NotDone, Trial, Wrong
 
-__all__ = ["Exercise", "Verdict", "check", "exercise"]
+__all__ = ["Exercise", "Verdict", "check", "exercise", "take_given"]
 
 #: Seconds, for all of an answer.
 _WITHIN = 20.0
@@ -111,7 +111,20 @@ async def check(name: str, answer: Answer) -> Verdict:
         verdict = _failed(asked, str(fence.troubles[0]))
     if left and verdict.passed:
         verdict = _failed(asked, left)
-    return _with_notes(verdict, trial, fence)
+    verdict = _with_notes(verdict, trial, fence)
+    _given[name] = verdict.state
+    return verdict
+
+
+#: The newest state of each exercise, since they were taken last.
+_given: dict[str, str] = {}
+
+
+def take_given() -> dict[str, str]:
+    """Return the states of the verdicts that this program has given, and forget them."""
+    taken = {**_given}
+    _given.clear()
+    return taken
 
 
 def _with_notes(verdict: Verdict, trial: Trial, fence: Fence) -> Verdict:
