@@ -50,7 +50,7 @@ def unawaited(heard: Iterable[warnings.WarningMessage]) -> list[str]:
     for warning in heard:
         found = _NEVER.search(str(warning.message))
         theirs = not warning.filename.startswith(_LIBRARY)
-        if found and (theirs or found[1].startswith("AsyncServer.")):
+        if found and (theirs or found[1].startswith("AsyncServer.") or "<locals>" in found[1]):
             name = found[1].rpartition(".")[2]
             at = f" ({_line(warning.filename, warning.lineno)})" if theirs else ""
             told.append(f"an `await` is missing before a call of {name}, which so does nothing{at}")
