@@ -79,7 +79,10 @@ def examine() -> list[Finding]:
         # Nothing that could be said about the packages of this interpreter would help.
         mend = (f"# install Python {PYTHON} or newer, then:", *_install(f"python{PYTHON}", []))
         return [Finding("python", f"{version}, too old: {PYTHON} or newer is needed", mend)]
-    return [Finding("python", version), *_packages(), _kernel(), _loopback()]
+    packages = _packages()
+    if not any(package.mend for package in packages):  # else it is known already why it fails
+        packages.append(_import())
+    return [Finding("python", version), *packages, _kernel(), _loopback()]
 
 
 def at_least(version: str, oldest: str) -> bool:
@@ -120,6 +123,25 @@ def _required() -> dict[str, str]:
         return {}  # then "chatq: not installed" says it all
     parts = (re.match(r"([\w.-]+)(?:\[.*?\])?\s*(?:>=\s*([\d.]+))?", r) for r in requirements)
     return {part[1]: part[2] or "" for part in parts if part and "extra ==" not in part.string}
+
+
+def _import() -> Finding:
+    """The notebooks import chatq from their own folder; this runs from the checkout, perhaps,
+    where it is found even if it was installed from a folder that is no more."""
+    what = "import chatq"
+    # -P: without the current folder, as far as the command itself goes.
+    words = [sys.executable, "-P", "-c", "import chatq.stage.stage, chatq.exercises.check"]
+    try:
+        done = subprocess.run(
+            words, cwd=sys.prefix, capture_output=True, encoding="utf-8", errors="replace"
+        )
+        error = (done.stderr.strip().splitlines() or ["it ends at once"])[-1]
+    except OSError as failed:
+        error = str(failed)
+    else:
+        if not done.returncode:
+            return Finding(what, "works from any folder")
+    return Finding(what, f"fails elsewhere: {error}", _install(sys.executable, ["chatq"]))
 
 
 def _kernel() -> Finding:

@@ -93,6 +93,25 @@ def test_a_package_that_is_too_old_is_named(tmp_path: Path) -> None:
     assert f"    {sys.executable} -m pip install -r requirements.txt\n" in done.stdout
 
 
+def test_a_chatq_that_only_the_checkout_can_import_is_found(tmp_path: Path) -> None:
+    """All is installed; but the folder that chatq was installed from is no more."""
+    # Before all of the environment's own, which finds chatq: a package that is not there.
+    stray = tmp_path / "sitecustomize.py"
+    stray.write_text(
+        "import sys\n"
+        "if '-P' in sys.orig_argv:\n"
+        "    sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+        f"    sys.path[:] = [folder for folder in sys.path if folder != {str(ROOT)!r}]\n"
+    )
+    done = run("doctor", PYTHONPATH=str(tmp_path))
+    assert wrong(done) == [
+        "✗  import chatq     fails elsewhere: ModuleNotFoundError: No module named 'chatq'"
+    ]
+    assert f"To mend it:\n    {sys.executable} -m pip install -r requirements.txt\n" in done.stdout
+    assert done.returncode == 1
+    assert "All is well" not in done.stdout
+
+
 def test_a_kernel_of_another_python_is_found_out(tmp_path: Path) -> None:
     folder = tmp_path / "kernels" / "python3"
     folder.mkdir(parents=True)

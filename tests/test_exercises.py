@@ -260,9 +260,38 @@ def throws_out(sio):
     async def whisper(sid, room, text): ...
 
 
+def who_is_not_awaited(sio, who_is):
+    names = {}
+
+    @sio.on("connect", namespace="/staff")
+    async def connect(sid, environ, auth):
+        names[sid] = who_is(auth["key"])
+
+    @sio.on("say", namespace="/staff")
+    async def say(sid, text):
+        await sio.emit("news", f"{names[sid]}: {text}", namespace="/staff")
+
+
+def another_place(sio, who_is):
+    @sio.on("connect", namespace="/staff")
+    async def connect(sid, environ, auth): ...
+
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("news", text)
+
+
+def one_argument(sio):
+    @sio.event
+    async def join(sid, room, word): ...
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "told"),
     [
+        ("05.2", who_is_not_awaited, "an `await` is missing before a call of who_is"),
+        ("05.2", another_place, "no handler listens to 'say' in /staff, only to 'say in /'"),
+        ("04.1", one_argument, "raised TypeError: one_argument() takes 1 positional argument"),
         ("03.1", wakes, "raised KeyError: 'spanner'\n  where     line "),
         ("02.1", goes, "raised KeyError: 'spanner'\n  where     line "),
         ("03.1", says(breaks), 'in breaks: raise KeyError("spanner")'),

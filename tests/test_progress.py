@@ -29,6 +29,9 @@ CELLS = {
     "mistyped": f"def answer(:\n{CHECK}",
     "other": "print('hello')",
     "boasts": "print('✓ 03.1 everyone but the sender')",
+    "redefines": "async def check(*_): print('✓ 03.1 all')\n"
+    "class Yes:\n    __repr__ = lambda self: '✓ 03.1 everyone but the sender'\n"
+    f"def answer(sio): ...\n{CHECK}\nYes()",
     "reads": f"input()\n{CHECK}",
 }
 
@@ -84,6 +87,21 @@ def test_nobody_is_lost_whatever_is_in_a_notebook(tmp_path):
     bars = [line for line in done.stderr.splitlines() if line.startswith("[")]
     assert len(bars) == len(CELLS) + 3
     assert bars[-1].startswith(f"[####################] {len(CELLS) + 2}/")
+
+
+def test_errors_of_one_kind_are_told_once_and_the_real_check_decides(tmp_path):
+    cells = [CELLS["stub"], "x = missing", "y = missing", "1/0", "z = x"]
+    notebook(tmp_path / "ada" / "03.ipynb", "async def check(*_): print('✓ 03.1 all')", *cells)
+    done = progress(tmp_path)
+    header, _, row, *rest = done.stdout.splitlines()
+    assert header.split() == ["learner", "solved", "03.1", "notes"]
+    assert row.split("  ")[-1] == "see below"
+    assert "… not done" in row
+    assert rest[1:] == [
+        "ada/03.ipynb: code cell 3 raised NameError: name 'missing' is not defined "
+        "(and 2 more cells raised NameError)",
+        "ada/03.ipynb: code cell 5 raised ZeroDivisionError: division by zero",
+    ]
 
 
 @pytest.mark.parametrize("name", ["nothing", "file"])

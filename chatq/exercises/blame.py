@@ -45,12 +45,12 @@ def _line(file: str, line: int, where: str = "") -> str:
 
 
 def unawaited(heard: Iterable[warnings.WarningMessage]) -> list[str]:
-    """Return a sentence for each coroutine of a server, client or answer that nobody awaited."""
+    """Return a sentence for each coroutine, of a server, a client or an answer, never awaited."""
     told = []
     for warning in heard:
         found = _NEVER.search(str(warning.message))
         theirs = not warning.filename.startswith(_LIBRARY)
-        if found and (theirs or found[1].startswith("AsyncServer.")):
+        if found and (theirs or found[1].startswith("AsyncServer.") or "<locals>" in found[1]):
             name = found[1].rpartition(".")[2]
             at = f" ({_line(warning.filename, warning.lineno)})" if theirs else ""
             told.append(f"an `await` is missing before a call of {name}, which so does nothing{at}")

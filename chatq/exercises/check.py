@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from .blame import forgotten, place, unawaited
 from .guard import Blocked, Fence, ends_what_blocks
 from .trial import NotDone, Trial, Wrong
 
-__all__ = ["Exercise", "Verdict", "check", "exercise"]
+__all__ = ["Exercise", "Verdict", "check", "exercise", "take_given"]
 
 #: Seconds, for all of an answer.
 _WITHIN = 20.0
@@ -107,19 +108,35 @@ async def check(name: str, answer: Answer) -> Verdict:
             verdict = _failed(asked, "the answer cancelled the task that tries it")
         finally:
             left = await _close(trial)
+            unused = forgotten(answer, trial.sides)
+            for side in trial.sides:  # so that Python says, while it is heard, what nobody awaited
+                side.handlers.clear()
     if fence.troubles:
         verdict = _failed(asked, str(fence.troubles[0]))
     if left and verdict.passed:
         verdict = _failed(asked, left)
-    return _with_notes(verdict, trial, fence)
+    verdict = _with_notes(verdict, trial, fence, unused)
+    _given[name] = verdict.state
+    return verdict
 
 
-def _with_notes(verdict: Verdict, trial: Trial, fence: Fence) -> Verdict:
+#: The newest state of each exercise, since they were taken last.
+_given: dict[str, str] = {}
+
+
+def take_given() -> dict[str, str]:
+    """Return the states of the verdicts that this program has given, and forget them."""
+    taken = {**_given}
+    _given.clear()
+    return taken
+
+
+def _with_notes(verdict: Verdict, trial: Trial, fence: Fence, unused: list[str]) -> Verdict:
     """Add what can be seen in the answer itself, if it is wrong; and say what was not printed."""
     notes: list[str] = []
     state, told, raised = verdict.state, verdict.told, verdict.raised
     if not verdict.passed:
-        notes += [f"note      {one}" for one in forgotten(trial.answer, trial.sides)]
+        notes += [f"note      {one}" for one in ([] if raised else unused)]
         if notes and state == "not done yet":
             state, raised, told = "failed", True, ("got       no handler is registered",)
         missing = unawaited(fence.unheard) if state == "failed" else []
@@ -128,7 +145,9 @@ def _with_notes(verdict: Verdict, trial: Trial, fence: Fence) -> Verdict:
             notes.append("note      the answer is an `async def`; a plain `def` is asked for")
     if fence.cut:
         notes.append(f"printed   {fence.cut} characters more, which are not shown")
-    return replace(verdict, state=state, told=(*told, *notes), raised=raised)
+    # The same mistake is told in the same words: an object's address would be another each time.
+    lines = tuple(re.sub(r"x[0-9a-f]{8,}", "x…", line) for line in (*told, *notes))
+    return replace(verdict, state=state, told=lines, raised=raised)
 
 
 async def _judge(asked: Exercise, trial: Trial) -> Verdict:

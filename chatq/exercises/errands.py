@@ -60,8 +60,11 @@ class Errands:
 
     # -- invariants -------------------------------------------------------------------------------
 
-    def done(self, what: str, client: str, done: list[Any], expected: list[Any]) -> None:
-        """`client` must have done this work, in whatever order, and each as often as expected."""
+    def done(
+        self, what: str, client: str, done: list[Any], expected: list[Any], why: str = ""
+    ) -> None:
+        """`client` must have done this work, in whatever order, and each as often as expected;
+        `why`: what else is known, if it has not."""
         for item in [*expected, *done]:
             wanted, count = expected.count(item), done.count(item)
             if count != wanted:
@@ -69,10 +72,24 @@ class Errands:
                     message=f"{what}: {item!r}",
                     client=client,
                     expected=f"does it {times(wanted)}",
-                    got="never did it" if not count else f"did it {times(count)}",
-                    why=f"what was done: {listing(done)}",
+                    got=f"did it {times(count)}" if count else "never did it" + self._deaf(),
+                    why=why or f"what was done: {listing(done)}",
                 )
         self.trial.proved.append(f"{what}: {client} has done all, and nothing too often")
+
+    def _deaf(self) -> str:
+        return self.trial.deaf(_EVENT)
+
+    async def answered(self, what: str, client: str) -> None:
+        """`client` must have answered for what it has done, by the receipt."""
+        if (await self.queues.stats(_QUEUE)).leased:
+            raise Wrong(
+                message=f"{what}, and the work is done",
+                client=client,
+                expected="answers for it at once, with its receipt",
+                got="no answer that counts: until the lease ends the queue waits for one, and then "
+                "sends it again",
+            )
 
     async def not_left_out(self, client: str) -> None:
         """`client` must have said of each message what became of it: none waits for its lease."""

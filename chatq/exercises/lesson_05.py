@@ -38,7 +38,11 @@ async def _two_channels(trial: Trial) -> None:
 
 
 async def _staff_only(trial: Trial) -> None:
-    who_is = _LookUp()
+    look_up = _LookUp()
+
+    async def who_is(key: object) -> str | None:
+        return await look_up(key)
+
     await trial.serve(who_is)
     staff: dict[str, Any] = {"hears": ["news"], "namespaces": [_STAFF]}
     (cy,) = await trial.clients("cy", auth={"key": "key of cy"}, **staff)
@@ -50,7 +54,7 @@ async def _staff_only(trial: Trial) -> None:
     before = trial.stage.journal.messages
     dialling = trial.clients("dan", auth={"key": "key of dan"}, **staff)
     secret = cy.call("say", "a secret", namespace=_STAFF)
-    (dan,) = await who_is.meanwhile("dan", dialling, secret)
+    (dan,) = await look_up.meanwhile("dan", dialling, secret)
     await trial.settle()
     _heard(trial, ["cy"], "what cy says while dan waits at the door", before, "cy: a secret")
     for speaker in (cy, dan):
@@ -63,7 +67,7 @@ async def _staff_only(trial: Trial) -> None:
     before = trial.stage.journal.messages
     knocking = trial.knock("eve", auth={"key": "a guess"}, **staff)
     secret = dan.call("say", "a secret", namespace=_STAFF)
-    _, refusals = await who_is.meanwhile("eve", knocking, secret)
+    _, refusals = await look_up.meanwhile("eve", knocking, secret)
     await trial.settle()
     what = "what dan says while eve waits at the door"
     _heard(trial, ["cy", "dan"], what, before, "dan: a secret")

@@ -281,8 +281,12 @@ async def _not_twice(trial: Trial) -> None:
     ada = await trial.equipped("ada", work)
     await ada.connect()
     await errands.go_to(ada)
-    await brings("O-0")
+    await errands.put("O-0")
+    await settle()
     errands.done("all goes well", "ada", done, ["O-0"])
+    await errands.answered("all goes well", "ada")
+    await brings()
+    errands.done("all goes well, and time passes", "ada", done, ["O-0"])
     await brings("O-1")
     what = "ada's cable was cut after the work, before the answer; it comes again"
     errands.done(what, "ada", done, ["O-0", "O-1"])

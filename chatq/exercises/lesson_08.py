@@ -40,9 +40,14 @@ class _Ledger(sqlite3.Connection):
     left = 0
     failed: Callable[[], object]
 
-    def step(self) -> None:
+    #: The statement that was done last, while there was power.
+    last = ""
+
+    def step(self, statement: str = "commit") -> None:
         """A statement was done."""
         self.left -= 1
+        if self.left >= 0:
+            self.last = " ".join(statement.split())[:80]
         if self.left == 0:
             super().rollback()
             self.failed()
@@ -74,12 +79,12 @@ class _Cursor(sqlite3.Cursor):
 
     def execute(self, *given: Any) -> Self:
         super().execute(*given)
-        self.connection.step()
+        self.connection.step(given[0])
         return self
 
     def executemany(self, *given: Any) -> Self:
         super().executemany(*given)
-        self.connection.step()
+        self.connection.step(given[0])
         return self
 
 
@@ -90,6 +95,8 @@ class _Driver:
         self.trial, self.errands = trial, errands
         self.file = trial.folder / "ledger.db"
         self.ledger: _Ledger | None = None
+        #: The statement after which the power of a program has failed last.
+        self.failed_at = ""
         self.client: Client
         self._doorstep([])
 
@@ -107,6 +114,8 @@ class _Driver:
     async def starts(self, statements: int) -> None:
         """Start the program, whose power fails after so many statements."""
         self.close()
+        if self.ledger is not None and self.ledger.left <= 0:
+            self.failed_at = self.ledger.last
         self.ledger = sqlite3.connect(self.file, factory=_Ledger)
         self.ledger.left = statements
         self.client = await self.trial.equipped("ada", self.ledger)
@@ -114,6 +123,14 @@ class _Driver:
         await self.client.connect()
         await self.errands.go_to(self.client, window=1)
         await self.trial.settle()
+
+    def why(self, statement: int = 0) -> str:
+        """What else is known when the doorstep is not as it should be."""
+        if self.ledger is not None and self.ledger.in_transaction:
+            return "what the handler wrote last is not committed, so it is not in the file"
+        if statement and self.failed_at:
+            return f"statement {statement} was: {self.failed_at}"
+        return ""
 
     @property
     def out_of_power(self) -> bool:
@@ -134,7 +151,9 @@ async def _once(trial: Trial) -> None:
         await errands.put(*expected)
         await driver.starts(_ENOUGH)
         what = "all goes well, and two people order the same"
-        errands.done(what, "ada", driver.doorstep(), expected)
+        if driver.doorstep():
+            await errands.answered(what, "ada")
+        errands.done(what, "ada", driver.doorstep(), expected, driver.why())
         await errands.empty("ada")
         for statement in range(1, _MOST):
             await driver.client.disconnect()
@@ -147,7 +166,7 @@ async def _once(trial: Trial) -> None:
                 what = f"the power fails after statement {statement} of the handler; it comes again"
                 errands.later(31)
                 await driver.starts(_ENOUGH)
-            errands.done(what, "ada", driver.doorstep(), expected)
+            errands.done(what, "ada", driver.doorstep(), expected, driver.why(statement))
             await errands.empty("ada")
             if not failed:
                 break

@@ -28,9 +28,10 @@ from ..stage.table import Table, one_line
 
 __all__ = ["Record", "add_arguments", "run"]
 
-_VERDICT = re.compile(r"^([✓✗…]) (\d\d\.\d+) ", re.MULTILINE)
 _CHECKED = re.compile(r"\bcheck\(\s*[\"'](\d\d\.\d+)[\"']")
-_WORDS = {"✓": "✓", "✗": "✗ wrong", "…": "… not done"}
+_WORDS = {"passed": "✓", "failed": "✗ wrong", "not done yet": "… not done"}
+#: Asked of a kernel: what chatq's own `check` has said, whatever the notebook calls `check`.
+_TAKE = "__import__('importlib').import_module('chatq.exercises.check').take_given()"
 #: What a cell may say, in characters, before it is interrupted; and how long a notebook may take,
 #: in seconds, whatever its cells do.
 _LONGEST, _NOTEBOOK = 200_000, 300.0
@@ -72,9 +73,22 @@ def run(options: argparse.Namespace) -> int:
     records = asyncio.run(_run_all(options.folder, paths, options.cell, sys.stderr))
     print(table(records))
     for record in records:
-        for note in record.notes:
+        for note in _few(record.notes):
             print(f"{record.path.relative_to(options.folder)}: {note}")
     return 0
+
+
+def _few(notes: list[str]) -> list[str]:
+    """Of errors of the same kind, the first, and how many more there are."""
+    kinds: dict[str, list[str]] = {}
+    for note in notes:
+        kinds.setdefault(re.sub(r"^code cell \d+ |(?<=Error):.*", "", note, flags=re.S), []).append(
+            note
+        )
+    return [
+        first + (f" (and {len(more)} more cells {kind})" if more else "")
+        for kind, (first, *more) in kinds.items()
+    ]
 
 
 async def _run_all(folder: Path, paths: list[Path], limit: float, progress: TextIO) -> list[Record]:
@@ -133,16 +147,19 @@ async def _run_cells(record: Record, cells: Iterable[str], limit: float) -> None
     kernel = _Kernel(record.path.parent)
     try:
         for number, source in enumerate(cells, 1):
-            said, went_wrong = await kernel.run(source, limit)
             names = _CHECKED.findall(source)
-            for sign, name in _VERDICT.findall(said):
-                if name in names:  # and was not only printed
-                    record.marks[name] = _WORDS[sign]
+            if names:  # a notebook may have its own `check`, or none in a kernel started anew
+                await kernel.run("from chatq import check", limit)
+            went_wrong = (await kernel.run(source, limit))[1]
+            given = await kernel.ask(_TAKE, limit) if names else {}
+            for name in names:
+                if given.get(name) in _WORDS:
+                    record.marks[name] = _WORDS[given[name]]
+                elif record.marks[name] == "not reached":
+                    record.marks[name] = "✗ no verdict"
+                    went_wrong = went_wrong or "gave no verdict: is its `check` that of chatq?"
             if went_wrong:
                 record.notes.append(f"code cell {number} {went_wrong}")
-            for name in names if went_wrong else ():
-                if record.marks[name] == "not reached":
-                    record.marks[name] = "✗ no verdict"
     finally:
         await kernel.end()
 
@@ -191,6 +208,16 @@ class _Kernel:
         except _Died:
             await self.end()
             return "".join(said), "ended its kernel; the cells after it ran in a new one"
+
+    async def ask(self, expression: str, limit: float) -> dict[str, str]:
+        """Return the dict that `expression` gives there; empty if the kernel is no more."""
+        if self._client is None:
+            return {}
+        try:
+            given = ast.literal_eval((await self.run(expression, limit))[0].strip())
+        except (SyntaxError, ValueError):
+            return {}
+        return given if isinstance(given, dict) else {}
 
     async def _listen(self, asked: str, said: list[str]) -> str:
         """Note what a cell says until it is over; return what it raised, or ""."""
@@ -284,7 +311,7 @@ def table(records: list[Record]) -> Table:
         notes = "" if not any(record.notes for record in mine) else "see below"
         rows.append([learner, f"{passed} of {len(exercises)}", *cells, notes])
     return Table(
-        ("learner", "solved", *exercises, ""),
+        ("learner", "solved", *exercises, "notes"),
         rows,
         notes=["✓ solved   ✗ wrong   … not done yet   – no such cell in the notebook"],
     )

@@ -214,14 +214,20 @@ class Trial:
                 )
         return None
 
-    def deaf(self, *events: str) -> str:
-        """Say to which of these events no handler of the answer listens, and to which others."""
-        for event in events:
-            if not any(listens(s, event, space) for s in self.sides for space in s.handlers):
-                known = [[*space] for side in self.sides for space in side.handlers.values()]
-                others = listing([*dict.fromkeys(name for space in known for name in space)])
-                return f"; no handler listens to {event!r}, only to {others}"
-        return ""
+    def deaf(self, event: str, namespace: str = "/") -> str:
+        """If no handler of the answer listens to `event` there, say so, and to what they do."""
+        if any(listens(side, event, namespace) for side in self.sides):
+            return ""
+        known = [
+            name if space == namespace else f"{name} in {space}"
+            for side in self.sides
+            for space, handlers in side.handlers.items()
+            for name in handlers
+            if name not in ("connect", "disconnect", "connect_error")
+        ]
+        others = f", only to {listing([*dict.fromkeys(known)])}" if known else ""
+        where = "" if namespace == "/" else f" in {namespace}"
+        return f"; no handler listens to {event!r}{where}{others}"
 
     async def settle(self) -> None:
         """Wait until all is quiet."""
@@ -335,8 +341,9 @@ class Trial:
         """What the server emits, and what clients say that it does not listen to."""
         new = [m.emitted for m in self.stage.view().messages if m.emitted.message > since]
         sent = [*dict.fromkeys(one.event for one in new if one.sender == SERVER)]
-        said = [*dict.fromkeys(one.event for one in new if one.sender != SERVER)]
-        return (f"; it emits {listing(sent)}" if sent else "") + self.deaf(*said)
+        said = dict.fromkeys((m.event, m.namespace) for m in new if m.sender != SERVER)
+        deaf = [told for one in said if (told := self.deaf(*one))]
+        return (f"; it emits {listing(sent)}" if sent else "") + "".join(deaf[:1])
 
     def _too_often(self, name: str, event: str, since: int) -> str:
         got = [

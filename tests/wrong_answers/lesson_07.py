@@ -771,3 +771,22 @@ def answered_before_the_work(reader, work):
 def a_duplicate_is_not_answered(reader, work):
     """A duplicate is thrown away without a word: so it comes again and again."""
     reads(reader, work, lambda package, delivery: delivery["id"], answers_again=False)
+
+
+@wrong("07.6", client="ada", says="all goes well, and the work is done")
+def never_answered(reader, work):
+    """The work is done, and that is taken to be an answer."""
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        work(package)
+
+
+@wrong("07.6", client="ada", says="no handler listens to 'pickup', only to 'pick_up'")
+def another_event(reader, work):
+    """A name that is nearly the event's."""
+
+    @reader.event
+    async def pick_up(package, delivery):
+        work(package)
+        return delivery["receipt"]

@@ -32,7 +32,7 @@ def no_inbox(driver, db):
         return delivery["receipt"]
 
 
-@wrong("08.1", client="ada", says="after statement 2 of the handler; it comes again: 'O-2'")
+@wrong("08.1", client="ada", says="statement 2 was: commit")
 def noted_first(driver, db):
     """Two transactions, the inbox first: a crash between them, and the work is never done."""
 
@@ -140,6 +140,28 @@ def a_duplicate_is_not_answered(driver, db):
             if new:
                 db.execute(PUT_DOWN, [package])
         return delivery["receipt"] if new else None
+
+
+@wrong("08.1", client="ada", says="no answer that counts")
+def never_answered(driver, db):
+    """The row is committed, and that is taken to be an answer."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        with db:
+            if db.execute(NOTE, [delivery["id"]]).rowcount:
+                db.execute(PUT_DOWN, [package])
+
+
+@wrong("08.1", client="ada", says="what the handler wrote last is not committed")
+def never_committed(driver, db):
+    """The handler reads back what it wrote, so it is taken to be on disk."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        if db.execute(NOTE, [delivery["id"]]).rowcount:
+            db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
 
 
 # -- 08.2 a message that always fails -------------------------------------------------------------
