@@ -137,6 +137,10 @@ async def forgets_its_handlers(sio, sid):
     sio.eio.handlers.clear()
 
 
+async def loses_its_handlers(sio, sid):
+    del sio.handlers
+
+
 async def loses_the_engine(sio, sid):
     sio.eio = sio.manager = None
 
@@ -179,6 +183,7 @@ def fails(sio):
         (calls(stops_the_loop), "loop.stop() ends the program"),
         (calls(leaves_in_a_task), "a task of the answer called sys.exit(3)"),
         (calls(forgets_its_handlers), "emits no 'news'"),
+        (calls(loses_its_handlers), "'AsyncServer' object has no attribute 'handlers'"),
         (calls(loses_the_engine), "emits no 'news'"),
         (calls(cuts_all), "emits no 'news'"),
         (calls(interrupts), "was interrupted"),

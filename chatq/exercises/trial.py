@@ -463,11 +463,11 @@ def _survive_exit(side: Any) -> None:
 def _lend(sio: socketio.AsyncServer) -> Callable[[], None]:
     """Keep an answer from stopping the server, which is the trial's to do; returns the function
     that takes the server back as it was."""
-    eio, manager = sio.eio, sio.manager
+    eio, manager, handlers = sio.eio, sio.manager, sio.handlers
     sio.shutdown = eio.shutdown = refuse("shutdown() stops the server that the check is using")
 
     def take_back() -> None:
-        sio.eio, sio.manager = eio, manager
+        sio.eio, sio.manager, sio.handlers = eio, manager, handlers
         for one in (sio, eio):
             vars(one).pop("shutdown", None)
 
