@@ -149,7 +149,9 @@ def _wide(notebook: Notebook) -> Iterator[str]:
 def _alone(notebook: Notebook) -> Iterator[str]:
     """An exercise's cell runs in a kernel that was just started."""
     for cell in _code(notebook):
-        if "await check(" in cell["source"] and "import check" not in cell["source"]:
+        if "await check(" in cell["source"] and not re.search(
+            r"^from chatq import .*\bcheck\b", cell["source"], re.M
+        ):
             yield f"does not import what it calls: {cell['source'].partition('await')[2]}"
 
 
