@@ -235,25 +235,14 @@ class NatsServers:
 
         While that one stays, nobody has to be elected. Raises what `leader` raises.
         """
-        return await self._lead(stream, together=True)
-
-    async def lead_apart(self, stream: str = "chatq") -> NatsNode:
-        """Ask that the node which leads `stream` is not that of the cluster; return its leader.
-
-        If that one goes, there is one election and not two. Raises what `leader` raises.
-        """
-        return await self._lead(stream, together=False)
-
-    async def _lead(self, stream: str, *, together: bool) -> NatsNode:
         import nats
 
         leader, first = await self.leader(stream), self._metadata_leader()
-        if first is None or (leader is first) == together:
+        if first is None or leader is first:
             return leader
-        wanted = first if together else next(n for n in self.nodes if n.runs and n is not first)
         client = await nats.connect(leader.url)
         try:
-            placement = {"placement": {"preferred": wanted.name}}
+            placement = {"placement": {"preferred": first.name}}
             subject = f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}"
             await client.request(subject, json.dumps(placement).encode(), timeout=5.0)
         finally:
