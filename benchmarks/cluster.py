@@ -31,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,6 +81,10 @@ class Hub:
             self.process = None
 
 
+def _address(hub: Hub) -> str:
+    return f"http://127.0.0.1:{hub.port}"
+
+
 class Client:
     """One client's process, and its cables."""
 
@@ -89,7 +94,7 @@ class Client:
         self.process: subprocess.Popen[bytes]
 
     async def start(self, hubs: list[Hub], seed: int, mine: list[str]) -> Self:
-        self.cables = [await Relay.open(f"http://127.0.0.1:{hub.port}") for hub in hubs]
+        self.cables = [await Relay.open(partial(_address, hub)) for hub in hubs]
         command = [sys.executable, str(CLIENT), "--role", self.role, "--name", self.name]
         command += ["--urls", ",".join(cable.url for cable in self.cables)]
         command += ["--book", str(self.book), "--seed", str(seed), "--queues", str(QUEUES)]

@@ -513,6 +513,11 @@ async def test_a_process_that_this_server_has_not_met_has_no_column(sio, stage):
     await stage.settle()
     panel = await shown(stage)
     assert "hub" not in repr(stage.deliveries())
+    assert "hub" not in repr(stage.diagram())
+    await stage.kill("hub")
+    *_, news, killed, _ = repr(stage.diagram()).splitlines()
+    assert "✗" not in news  # it was not for the hub: that is a server itself
+    assert "hub is killed" in killed
     assert "hub  process  – has not dialled this server" in repr(panel)
     driver = await stage.process("driver", DIALS)
     await driver.line("at work")

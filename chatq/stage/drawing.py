@@ -6,7 +6,7 @@ becomes rows (`rows`), SVG (`svg`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .explain import Message
 from .journal import Fact
@@ -34,11 +34,13 @@ class Diagram:
         rows: int = 60,
         cut: str = "",
         forgotten: int = 0,
+        strangers: Collection[str] = (),
     ) -> None:
-        """`forgotten`: how many facts were written before these."""
+        """`forgotten`: how many facts were written before these; `strangers`: those of `names` that
+        no message is about."""
         if rows < 1:
             raise ValueError(f"a diagram has at least 1 row, not {rows}")
-        layout = lay_out(facts, messages, names, forgotten)
+        layout = lay_out(facts, messages, names, forgotten, strangers)
         older = len(layout.rows) - rows
         if older > 0:
             layout.rows, layout.alive = layout.rows[older:], layout.alive[older:]

@@ -12,7 +12,7 @@ alone; what the sign means is written under the picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from .deliveries import cell, label, route
@@ -66,9 +66,15 @@ class Layout:
 
 
 def lay_out(
-    facts: Sequence[Fact], messages: Sequence[Message], names: Sequence[str], forgotten: int
+    facts: Sequence[Fact],
+    messages: Sequence[Message],
+    names: Sequence[str],
+    forgotten: int,
+    strangers: Collection[str],
 ) -> Layout:
-    """Return the newest facts as rows: `names`: the clients, `forgotten`: facts before these."""
+    """Return the newest facts as rows: `names`: the clients; `forgotten`: facts before these;
+    `strangers`: those of `names` that no message is about."""
+    names = [name for name in names if name not in strangers or _concern(facts, name)]
     # Queues stand between the server and the clients; no client's name looks like these.
     queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
     heads = [SERVER, *(_queue(queue) for queue in queues), *names]
@@ -85,7 +91,7 @@ def lay_out(
         column = columns.get(getattr(fact, "client", SERVER), -1)
         match fact:
             case Emitted() if fact.message in by_number:
-                shown.append(_message_row(by_number[fact.message], columns))
+                shown.append(_message_row(by_number[fact.message], columns, strangers))
             case Connected(client=client, namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).add(namespace)
                 row(f"{client} connects{_to(namespace)}", column, "┬")
@@ -130,7 +136,11 @@ def _in(namespace: str) -> str:
     return "" if namespace == "/" else f" of {namespace}"
 
 
-def _message_row(message: Message, columns: dict[str, int]) -> Row:
+def _concern(facts: Sequence[Fact], name: str) -> bool:
+    return any(getattr(fact, "client", None) == name for fact in facts)
+
+
+def _message_row(message: Message, columns: dict[str, int], strangers: Collection[str]) -> Row:
     signs, tips = {}, {}
     not_meant = set()
     stored = message.attempt_of
@@ -146,7 +156,7 @@ def _message_row(message: Message, columns: dict[str, int]) -> Row:
         text = f"to {', '.join(ends)}"
         return Row(one_line(label(message)), signs, one_line(text))
     for name, verdict in message.verdicts.items():
-        if name not in columns or verdict.reason is Reason.TO_SERVER:
+        if name not in columns or name in strangers or verdict.reason is Reason.TO_SERVER:
             continue
         sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
         signs[columns[name]] = sign

@@ -64,6 +64,7 @@ class View:
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
         """The sequence diagram; see `Stage.diagram`."""
+        met = self._columns()
         return Diagram(
             [*self.journal],
             self._called(events),
@@ -71,6 +72,7 @@ class View:
             rows,
             self._cut,
             self.journal.forgotten,
+            [name for name in self.kinds if name not in met],
         )
 
     def roster(self) -> Roster:
