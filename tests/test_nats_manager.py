@@ -278,7 +278,9 @@ async def test_a_stage_shows_no_sid_of_a_client_that_is_elsewhere():
     async with stages(3, new_stream()) as [(one, _), (two, bob), (three, _)]:
         await one.sio.emit("news", 1, to=bob.get_sid())
         await one.sio.emit("end")
-        await three.until(lambda: "end" in repr(three.deliveries()), "the end")
+        for stage in (two, three):
+            await stage.until(lambda: "end" in repr(stage.deliveries()), "the end")  # noqa: B023
+            await stage.settle()
         assert told(two, "news").split()[3:8] == ["server", "→", "bob", "↗", "○"]
         assert "news" not in repr(three.deliveries())
         assert not any(bob.get_sid() in repr(fact) for fact in three.journal)

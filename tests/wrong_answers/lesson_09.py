@@ -79,6 +79,21 @@ def only_to_the_speaker(url):
     return chat(NatsManager(url), back)
 
 
+@wrong("09.1", says="returned the same twice")
+def one_server_for_both(url):
+    """The same object again is no second server."""
+    one = one_server_for_both.__dict__
+    if one.get("url") != url:
+        one.update(url=url, sio=chat(NatsManager(url), to_all_others))
+    return one["sio"]
+
+
+@wrong("09.1", says="returns None")
+def no_return(url):
+    """Without `return` nobody has the server."""
+    chat(NatsManager(url), to_all_others)
+
+
 # -- 09.2 a vendor who is told the truth ----------------------------------------------------------
 
 
