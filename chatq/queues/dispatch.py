@@ -224,6 +224,8 @@ class Dispatch:
     def hold(self, attempt: Attempt, pump: Pump) -> None:
         """Note that this attempt is out to this pump's client."""
         self._holders[attempt.receipt] = pump
+        if pump.stopped and pump not in self._leaving:
+            self._let_go(pump)
         self.telling.sent(attempt, pump.sid)
 
     def forget(self, receipt: str) -> None:
@@ -249,17 +251,17 @@ class Dispatch:
             del line.pumps[pump.sid]
             if not line.pumps:
                 del self._lines[pump.queue]
-            if pump.out:  # to be answered until their leases end
-                last = max(out.until for out in pump.out.values()) - self.clock()
-                loop = asyncio.get_running_loop()
-                self._leaving[pump] = loop.call_later(max(0.0, last), self._let_go, pump)
+            self._let_go(pump)
         self._notify(pump.queue)  # somebody may be waiting for what this one would have done next
 
     def _let_go(self, pump: Pump) -> None:
+        """What a pump that has ended has out may be answered until its lease ends."""
         self._leaving.pop(pump, None)
-        for receipt in [*pump.out]:
-            pump.settled(receipt)
-            self.forget(receipt)
+        pump.lapse()
+        if pump.out:
+            until = next(iter(pump.out.values())).until - self.clock()
+            loop = asyncio.get_running_loop()
+            self._leaving[pump] = loop.call_later(max(0.0, until), self._let_go, pump)
 
     def answered(self, receipt: str) -> None:
         """Settle a message that was answered by a packet acknowledgement; many in one go."""
@@ -331,11 +333,6 @@ class Dispatch:
                 if not pump.connected:
                     self.gone(pump)
             self._swept = max(64, 2 * len(self._pumps))
-            # Nobody else looks at the leases of a pump that has stopped.
-            now = self.clock()
-            for receipt, pump in [*self._holders.items()]:
-                if pump.stopped and pump.out[receipt].until <= now:
-                    self._settled(receipt)
 
 
 def _tidy(reason: str) -> str:

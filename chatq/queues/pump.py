@@ -230,7 +230,8 @@ class Pump:
         await send(self._source.deliverable(claimed.attempts), until)
         return len(claimed.attempts) == room
 
-    def _room(self) -> int:
+    def lapse(self) -> bool:
+        """Let go of messages whose leases have ended; tell whether there were any."""
         now = self._source.clock()
         ended = []
         for receipt, out in self.out.items():
@@ -240,7 +241,10 @@ class Pump:
         for receipt in ended:
             self.settled(receipt)
             self._source.forget(receipt)
-        self.doubtful = self.doubtful or bool(ended)
+        return bool(ended)
+
+    def _room(self) -> int:
+        self.doubtful = self.lapse() or self.doubtful
         window = self.window
         if not self.frame and self._packets() is not None:
             window = min(window, _POLLING)
