@@ -975,7 +975,7 @@ def test_each_lease_of_a_consumption_that_was_ended_is_looked_at():
     machine = MemoryMachine()
     machine.begin(jitter=0)
     for step, given in (
-        (machine.emit, {"wanted": [(["a", "b"], None, None)]}),
+        (machine.emit, {"wanted": [(["a", "b"], None, 2.0)]}),
         (machine.unsubscribe, {"queue": "b", "who": 1}),
         (machine.emit, {"wanted": [(["a", "b"], None, None)]}),
         (machine.wait, {"seconds": 29.0}),
