@@ -202,7 +202,12 @@ IMPORTS: dict[str, set[str]] = {
     "stage.explain": {"stage.journal"},
     "stage.journal": set(),
     "stage.links": {"stage.journal", "stage.settle"},
-    "stage.nats_server": {"stage.process", "turn"},
+    "stage.nats_server": {
+        "queues.nats_address",
+        "queues.nats_connection",
+        "queues.store",
+        "stage.process",
+    },
     "stage.panel": {
         "stage.board",
         "stage.composer",

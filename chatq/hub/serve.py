@@ -149,7 +149,7 @@ async def _serve(options: argparse.Namespace) -> int:
             return _cannot(f"--store: {problem}", 2)
         except (StoreError, OSError) as problem:
             return _cannot(str(problem), 1)
-        if options.dialect == "caps" and options.store.startswith("nats:"):
+        if options.dialect == "caps" and options.store.startswith(("nats:", "tls:")):
             _log.warning(
                 "a second hub of the caps dialect on this stream would not see what this one "
                 "keeps: run one only"

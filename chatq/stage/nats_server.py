@@ -1,7 +1,7 @@
 """Real NATS servers on loopback, for lessons and tests: one node, or a cluster of three.
 
 Owns their configuration, their ports and folders, and what can happen to them: killed, started
-again, frozen. Must not know: queues, the stage.
+again, frozen; who of them leads. Must not know: what is kept there, the stage.
 
 Each node is a process of its own that never outlives the program that started it (see `process`),
 and keeps its files in a folder that is gone with it. What it has acknowledged is on its disk:
@@ -15,12 +15,14 @@ import json
 import shutil
 import socket
 import sysconfig
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Self
 
-from ..turn import set_within
+from ..queues.nats_address import Address
+from ..queues.nats_connection import PAUSE, Connection
+from ..queues.store import StoreError
 from .process import Folder, Process
 
 __all__ = ["MISSING", "NatsNode", "NatsServers", "nats_server"]
@@ -203,50 +205,45 @@ class NatsServers:
         `within`: a deadline in seconds. Raises `LookupError` if there is none by then, or no such
         stream.
         """
-        import nats  # who only starts nodes does not need the client
-
-        problem = "no node says that it leads"
-        client = await nats.connect([node.url for node in self.nodes if node.runs])
-        try:
-            # A node that has just started may not pass the question on yet: so short attempts.
-            jetstream = client.jetstream(timeout=1.0)
-            async with asyncio.timeout(within):
-                while True:
-                    try:
-                        info = await jetstream.stream_info(stream)
-                    except nats.js.errors.NotFoundError as error:
-                        raise LookupError(f"there is no stream {stream!r}") from error
-                    except (nats.errors.Error, nats.js.errors.Error) as error:
-                        problem = str(error)
-                    else:
+        async with self._connected(within) as connection:
+            try:
+                async with asyncio.timeout(within):
+                    while True:
+                        subject = f"$JS.API.STREAM.INFO.{stream}"
+                        info = await connection.request(subject, b"", within)
+                        if "error" in info:
+                            raise LookupError(f"there is no stream {stream!r}")
                         for node in self.nodes:
-                            if info.cluster and node.name == info.cluster.leader:
+                            if node.name == info.get("cluster", {}).get("leader"):
                                 return node
-                    await set_within(asyncio.Event(), 0.1)
-        except TimeoutError:
-            raise LookupError(
-                f"no node has led the stream {stream!r} within {within:g} s: {problem}"
-            ) from None
+                        await connection.pause(PAUSE)
+            except (TimeoutError, StoreError) as problem:
+                raise LookupError(
+                    f"no node has led the stream {stream!r} within {within:g} s: {problem}"
+                ) from None
+
+    @asynccontextmanager
+    async def _connected(self, patience: float) -> AsyncIterator[Connection]:
+        """A connection to whichever node answers."""
+        connection = Connection(Address.parse(self.url), patience)
+        try:
+            await connection.open()
+            yield connection
         finally:
-            await client.close()
+            await connection.close()
 
     async def lead_together(self, stream: str = "chatq") -> NatsNode:
         """Ask that the node which leads the cluster itself leads `stream`, too; return its leader.
 
         While that one stays, nobody has to be elected. Raises what `leader` raises.
         """
-        import nats
-
         leader, first = await self.leader(stream), self._metadata_leader()
         if first is None or leader is first:
             return leader
-        client = await nats.connect(leader.url)
-        try:
-            placement = {"placement": {"preferred": first.name}}
+        async with self._connected(5.0) as connection:
+            placement = json.dumps({"placement": {"preferred": first.name}})
             subject = f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}"
-            await client.request(subject, json.dumps(placement).encode(), timeout=5.0)
-        finally:
-            await client.close()
+            await connection.request(subject, placement.encode(), 5.0)
         return await self.leader(stream)
 
     def _metadata_leader(self) -> NatsNode | None:
