@@ -45,7 +45,7 @@ IMPORTS: dict[str, set[str]] = {
     "exercises.guard": set(),
     "exercises.lesson_01": {"exercises.check", "exercises.trial"},
     "exercises.lesson_02": {"exercises.check", "exercises.trial", "stage.client"},
-    "exercises.lesson_03": {"exercises.check", "exercises.trial"},
+    "exercises.lesson_03": {"exercises.check", "exercises.trial", "stage.client"},
     "exercises.lesson_04": {"exercises.check", "exercises.trial", "stage.client"},
     "exercises.lesson_05": {"exercises.check", "exercises.trial"},
     "exercises.lesson_06": {"exercises.check", "exercises.trial", "stage.client"},

@@ -5,6 +5,7 @@ Owns what they ask. Must not know: how an answer is tried.
 
 from __future__ import annotations
 
+from ..stage.client import Client
 from .check import Exercise
 from .trial import Trial
 
@@ -26,34 +27,25 @@ async def _all_but_the_sender(trial: Trial) -> None:
 async def _whisper(trial: Trial) -> None:
     await trial.serve()
     ada, bob, cy, _ = await trial.clients("ada", "bob", "cy", "dan", hears=["news"])
+
+    async def whispers(who: Client, text: str, to: set[str], what: str) -> None:
+        before = trial.stage.journal.messages
+        await who.emit("whisper", ("balcony", text))
+        await trial.settle()
+        trial.got("news", to, f"what {who.name} whispers {what}", since=before, data=text)
+
     await bob.emit("here", "balcony")
     await cy.emit("here", "balcony")
     await trial.settle()
-    before = trial.stage.journal.messages
-    text = "cake at noon"
-    await bob.emit("whisper", ("balcony", text))
-    await trial.settle()
-    trial.got("news", {"cy"}, "what bob whispers on the balcony", since=before, data=text)
-    before = trial.stage.journal.messages
-    text = "what is up there?"
-    await ada.emit("whisper", ("balcony", text))
-    await trial.settle()
-    trial.got("news", {"bob", "cy"}, "what ada whispers to the balcony", since=before, data=text)
+    await whispers(bob, "cake at noon", {"cy"}, "on the balcony")
+    await whispers(ada, "what is up there?", {"bob", "cy"}, "to the balcony")
     await cy.emit("here", "kitchen")
     await trial.settle()
-    before = trial.stage.journal.messages
-    text = "still on the balcony?"
-    await bob.emit("whisper", ("balcony", text))
-    await trial.settle()
-    what = "what bob whispers on the balcony when cy has entered the kitchen, too,"
-    trial.got("news", {"cy"}, what, since=before, data=text)
+    what = "on the balcony when cy has entered the kitchen, too,"
+    await whispers(bob, "still on the balcony?", {"cy"}, what)
     await bob.disconnect()
     await trial.settle()
-    before = trial.stage.journal.messages
-    text = "still there?"
-    await ada.emit("whisper", ("balcony", text))
-    await trial.settle()
-    trial.got("news", {"cy"}, "what ada whispers when bob has left", since=before, data=text)
+    await whispers(ada, "still there?", {"cy"}, "when bob has left")
 
 
 EXERCISES = [

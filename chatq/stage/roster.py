@@ -53,11 +53,17 @@ class Seat:
         return bool(self.rooms)
 
     @property
+    def stranger(self) -> bool:
+        """Whether it is a process that this server has never met: it may dial another one, or be
+        one."""
+        return self.kind == "process" and not self.met
+
+    @property
     def state(self) -> str:
         """Its state as a sign and words."""
         if self.frozen:
             return _SIGNS["frozen" if self.rooms else "given up"]
-        if self.kind == "process" and not self.met:  # it may dial another one, or be one
+        if self.stranger:
             return _SIGNS["stranger"]
         return _SIGNS["connected" if self.rooms else "off"]
 
@@ -69,8 +75,7 @@ class Seat:
             names = ", ".join(one_line(str(room), 20) for room in rooms)
             inside = f" (room{'s' * (len(rooms) > 1)} {names})" if rooms else ""
             places.append(one_line(namespace, 40) + inside)
-        stranger = self.kind == "process" and not self.met
-        return "; ".join(places) or ("" if stranger else "nowhere")
+        return "; ".join(places) or ("" if self.stranger else "nowhere")
 
 
 class Roster:
@@ -83,11 +88,11 @@ class Roster:
         self, journal: Journal, kinds: Iterable[tuple[str, str]], *, over: bool = False
     ) -> None:
         self._seats = {name: Seat(name, kind) for name, kind in kinds}
-        if over:
-            return
         for fact in (*journal.standing(), *journal):
             if seat := self._seats.get(getattr(fact, "client", "")):
                 _read(seat, fact)
+        for seat in self.seats if over else ():
+            seat.frozen, seat.rooms = False, {}
 
     @property
     def seats(self) -> Sequence[Seat]:

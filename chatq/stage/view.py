@@ -12,7 +12,7 @@ from functools import cached_property
 from .deliveries import Deliveries
 from .drawing import Diagram
 from .explain import Message, Reason, explain, find, sentence, verdict_of
-from .journal import Connected, Disconnected, Journal, Refused, Subscribed, Unsubscribed
+from .journal import Connected, Disconnected, Journal, Subscribed, Unsubscribed
 from .roster import Roster
 from .table import Table, one_line
 
@@ -54,17 +54,16 @@ class View:
         messages = [m for m in self._called(events) if not m.attempt_of]  # a cell says which
         if last is not None:
             messages = messages[-last:] if last > 0 else []
-        return Deliveries(messages, self._columns(), self._cut)
+        strangers = self._strangers()
+        columns = [name for name in self.kinds if name not in strangers]
+        return Deliveries(messages, columns, self._cut)
 
-    def _columns(self) -> list[str]:
-        """Who has a column: not a process that this server has never met, as a hub of its own."""
-        facts = (*self.journal.standing(), *self.journal)
-        met = {fact.client for fact in facts if isinstance(fact, Connected | Refused)}
-        return [name for name, kind in self.kinds.items() if kind != "process" or name in met]
+    def _strangers(self) -> list[str]:
+        """Whom no message is about."""
+        return [seat.name for seat in self.roster().seats if seat.stranger]
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
         """The sequence diagram; see `Stage.diagram`."""
-        met = self._columns()
         return Diagram(
             [*self.journal],
             self._called(events),
@@ -72,11 +71,15 @@ class View:
             rows,
             self._cut,
             self.journal.forgotten,
-            [name for name in self.kinds if name not in met],
+            self._strangers(),
         )
 
     def roster(self) -> Roster:
         """Who was where."""
+        return self._roster
+
+    @cached_property
+    def _roster(self) -> Roster:
         return Roster(self.journal, self.kinds.items(), over=self._over)
 
     def queues(self) -> Table:
