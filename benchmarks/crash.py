@@ -327,9 +327,9 @@ def progress(began: float, text: str, within: float) -> None:
 
 
 def good(result: dict[str, Any]) -> bool:
-    return result["integrity_check"] == "ok" and not any(
-        result[name] for name in ("lost", "made_up", "twins", "unmarked", "attempts_repeated")
-    )
+    bad = ("lost", "made_up", "twins", "unmarked", "attempts_repeated")
+    whole = result["answered"] > 0 and result["integrity_check"] == "ok"
+    return whole and not any(result[name] for name in bad)
 
 
 def main() -> int:

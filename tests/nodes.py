@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib.util
 import itertools
 import os
 import queue
@@ -16,7 +15,7 @@ import pytest
 
 from chatq.queues.nats_address import Address
 from chatq.queues.nats_log import NatsLog
-from chatq.stage.nats_server import MISSING, NatsServers, nats_server
+from chatq.stage.nats_server import MISSING, NatsServers, available
 
 __all__ = ["Background", "InlineLog", "end_shared", "needs_nats", "new_stream", "shared_url"]
 
@@ -26,7 +25,7 @@ _shared: list[NatsServers] = []
 
 #: For tests that need a server. In CI they run, and fail where there is none.
 needs_nats = pytest.mark.skipif(
-    (nats_server() is None or importlib.util.find_spec("nats") is None) and "CI" not in os.environ,
+    not available() and "CI" not in os.environ,
     reason=MISSING,
 )
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..queues.queues import Queues
 from ..queues.store import StoreError
 from ..stage.client import Client
-from ..stage.nats_server import MISSING, NatsNode, NatsServers, nats_server
+from ..stage.nats_server import MISSING, NatsNode, NatsServers, available
 from ..stage.settle import NotSettled
 from ..stage.stage import HandlerRaised, Stage
 from .check import Exercise
@@ -33,7 +33,7 @@ _CONNECTS = 5.0
 
 async def _one_node(until: AsyncExitStack) -> NatsNode:
     """Start one NATS node; when it is killed there is no quorum."""
-    if nats_server() is None:
+    if not available():
         raise Wrong(needs=MISSING)
     # It would tell of every connection that is lost and found; here they are meant to be.
     log = logging.getLogger("chatq")

@@ -11,6 +11,7 @@ and keeps its files in a folder that is gone with it. What it has acknowledged i
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import shutil
 import socket
@@ -25,7 +26,7 @@ from ..queues.nats_connection import PAUSE, Connection
 from ..queues.store import StoreError
 from .process import Folder, Process
 
-__all__ = ["MISSING", "NatsNode", "NatsServers", "nats_server"]
+__all__ = ["MISSING", "NatsNode", "NatsServers", "available", "nats_server"]
 
 #: What to say where there is no server to start.
 MISSING = (
@@ -68,6 +69,11 @@ def nats_server() -> str | None:
     return shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which(
         "nats-server"
     )
+
+
+def available() -> bool:
+    """Whether there are both: a server to start, and its client for Python."""
+    return nats_server() is not None and importlib.util.find_spec("nats") is not None
 
 
 class NatsNode:
