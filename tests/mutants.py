@@ -79,12 +79,13 @@ MUTANTS = [
     Mutant(
         "the lease ends with the connection",
         "dispatch",
-        "            if pump.out:  # to be answered until their leases end\n",
+        "                del self._lines[pump.queue]\n            self._let_go(pump)\n",
+        "                del self._lines[pump.queue]\n"
         "            for receipt in [*pump.out]:\n"
         "                pump.settled(receipt)\n"
         "                self.forget(receipt)\n"
         "                self._tasks.add(asyncio.ensure_future(self._store.release(receipt)))\n"
-        "            if pump.out:  # to be answered until their leases end\n",
+        "            self._let_go(pump)\n",
     ),
     Mutant(
         "live messages go round the store",
@@ -166,10 +167,16 @@ MUTANTS = [
         "        return window\n",
     ),
     Mutant(
+        "nobody looks again at what is out when its consumption was ended",
+        "dispatch",
+        "            self._leaving[pump] = loop.call_later(max(0.0, until), self._let_go, pump)\n",
+        "",
+    ),
+    Mutant(
         "who lets leases end gets whole windows all the same",
         "pump",
-        "        self.doubtful = self.doubtful or bool(ended)\n",
-        "",
+        "        self.doubtful = self.lapse() or self.doubtful\n",
+        "        self.lapse()\n",
     ),
     Mutant(
         "a whole window is claimed although half of it is out",
