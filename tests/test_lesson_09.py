@@ -25,10 +25,8 @@ OPENING = [
     for source in SOURCES[: next(n for n, s in enumerate(SOURCES) if "await node.kill()" in s)]
     if "# at north" not in source
 ]
-WEST = next(source for source in SOURCES if source.startswith("WEST = "))
 LOOK = """
 import json
-west = await stage_south.process("west", WEST, nats.url)
 await west.line("open at")
 running = [node._process._child.pid for node in nats.nodes] + [west._child.pid]
 print(json.dumps([running, [str(nats._folder.path), str(stage_south.folder)]]))
@@ -41,7 +39,7 @@ def there(pids: list[int], folders: list[str]) -> bool:
 
 @pytest.mark.parametrize("how", ["a cell raises", "it is restarted", "it is run again"])
 async def test_nothing_is_left_behind(how: str) -> None:
-    cells = [*OPENING, WEST, LOOK, "raise RuntimeError('a cell raised')"]
+    cells = [*OPENING, LOOK, "raise RuntimeError('a cell raised')"]
     async with kernel(*cells) as runs:
         for index in range(len(cells) - 2):
             await runs.run(index)

@@ -15,7 +15,7 @@ from nodes import background, needs_nats, new_stream, shared_url
 
 from chatq import Queues, StoreError
 from chatq.queues.nats_address import Address
-from chatq.queues.nats_connection import Unconfirmed
+from chatq.queues.nats_connection import ATTEMPT, SOON, Connection, Unconfirmed
 from chatq.queues.nats_log import NatsLog
 from chatq.queues.nats_record import Part, Record, encoded
 from chatq.queues.nats_store import NatsStore
@@ -486,6 +486,29 @@ async def test_servers_without_jetstream():
     async with await NatsServers.open(jetstream=False) as servers:
         with pytest.raises(StoreError, match=r"has no JetStream.*--jetstream"):
             await Queues.open(servers.url)
+
+
+async def test_what_may_be_asked_twice_is_asked_again_soon():
+    import nats
+
+    asked = []
+
+    async def reluctant(question):  # as JetStream, while a stream has no leader
+        asked.append(question)
+        if len(asked) == 3:
+            await question.respond(b'{"answered": true}')
+
+    async with await NatsServers.open(jetstream=False) as servers:
+        client = await nats.connect(servers.url)
+        await client.subscribe("question", cb=reluctant)
+        connection = Connection(Address.parse(servers.url), ATTEMPT)
+        await connection.open()
+        with pytest.raises(Unconfirmed):  # a record is not written twice so soon
+            await connection.request("question", b"", ATTEMPT)
+        asked.clear()
+        assert await connection.request("question", b"", ATTEMPT, SOON) == {"answered": True}
+        await connection.close()
+        await client.close()
 
 
 def made(name, **configuration):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -111,29 +110,36 @@ async def test_the_leader_of_a_stream_is_known_and_another_one_when_it_was_kille
             await servers.leader(within=2.0)
 
 
-async def moved(servers, first):
-    """Have another node than `first` lead the stream; return it."""
-    import nats  # where there is none, these tests are skipped
-
-    client = await nats.connect(first.url)
-    await client.request("$JS.API.STREAM.LEADER.STEPDOWN.chatq", timeout=5.0)
-    await client.close()
-    async with asyncio.timeout(20):
-        while (leader := await servers.leader()) is first:
-            pass
-    return leader
-
-
 @needs_nats
-async def test_one_node_can_lead_all():
+async def test_who_leads_the_cluster_is_known_and_who_leads_a_stream_can_be_chosen():
     async with await NatsServers.open(3) as servers, await Queues.open(servers.url) as queues:
-        [first] = [node for node in servers.nodes if "Self is new" in "".join(node.log)]
-        for _ in range(2):  # it leads the cluster, since that was started
-            assert await servers.lead_together() is await servers.leader() is first
-            apart = await moved(servers, first)
-        await apart.kill()
-        await queues.emit("e", to="q")
-        assert await servers.lead_together() is first
+        first = await servers.leader(None)
+        for node in [*servers.nodes, first]:
+            await servers.lead(node)
+            assert await servers.leader() is node
+            await queues.emit("e", to="q")
+        with pytest.raises(LookupError, match="there is no stream 'nobodys'"):
+            await servers.lead(first, "nobodys")
+
+        await servers.lead(next(node for node in servers.nodes if node is not first))
+        await first.kill()
+        for number in range(100):
+            await queues.emit("e", number, to="q")
+        with pytest.raises(LookupError, match=r"some node has not caught up with .* within 0\.2 s"):
+            await servers.caught_up(within=0.2)
+        await first.start()
+        await servers.caught_up()
+        second = await servers.leader(None)  # not who said so before it was killed
+        assert second is not first or "Self is new" in "".join(first.log)
+        await servers.lead(second)
+        others = [node for node in servers.nodes if node is not second]
+        for node in others:
+            await node.kill()
+        with pytest.raises(LookupError, match=r"node-. has not led the stream 'chatq' within 1 s"):
+            await servers.lead(others[0], within=1.0)
+        await second.kill()
+        with pytest.raises(LookupError, match=r"no node has led the cluster within 0\.1 s"):
+            await servers.leader(None, within=0.1)
 
 
 @needs_nats

@@ -207,6 +207,8 @@ IMPORTS: dict[str, set[str]] = {
         "queues.nats_connection",
         "queues.store",
         "stage.process",
+        "stage.settle",
+        "turn",
     },
     "stage.panel": {
         "stage.board",

@@ -17,7 +17,7 @@ from ..turn import set_within
 from .nats_address import Address
 from .store import StoreError
 
-__all__ = ["ATTEMPT", "PATIENCE", "PAUSE", "Connection", "Unconfirmed"]
+__all__ = ["ATTEMPT", "PATIENCE", "PAUSE", "SOON", "Connection", "Unconfirmed"]
 
 _log = logging.getLogger("chatq")
 
@@ -26,6 +26,9 @@ PATIENCE = 20.0
 #: How long one attempt may take before another is made, and the pause before that, in seconds.
 ATTEMPT = 2.0
 PAUSE = 0.1
+#: How long the first attempt may take of what may be asked twice. (While a stream has no leader yet
+#: or any more, JetStream does not answer what is asked of it, nor does it afterwards.)
+SOON = 0.25
 #: For how long to look for a server that answers, in seconds.
 _CONNECT = 5.0
 #: What JetStream says while it looks for a leader, or has too few nodes: ask again.
@@ -125,8 +128,13 @@ class Connection:
         _log.warning("connected to NATS at %s again", self.address.told)
         self.again()
 
-    async def request(self, subject: str, payload: bytes, patience: float) -> dict[str, Any]:
-        """Ask until there is an answer that is not «for now»; raise `Unconfirmed` after that."""
+    async def request(
+        self, subject: str, payload: bytes, patience: float, attempt: float = ATTEMPT
+    ) -> dict[str, Any]:
+        """Ask until there is an answer that is not «for now»; raise `Unconfirmed` after that.
+
+        `attempt`: for how many seconds to wait before it is asked again, doubled each time.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
         problem = ""
@@ -137,11 +145,12 @@ class Connection:
             try:
                 if not self.client.is_connected:  # or else the client would keep it, and every copy
                     raise ConnectionError("not connected")
-                reply = await self.client.request(subject, payload, timeout=min(ATTEMPT, left))
+                reply = await self.client.request(subject, payload, timeout=min(attempt, left))
             except self.no_responders:
                 problem = "nobody answers for JetStream"
             except (TimeoutError, OSError, self.error) as error:
                 problem = str(error) or type(error).__name__
+                attempt = min(2 * attempt, ATTEMPT)
             else:
                 answer: dict[str, Any] = json.loads(reply.data)
                 error_code = answer.get("error", {}).get("err_code")

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from .nats_address import Address
-from .nats_connection import ATTEMPT, PATIENCE, Connection
+from .nats_connection import ATTEMPT, PATIENCE, SOON, Connection
 from .nats_reader import SECOND, Reader
 from .store import StoreError
 
@@ -130,7 +130,7 @@ class NatsLog:
         """Ask JetStream something of the stream; return its answer, errors included."""
         subject = f"$JS.API.{verb}.{self.address.stream}"
         payload = json.dumps(body).encode() if body is not None else b""
-        return await self._connection.request(subject, payload, self._connection.patience)
+        return await self._connection.request(subject, payload, self._connection.patience, SOON)
 
     def _raise_if(self, answer: dict[str, Any], what: str) -> None:
         if "error" in answer:

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from .nats_connection import PAUSE, Connection
+from .nats_connection import PAUSE, SOON, Connection
 from .store import StoreError
 
 __all__ = ["SECOND", "Reader"]
@@ -27,11 +27,11 @@ SECOND = 1_000_000_000  # nanoseconds, JetStream's unit
 #: How many records are asked for at once, how often the server says that it is there, and for how
 #: long a question and a reader that asks nothing are kept, in seconds.
 _BATCH = 1_000
-_HEARTBEAT = 1.0
+_HEARTBEAT = 0.5
 _QUESTION = 20.0
 _FORGOTTEN = 60.0
 #: The longest pause after a failure, in seconds.
-_LONGEST_PAUSE = 2.0
+_LONGEST_PAUSE = 0.5
 
 
 class Reader:
@@ -110,6 +110,8 @@ class Reader:
     async def _begin(self) -> None:
         """Make a consumer at the next place, and ask it."""
         await self._unsubscribe()
+        # Without a name: whoever asks again gets another one, on another node. By its name, one
+        # would be waited for that was made on a node which has died since.
         config = {
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._last + 1,
@@ -124,6 +126,7 @@ class Reader:
             f"$JS.API.CONSUMER.CREATE.{self._stream}",
             json.dumps(body).encode(),
             self._connection.patience,
+            SOON,
         )
         if "error" in answer:
             why = answer["error"].get("description")

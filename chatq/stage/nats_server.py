@@ -1,7 +1,7 @@
 """Real NATS servers on loopback, for lessons and tests: one node, or a cluster of three.
 
 Owns their configuration, their ports and folders, and what can happen to them: killed, started
-again, frozen; who of them leads. Must not know: what is kept there, the stage.
+again, frozen; who of them leads, and who should. Must not know: what is kept there, the stage.
 
 Each node is a process of its own that never outlives the program that started it (see `process`),
 and keeps its files in a folder that is gone with it. What it has acknowledged is on its disk:
@@ -16,15 +16,17 @@ import json
 import shutil
 import socket
 import sysconfig
-from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from ..queues.nats_address import Address
-from ..queues.nats_connection import PAUSE, Connection
+from ..queues.nats_connection import PAUSE, SOON, Connection
 from ..queues.store import StoreError
+from ..turn import set_within
 from .process import Folder, Process
+from .settle import NotSettled
 
 __all__ = ["MISSING", "NatsNode", "NatsServers", "available", "nats_server"]
 
@@ -62,6 +64,10 @@ cluster {{
     routes: [{routes}]
 }}
 """
+
+_T = TypeVar("_T")
+#: Asks JetStream something of a stream; what it tells of its replicas.
+_Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def nats_server() -> str | None:
@@ -195,75 +201,117 @@ class NatsServers:
             nodes.append(NatsNode(name, ports[number], written))
         servers = cls(nodes, folder, f"{login[0]}:{login[1]}@" if login else "")
         try:
-            for node in nodes:
-                await node.start()
-            if size > 1 and jetstream:
-                for node in nodes:  # the leader says so of itself, the others of the leader
-                    await node.heard(" metadata leader")
+            await servers._begin(elects=size > 1 and jetstream)
         except BaseException:
             await servers.close()
             raise
         return servers
 
-    async def leader(self, stream: str = "chatq", within: float = 20.0) -> NatsNode:
+    async def _begin(self, elects: bool) -> None:
+        # All at once: the first of them asks for votes after a tenth of a second, and where nobody
+        # has ever led, each has to answer. If one misses that, or two ask at the same moment, they
+        # try again after 4 to 9 seconds. It is quicker to begin anew; they keep nothing yet.
+        for within in (1.5, 1.5, 20.0):
+            await asyncio.gather(*(node.start() for node in self.nodes))
+            try:
+                for node in self.nodes if elects else ():
+                    await node.heard(" metadata leader", within)
+                return
+            except NotSettled:
+                if within == 20.0:
+                    raise
+            for node in self.nodes:
+                await node.kill()
+                shutil.rmtree(self._folder.path / node.name / "store")
+
+    async def leader(self, stream: str | None = "chatq", within: float = 20.0) -> NatsNode:
         """Return the node that leads the replicas of `stream`, as soon as there is one.
 
+        `stream`: None asks who leads the cluster itself, which knows what streams there are;
         `within`: a deadline in seconds. Raises `LookupError` if there is none by then, or no such
         stream.
         """
-        async with self._connected(within) as connection:
-            try:
-                async with asyncio.timeout(within):
-                    while True:
-                        subject = f"$JS.API.STREAM.INFO.{stream}"
-                        info = await connection.request(subject, b"", within)
-                        if "error" in info:
-                            raise LookupError(f"there is no stream {stream!r}")
-                        for node in self.nodes:
-                            if node.name == info.get("cluster", {}).get("leader"):
-                                return node
-                        await connection.pause(PAUSE)
-            except (TimeoutError, StoreError) as problem:
-                raise LookupError(
-                    f"no node has led the stream {stream!r} within {within:g} s: {problem}"
-                ) from None
+        if stream is None:
+            return await self._first(within)
+        return await self._leads(stream, within)
 
-    @asynccontextmanager
-    async def _connected(self, patience: float) -> AsyncIterator[Connection]:
-        """A connection to whichever node answers."""
-        connection = Connection(Address.parse(self.url), patience)
+    async def lead(self, node: NatsNode, stream: str = "chatq", within: float = 20.0) -> None:
+        """Ask that `node` leads the replicas of `stream`; returns when it does.
+
+        `within`: a deadline in seconds. Raises `LookupError` if it does not by then.
+        """
+        await self._leads(stream, within, node)
+
+    async def _leads(self, stream: str, within: float, wanted: NatsNode | None = None) -> NatsNode:
+        """Wait until `stream` has a leader; if one is wanted, ask any other to step down."""
+
+        async def look(ask: _Ask) -> NatsNode | None:
+            name = (await ask("INFO", {})).get("leader")
+            leader = next((node for node in self.nodes if node.name == name), None)
+            if leader is None or wanted in (leader, None):
+                return leader
+            assert wanted is not None
+            await ask("LEADER.STEPDOWN", {"placement": {"preferred": wanted.name}})
+            return None
+
+        who = f"{wanted.name} has not" if wanted else "no node has"
+        return await self._until(stream, within, f"{who} led", look)
+
+    async def caught_up(self, stream: str = "chatq", within: float = 20.0) -> None:
+        """Return when every node has all of `stream`: who was away has what it missed.
+
+        `within`: a deadline in seconds. Raises `LookupError` if one has not by then.
+        """
+
+        async def look(ask: _Ask) -> bool | None:
+            # A node learns that it has missed something from what is to be agreed upon next, or
+            # else within 3 seconds. So let them agree to remove nothing.
+            await ask("PURGE", {"seq": 1})
+            replicas = (await ask("INFO", {})).get("replicas", ())
+            return all(one["current"] and not one.get("offline") for one in replicas) or None
+
+        await self._until(stream, within, "some node has not caught up with", look)
+
+    async def _until(
+        self, stream: str, within: float, failing: str, look: Callable[[_Ask], Awaitable[_T | None]]
+    ) -> _T:
+        """Look again and again, until there is something to return."""
+        connection = Connection(Address.parse(self.url), within)
+
+        async def ask(verb: str, body: dict[str, Any]) -> dict[str, Any]:
+            subject, told = f"$JS.API.STREAM.{verb}.{stream}", json.dumps(body).encode()
+            answer = await connection.request(subject, told, within, SOON)
+            if "error" in answer and verb == "INFO":
+                raise LookupError(f"there is no stream {stream!r}")
+            return dict(answer.get("cluster", {}))
+
         try:
             await connection.open()
-            yield connection
+            async with asyncio.timeout(within):
+                while (found := await look(ask)) is None:
+                    await connection.pause(PAUSE)
+                return found
+        except (TimeoutError, StoreError) as problem:
+            why = f": {problem}" if str(problem) else ""
+            raise LookupError(f"{failing} the stream {stream!r} within {within:g} s{why}") from None
         finally:
             await connection.close()
 
-    async def lead_together(self, stream: str = "chatq") -> NatsNode:
-        """Ask that the node which leads the cluster itself leads `stream`, too; return its leader.
-
-        While that one stays, nobody has to be elected. Raises what `leader` raises.
-        """
-        leader, first = await self.leader(stream), self._metadata_leader()
-        if first is None or leader is first:
-            return leader
-        async with self._connected(5.0) as connection:
-            placement = json.dumps({"placement": {"preferred": first.name}})
-            subject = f"$JS.API.STREAM.LEADER.STEPDOWN.{stream}"
-            await connection.request(subject, placement.encode(), 5.0)
-        return await self.leader(stream)
-
-    def _metadata_leader(self) -> NatsNode | None:
-        """The node that leads the cluster, by what the nodes have written; None: none says so."""
-        told = [
-            (line.partition("] ")[2], node.name)
-            for node in self.nodes
-            for line in node.log
-            if "metadata leader" in line
-        ]
-        text, name = max(told, default=("", ""))
-        if "Self is" not in text:  # else: "JetStream cluster new metadata leader: node-1/chatq"
-            name = text.rpartition(": ")[2].partition("/")[0]
-        return next((node for node in self.nodes if node.name == name and node.runs), None)
+    async def _first(self, within: float) -> NatsNode:
+        """The node that leads the cluster: the one whose last word on it is that it does so."""
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    told = []
+                    for node in self.nodes:
+                        lines = [line for line in node.log if " metadata leader" in line]
+                        if node.runs and lines and "Self is new" in lines[-1]:
+                            told.append((lines[-1].partition("] ")[2], node.name, node))
+                    if told:  # if two say so, one of them has not heard of the other yet
+                        return max(told)[-1]
+                    await set_within(asyncio.Event(), PAUSE)
+        except TimeoutError:
+            raise LookupError(f"no node has led the cluster within {within:g} s") from None
 
     async def __aenter__(self) -> Self:
         return self
