@@ -34,6 +34,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,11 @@ async def connected(sio: socketio.AsyncClient, url: str) -> None:
             continue
 
 
+def _answered(answer: asyncio.Future[Any], value: Any) -> None:
+    if not answer.done():
+        answer.set_result(value)
+
+
 async def produce(url: str, path: str, me: str, messages: int) -> None:
     """Publish `messages`, and as many more until stdin is closed; each until it is answered."""
     sio, book = client(), Book(path)
@@ -101,7 +107,7 @@ async def produce(url: str, path: str, me: str, messages: int) -> None:
                 "publish",
                 message,
                 namespace=NAMESPACE,
-                callback=lambda value: answer.done() or answer.set_result(value),
+                callback=partial(_answered, answer),
             )
             await asyncio.wait([answer])
         except socketio.exceptions.SocketIOError:

@@ -67,7 +67,7 @@ print(json.dumps(rates))
 """
 
 
-class Client(NotebookClient):  # type: ignore[misc]
+class Client(NotebookClient):
     """Counts what a kernel sends to widgets."""
 
     #: Whether it carried a picture, with which a drawing begins; and its size in bytes.
@@ -86,7 +86,9 @@ async def measure(seconds: float, rounds: int) -> dict[str, Any]:
     cells.append(TURNS.format(rounds=rounds, seconds=max(0.5, seconds / 5)))
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     client = Client(notebook, kernel_name="python3", timeout=300)
-    client.create_kernel_manager().kernel_spec.argv[0] = sys.executable
+    kernel = client.create_kernel_manager().kernel_spec
+    assert kernel is not None
+    kernel.argv[0] = sys.executable
     client.sent = []
     async with client.async_setup_kernel():
         for number in (0, 1):

@@ -45,7 +45,7 @@ def json_module(name: str) -> Any:
     class Orjson:
         @staticmethod
         def dumps(data: Any, **_: Any) -> str:
-            return orjson.dumps(data).decode()
+            return str(orjson.dumps(data), "utf-8")
 
         loads = staticmethod(orjson.loads)
 
