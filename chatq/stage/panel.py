@@ -34,7 +34,9 @@ __all__ = ["Panel"]
 _log = logging.getLogger("chatq")
 
 _FACTS, _ROWS, _MESSAGES = 500, 30, 12
-_WITHIN = 15.0  # seconds for a line: a reset starts processes again, one after the other
+#: Seconds for a line. A reset starts processes one after the other; queues without a quorum say so
+#: after 20.
+_WITHIN = 25.0
 #: It draws at most so often, in seconds, and takes at most this share of the time.
 _PERIOD, _SHARE = 0.1, 0.05
 
