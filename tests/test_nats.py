@@ -508,6 +508,13 @@ async def test_what_may_be_asked_twice_is_asked_again_soon():
         asked.clear()
         assert await connection.request("question", b"", ATTEMPT, SOON) == {"answered": True}
         await connection.close()
+
+        asked.clear()
+        log = NatsLog(Address.parse(servers.url), ATTEMPT, "queues", 0.0)
+        await client.subscribe("$JS.API.STREAM.INFO.chatq", cb=reluctant)
+        await log._connection.open()
+        assert await log.api("STREAM.INFO") == {"answered": True}
+        await log.close()
         await client.close()
 
 

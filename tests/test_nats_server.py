@@ -16,7 +16,8 @@ from test_process import gone, pidfd
 
 from chatq import Queues
 from chatq.stage import nats_server as module
-from chatq.stage.nats_server import NatsServers
+from chatq.stage.nats_server import NatsNode, NatsServers
+from chatq.stage.settle import NotSettled
 
 OWNER = """
 import asyncio, json, sys
@@ -108,6 +109,22 @@ async def test_the_leader_of_a_stream_is_known_and_another_one_when_it_was_kille
         await left.start()
         with pytest.raises(LookupError, match="no node has led the stream 'chatq' within 2 s"):
             await servers.leader(within=2.0)
+
+
+@needs_nats
+async def test_nodes_that_have_found_no_leader_begin_anew(monkeypatch):
+    heard, late = NatsNode.heard, ["at first", "and once more"]
+
+    async def sometimes(node, text, within=20.0):
+        line = await heard(node, text, 20.0)
+        if late:
+            raise NotSettled(late.pop())
+        return line
+
+    monkeypatch.setattr(NatsNode, "heard", sometimes)
+    async with await NatsServers.open(3) as servers, await Queues.open(servers.url) as queues:
+        assert not late
+        assert await queues.emit("e", to="q")
 
 
 @needs_nats
