@@ -18,11 +18,12 @@ from aiohttp import web
 from measure import ORDER, PRODUCERS, in_flight, ratio, spread
 
 from chatq import Queues
-from chatq.queues.nats_store import NatsStore
+from chatq.queues.nats.nats_store import NatsStore
 from chatq.stage.nats_server import NatsServers
 
 BODY = json.dumps(ORDER).encode()
 BATCH = 100
+WITHIN = 120.0  # seconds until messages that do not come are missed
 
 
 class Bare:
@@ -55,6 +56,8 @@ async def store_drain(store: NatsStore, n: int) -> float:
     start, left, acks = time.perf_counter(), n, []
     while left:
         attempts = (await store.claim("q", BATCH, 30.0, in_order=False)).attempts
+        if not attempts:
+            raise RuntimeError(f"{left} of {n} messages are not to be had")
         for attempt in attempts:
             json.loads(attempt.body)
         acks.append(asyncio.ensure_future(store.ack([a.receipt for a in attempts])))
@@ -79,7 +82,8 @@ async def socket_drain(url: str, queues: Queues, n: int) -> float:
     await client.connect(url, transports=["websocket"])
     start = time.perf_counter()
     await queues.subscribe(client.get_sid(), "q", window=BATCH)
-    await done.wait()
+    async with asyncio.timeout(WITHIN):
+        await done.wait()
     rate = n / (time.perf_counter() - start)
     await queues.unsubscribe(client.get_sid(), "q")  # the server hears of a disconnect only later
     await client.disconnect()

@@ -68,12 +68,9 @@ class Book:
 
 async def connected(sio: socketio.AsyncClient, url: str) -> None:
     """Connect for the first time, whenever the hub is there; afterwards the client does it."""
-    while True:
-        try:
+    while not sio.connected:  # or else it would be refused at once, again and again
+        with contextlib.suppress(socketio.exceptions.ConnectionError):
             await sio.connect(url, namespaces=[NAMESPACE], transports=["websocket"], retry=True)
-            return
-        except socketio.exceptions.ConnectionError:
-            continue
 
 
 def _answered(answer: asyncio.Future[Any], value: Any) -> None:

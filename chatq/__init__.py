@@ -1,4 +1,4 @@
-"""See who got which message: real Socket.IO servers and clients on a stage that keeps a journal."""
+"""Real Socket.IO servers and clients on a stage that records who got which message, and why."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .exercises.check import check
-    from .hub.nats_manager import NatsManager
-    from .peers.connection import Refused
-    from .peers.consumer import Consumer
-    from .peers.outbox import Outbox
-    from .queues.policy import Rules
+    from .clients.consumer import Consumer
+    from .clients.outbox import Outbox
+    from .clients.session import Refused
+    from .course.check import check
+    from .course.prediction import Prediction
+    from .journal.activity import NotSettled
+    from .journal.journal import Journal
+    from .panel.composer import Draft
+    from .queues.nats.client_manager import NatsManager
     from .queues.queues import Queues
+    from .queues.rules import Rules
     from .queues.store import QueueFull, StoreError
-    from .stage.composer import Draft
-    from .stage.explain import Reason
-    from .stage.journal import Journal
     from .stage.nats_server import NatsServers
-    from .stage.prediction import Prediction
-    from .stage.settle import NotSettled
-    from .stage.stage import HandlerRaised, Stage
+    from .stage.scene import HandlerRaised
+    from .stage.stage import Stage
+    from .views.explain import Reason
 
 __all__ = [
     "Consumer",
@@ -44,23 +45,23 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Consumer": "peers.consumer",
-    "Draft": "stage.composer",
-    "HandlerRaised": "stage.stage",
-    "Journal": "stage.journal",
-    "NatsManager": "hub.nats_manager",
+    "Consumer": "clients.consumer",
+    "Draft": "panel.composer",
+    "HandlerRaised": "stage.scene",
+    "Journal": "journal.journal",
+    "NatsManager": "queues.nats.client_manager",
     "NatsServers": "stage.nats_server",
-    "NotSettled": "stage.settle",
-    "Outbox": "peers.outbox",
-    "Prediction": "stage.prediction",
+    "NotSettled": "journal.activity",
+    "Outbox": "clients.outbox",
+    "Prediction": "course.prediction",
     "QueueFull": "queues.store",
     "Queues": "queues.queues",
-    "Reason": "stage.explain",
-    "Refused": "peers.connection",
-    "Rules": "queues.policy",
+    "Reason": "views.explain",
+    "Refused": "clients.session",
+    "Rules": "queues.rules",
     "Stage": "stage.stage",
     "StoreError": "queues.store",
-    "check": "exercises.check",
+    "check": "course.check",
 }
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import doctor
+from . import __version__, doctor
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; without a command, print the help."""
     parser = argparse.ArgumentParser(prog="python -m chatq", description="Tools around chatq.")
+    parser.add_argument("--version", action="version", version=f"chatq {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="<command>")
     # A command imports what it needs when it runs: `doctor` has to work where nothing is installed.
     command = commands.add_parser(
-        "doctor", help="say what the lessons need, what is missing, and how to mend it"
+        "doctor", help="say what is needed here, what is missing, and how to mend it"
     )
     command.set_defaults(run=lambda _: doctor.run())
     given = sys.argv[1:] if arguments is None else arguments
@@ -31,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         "progress", help="run learners' notebooks and say who has solved which exercise"
     )
     if given[:1] == ["progress"]:
-        from .exercises.progress import add_arguments as add
-        from .exercises.progress import run as run_progress
+        from .course.progress import add_arguments as add
+        from .course.progress import run as run_progress
 
         add(progress)
         progress.set_defaults(run=run_progress)

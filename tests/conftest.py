@@ -5,8 +5,8 @@ import re
 import pytest
 import pytest_asyncio
 import socketio
-from lab import lab
-from nodes import end_shared
+from jupyterlab_page import lab
+from nats_nodes import end_shared
 
 from chatq import Stage
 

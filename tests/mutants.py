@@ -24,9 +24,10 @@ __all__ = ["MUTANTS", "Mutant", "planted"]
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The model first: it has to find nearly all of them.
-SUITES = ["test_model.py", "test_stores.py", "test_queues.py", "test_policy.py", "test_leases.py"]
-SUITES += ["test_frame.py", "test_nats.py", "test_crash.py"]
-OPTIONS = ["--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
+SUITES = ["test_model", "test_stores", "test_queues", "test_rules", "test_leases", "test_frame"]
+SUITES = [f"queues/{suite}.py" for suite in SUITES]
+SUITES += ["queues/nats/test_nats_store.py", "queues/test_crash.py"]
+OPTIONS = ["--long", "--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,29 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "nobody hears that the next in order is free",
+        "sqlite_memory",
+        "if n > 0 or queue.in_order:",
+        "if n > 0:",
+    ),
+    Mutant(
+        "nobody hears that the next in order is free (memory, NATS)",
+        "state",
+        "        if name in self._in_order:\n",
+        "        if False:\n",
+    ),
+    Mutant(
         "a bare packet acknowledgement settles",
-        "pump",
+        "subscription",
         "if len(answer) == 1 and answer[0] == receipt:",
         "if True:",
     ),
     Mutant(
         "deleted when it is sent",
-        "pump",
-        "            callback = partial(self._answered, attempt.receipt)\n",
-        "            callback = partial(self._answered, attempt.receipt)\n"
-        "            self._source.answered(attempt.receipt)\n",
+        "subscription",
+        "            callback = partial(self._acknowledged, attempt.receipt)\n",
+        "            callback = partial(self._acknowledged, attempt.receipt)\n"
+        "            self._in_flight.acknowledged(attempt.receipt)\n",
     ),
     Mutant(
         "an offset instead of one by one: all that is older is deleted too",
@@ -78,39 +91,43 @@ MUTANTS = [
     ),
     Mutant(
         "the lease ends with the connection",
-        "dispatch",
-        "                del self._lines[pump.queue]\n            self._let_go(pump)\n",
-        "                del self._lines[pump.queue]\n"
-        "            for receipt in [*pump.out]:\n"
-        "                pump.settled(receipt)\n"
-        "                self.forget(receipt)\n"
-        "                self._tasks.add(asyncio.ensure_future(self._store.release(receipt)))\n"
-        "            self._let_go(pump)\n",
+        "delivery",
+        "                del self._consumers[queue]\n"
+        "            self.in_flight.let_go(subscription)\n",
+        "                del self._consumers[queue]\n"
+        "            for receipt in [*subscription.sent]:\n"
+        "                subscription.settled(receipt)\n"
+        "                self.in_flight.lapsed(receipt)\n"
+        "                releasing = asyncio.ensure_future(self._store.release(receipt))\n"
+        "                self.in_flight.tasks.add(releasing)\n"
+        "            self.in_flight.let_go(subscription)\n",
     ),
     Mutant(
         "live messages go round the store",
         "queues",
-        "        ids = (await self.store.put((message,)))[0]\n",
-        "        ids = (await self.store.put((message,)))[0]\n"
-        "        for name in message.queues:\n"
-        "            pumps = self._dispatch._pumps.values()\n"
-        "            for pump in [pump for pump in pumps if pump.queue == name][:1]:\n"
-        "                if not pump.frame and not pump._packets():\n"
-        "                    await pump._sio.emit(event, (data, {'id': ids[0], 'queue': name,\n"
-        "                        'attempt': 1, 'redelivered': False, 'receipt': ''}),\n"
-        "                        to=pump.sid, namespace=pump._namespace)\n",
+        "        stored = await self.store.put(messages)\n",
+        "        stored = await self.store.put(messages)\n"
+        "        for message, ids in zip(messages, stored):\n"
+        "            for name, id in zip(message.queues, ids):\n"
+        "                all_of_them = self._delivery._subscriptions.values()\n"
+        "                for one in [one for one in all_of_them if one.queue == name][:1]:\n"
+        "                    delivery = {'id': id, 'queue': name, 'attempt': 1,\n"
+        "                        'redelivered': False, 'receipt': ''}\n"
+        "                    if not one.frame:\n"
+        "                        await one._sio.emit(message.event, (decode(message.body),\n"
+        "                            delivery), to=one.sid, namespace=one._namespace)\n",
     ),
     Mutant(
         "anybody may answer with anybody's receipt",
-        "dispatch",
-        "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
+        "in_flight",
+        "return holder.sid == sid or (not holder.connected and consumes(sid, holder.queue))",
         "return True",
     ),
     Mutant(
         "who was cut off cannot be stood in for",
-        "dispatch",
-        "return pump.sid == sid or (not pump.connected and (sid, pump.queue) in self._pumps)",
-        "return pump.sid == sid",
+        "in_flight",
+        "return holder.sid == sid or (not holder.connected and consumes(sid, holder.queue))",
+        "return holder.sid == sid",
     ),
     Mutant(
         "attempts are counted in memory, not in the file",
@@ -121,20 +138,20 @@ MUTANTS = [
     Mutant(
         "the count of attempts is not synced before the message is sent",
         "sqlite_store",
-        "    Rows.ack,\n    Rows.release,\n",
-        "    Rows.ack,\n    Rows.claim,\n    Rows.release,\n",
+        '_UNSYNCED = {"ack", "release", ',
+        '_UNSYNCED = {"ack", "claim", "release", ',
     ),
     Mutant(
         "what is stored is not synced before it is answered",
         "sqlite_store",
-        "    Rows.ack,\n    Rows.release,\n",
-        "    Rows.ack,\n    Rows.put,\n    Rows.release,\n",
+        '_UNSYNCED = {"ack", "release", ',
+        '_UNSYNCED = {"ack", "put", "release", ',
     ),
     Mutant(
         "acknowledgements are synced each on its own",
         "sqlite_store",
-        "    Rows.ack,\n    Rows.release,\n",
-        "    Rows.release,\n",
+        '_UNSYNCED = {"ack", "release", ',
+        '_UNSYNCED = {"release", ',
     ),
     Mutant(
         "what comes again does not say so",
@@ -144,74 +161,74 @@ MUTANTS = [
     ),
     Mutant(
         "attempts are not bounded",
-        "policy",
+        "rules",
         "    if counted > rules.attempts:\n",
         "    if counted > 10 * rules.attempts:\n",
     ),
     Mutant(
         "one attempt too few",
-        "policy",
+        "rules",
         "    if counted > rules.attempts:\n",
         "    if counted >= rules.attempts:\n",
     ),
     Mutant(
         "refusals are not bounded",
-        "policy",
+        "rules",
         "    if counted >= rules.attempts:\n        return None\n",
         "",
     ),
     Mutant(
         "the window is ignored",
-        "pump",
-        "        return window - len(self.out)\n",
+        "subscription",
+        "        return window - len(self.sent)\n",
         "        return window\n",
     ),
     Mutant(
         "nobody looks again at what is out when its consumption was ended",
-        "dispatch",
-        "            self._leaving[pump] = loop.call_later(max(0.0, until), self._let_go, pump)\n",
+        "in_flight",
+        "            self._leaving[holder] = later(max(0.0, until), self.let_go, holder)\n",
         "",
     ),
     Mutant(
         "who lets leases end gets whole windows all the same",
-        "pump",
-        "        self.doubtful = self.lapse() or self.doubtful\n",
+        "subscription",
+        "        self.suspect = self.lapse() or self.suspect\n",
         "        self.lapse()\n",
     ),
     Mutant(
         "a whole window is claimed although half of it is out",
-        "pump",
+        "subscription",
         "room = min(room, (self.window + 1) // 2)",
         "pass",
     ),
     Mutant(
         "who lets leases end asks first all the same",
-        "dispatch",
-        "        if pump.doubtful:\n",
-        "        if False:\n",
+        "subscription",
+        "        if self.suspect:\n            # Its",
+        "        if False:\n            # Its",
     ),
     Mutant(
         "a message that is never answered keeps all others away",
-        "pump",
-        "_DOUBTFUL = 2\n",
-        "_DOUBTFUL = 1\n",
+        "subscription",
+        "_SUSPECT = 2\n",
+        "_SUSPECT = 1\n",
     ),
     Mutant(
         "whoever asks first is served first, always",
-        "dispatch",
-        "line.pumps[pump.sid] = line.pumps.pop(pump.sid)",
+        "subscription",
+        "consumers.by_sid[self.sid] = consumers.by_sid.pop(self.sid)",
         "pass",
     ),
     Mutant(
         "a window of 1 is not in order",
-        "dispatch",
-        "pump.window == 1",
+        "subscription",
+        "self.window == 1",
         "False",
     ),
     Mutant(
         "a full window does not wait for its own leases",
-        "pump",
-        "                self._wake_at(next(iter(self.out.values())).until)\n",
+        "subscription",
+        "                self._wake_at(next(iter(self.sent.values())).until)\n",
         "                pass\n",
     ),
     Mutant(
@@ -228,7 +245,7 @@ MUTANTS = [
     ),
     Mutant(
         "where the next claim begins is not put back with its transaction",
-        "sqlite_rows",
+        "sqlite_memory",
         '        self._undo.append(lambda: setattr(queue, "next", before))\n',
         "",
     ),
@@ -240,21 +257,21 @@ MUTANTS = [
     ),
     Mutant(
         "leases are not taken back with their transaction",
-        "sqlite_rows",
+        "sqlite_memory",
         "            self._undo.append(lambda: self._leases.restore(lease))\n",
         "            pass\n",
     ),
     Mutant(
         "lengths are not put back with their transaction",
-        "sqlite_rows",
+        "sqlite_memory",
         "            queue.count -= n\n",
         "            pass\n",
     ),
     Mutant(
         "what a failed transaction had gathered is written by the next",
         "sqlite_rows",
-        "        for gathered in (self._new_bodies, self._new_rows, self._settled, self._bodies):\n"
-        "            gathered.clear()\n",
+        "        for batch in (self._new_bodies, self._new_rows, self._settled, self._bodies):\n"
+        "            batch.clear()\n",
         "",
     ),
     Mutant(
@@ -268,12 +285,12 @@ MUTANTS = [
     Mutant(
         "a key is never forgotten",
         "sqlite_rows",
-        "        coming: set[tuple[str, str]] = set()\n        now = self._clock()\n",
-        "        coming: set[tuple[str, str]] = set()\n        now = 0.0\n",
+        "        new_keys: set[tuple[str, str]] = set()\n        now = self._clock()\n",
+        "        new_keys: set[tuple[str, str]] = set()\n        now = 0.0\n",
     ),
     Mutant(
         "the time to live is ignored",
-        "policy",
+        "rules",
         "    if expires is not None and expires <= now:\n",
         "    if expires is not None and expires <= 0:\n",
     ),
@@ -309,22 +326,22 @@ MUTANTS = [
     ),
     Mutant(
         "the wait after a failure is forgotten",
-        "dispatch",
-        "        return await self._store.release(receipt, wait)\n",
-        "        return await self._store.release(receipt)\n",
+        "in_flight",
+        "        return await self.store.release(receipt, wait)\n",
+        "        return await self.store.release(receipt)\n",
     ),
     Mutant(
         "what was never sent counts as an attempt",
-        "dispatch",
-        "self._store.release(a.receipt, counted=False) for a in attempts",
-        "self._store.release(a.receipt) for a in attempts",
+        "in_flight",
+        "self.store.release(a.receipt, counted=False) for a in attempts",
+        "self.store.release(a.receipt) for a in attempts",
     ),
     Mutant(
         "what was never sent is forgotten",
-        "dispatch",
-        "        await asyncio.gather(*(self._store.release(a.receipt, counted=False) "
+        "in_flight",
+        "        await asyncio.gather(*(self.store.release(a.receipt, counted=False) "
         "for a in attempts))\n",
-        "        await self._store.ack([a.receipt for a in attempts])\n",
+        "        await self.store.ack([a.receipt for a in attempts])\n",
     ),
     Mutant(
         "numbers are given again after a crash",
@@ -348,7 +365,7 @@ MUTANTS = [
     Mutant(
         "an error of the disk is kept from the producer",
         "sqlite_store",
-        "            return [(future, None, told) for _, _, future in requests]\n",
+        "            return [(future, None, failure) for _, _, future in requests]\n",
         "            return [(future, [['x']], None) for _, _, future in requests]\n",
     ),
     Mutant(
@@ -360,7 +377,7 @@ MUTANTS = [
     Mutant(
         "a file that is gone is written on",
         "sqlite_store",
-        "if _identity(self._place) != self._file:",
+        "if _identity(self._absolute) != self._file:",
         "if False:",
     ),
     Mutant(
@@ -377,190 +394,191 @@ MUTANTS = [
     ),
     Mutant(
         "closing drops the last acknowledgements",
-        "dispatch",
-        "            await set_within(self._quiet, within)\n        self.flush()\n",
-        "            await set_within(self._quiet, within)\n        self._answers.clear()\n",
+        "in_flight",
+        "        self._closed = True  # an answer that comes from here on is too late\n"
+        "        self.flush()\n",
+        "        self._closed = True\n        self._acknowledged.clear()\n",
     ),
     Mutant(
         "leaving does not let the next in line go on",
-        "dispatch",
-        "        self._notify(pump.queue)  # somebody",
+        "delivery",
+        "        self._notify(queue)  # somebody",
         "        # somebody",
     ),
     Mutant(
         "a polling client gets all at once",
-        "pump",
+        "subscription",
         "_POLLING = 12\n",
         "_POLLING = 1000\n",
     ),
     Mutant(
         "a receipt of an attempt whose lease has ended still settles (NATS)",
-        "nats_state",
+        "state",
         "            self._take(ended.receipt)\n",
         "            queue.out.pop(ended.receipt)\n",
     ),
     Mutant(
         "a record that was written twice counts twice (NATS)",
-        "nats_state",
+        "state",
         "if record.number <= self._servers.get(record.server, 0):",
         "if False:",
     ),
     Mutant(
         "an attempt is not counted (NATS)",
-        "nats_state",
+        "state",
         "            item.attempts += 1\n",
         "            item.attempts = 1\n",
     ),
     Mutant(
         "a snapshot forgets the keys (NATS)",
-        "nats_snapshots",
+        "nats.snapshots",
         "known = 0 if before is None else before.newest",
         "known = state.newest",
     ),
     Mutant(
         "a snapshot forgets whose receipt is whose (NATS)",
-        "nats_state",
+        "state",
         "                if item.state == OUT:\n                    state._receipts",
         "                if item.state == DEAD:\n                    state._receipts",
     ),
     Mutant(
         "records are removed that the last snapshot needs (NATS)",
-        "nats_snapshots",
+        "nats.snapshots",
         'await log.purge(min(needed, end), "log")',
         'await log.purge(state.applied, "log")',
     ),
     Mutant(
         "dead messages stay in old records (NATS)",
-        "nats_state",
+        "state",
         "(queue.items.get(number) or queue.dead.get(number)) if queue else None",
         "queue.items.get(number) if queue else None",
     ),
     Mutant(
         "a server that closes keeps what it holds (NATS)",
-        "nats_store",
+        "nats.nats_store",
         "if held and not self._broken:",
         "if False:",
     ),
     Mutant(
         "a put that nobody has confirmed is answered (NATS)",
-        "nats_store",
-        "            self._fail(each, error or StoreError())\n",
+        "nats.nats_store",
+        "            _fail(each, error or StoreError())\n",
         "            each.future.done() or each.future.set_result([['?']])\n",
     ),
     Mutant(
         "what was claimed for nobody stays out (NATS)",
-        "nats_store",
+        "nats.nats_store",
         "                    if not known:",
         "                    if False:",
     ),
     Mutant(
         "new messages before those given back (NATS)",
-        "nats_state",
+        "state",
         "            item = queue.first_back()\n",
         "            item = queue.first_fresh() or queue.first_back()\n",
     ),
     Mutant(
         "in order, but past one that is out (NATS)",
-        "nats_queue",
+        "ordering",
         "return self.state in (FRESH, BACK) or",
         "return self.state in (FRESH, BACK, OUT) or",
     ),
     Mutant(
         "nobody looks when the lease of another server ends (NATS)",
-        "nats_store",
-        "                    self._watch(verb[1])",
+        "nats.nats_store",
+        "                    self._wake_at_end(verb[1])",
         "                    pass",
     ),
     Mutant(
         "a hole in the log is read over (NATS)",
-        "nats_reader",
+        "nats.reader",
         "if place != self._last + 1:",
         "if False:",
     ),
     Mutant(
         "one message more than a queue may hold (NATS)",
-        "nats_state",
+        "state",
         "+ count > record.length:",
         "+ count > record.length + 1:",
     ),
     Mutant(
-        "a key is forgotten early (NATS)",
-        "nats_state",
+        "a key is forgotten early (memory, NATS)",
+        "keys",
         "known[1] > now else None",
         "known[1] > now + 2 else None",
     ),
     Mutant(
         "what was never sent is an attempt (NATS)",
-        "nats_state",
+        "state",
         "        item.attempts -= not counted\n        item.queue.give_back",
         "        item.queue.give_back",
     ),
     Mutant(
         "given back with a delay, and delivered at once (NATS)",
-        "nats_state",
+        "state",
         "item.queue.give_back(item, now + delay, delayed=delay > 0)",
         "item.queue.give_back(item, now, delayed=False)",
     ),
     Mutant(
         "a redriven message expires again (NATS)",
-        "nats_state",
+        "state",
         "item.spent, item.expires = item.attempts, None",
         "item.spent = item.attempts",
     ),
     Mutant(
         "a lease that ends at once (NATS)",
-        "nats_state",
+        "state",
         "item.state, item.until = OUT, now + lease",
         "item.state, item.until = OUT, now",
     ),
     Mutant(
         "the body of another message (NATS)",
-        "nats_bodies",
+        "nats.bodies",
         "return [found[place][index] for place, index in wanted]",
         "return [found[place][0] for place, index in wanted]",
     ),
     Mutant(
         "somebody else's stream is taken (NATS)",
-        "nats_log",
+        "nats.log",
         'if version is None or "chatq-name" not in metadata:',
         "if False:",
     ),
     Mutant(
         "a stream that forgets is taken (NATS)",
-        "nats_log",
+        "nats.log",
         "        if changed:\n",
         "        if False:\n",
     ),
     Mutant(
         "nobody hears of what another server puts (NATS)",
-        "nats_store",
-        "        for queue in touched:\n",
-        "        for queue in touched if mine else ():\n",
+        "nats.nats_store",
+        "        for queue in state.take_touched():\n",
+        "        for queue in state.take_touched() if mine else ():\n",
     ),
     Mutant(
         "keys that are still needed are removed (NATS)",
-        "nats_snapshots",
+        "nats.snapshots",
         'await log.purge(min([end, *keys]), "keys")',
         'await log.purge(end, "keys")',
     ),
     Mutant(
         "a run of messages in a snapshot loses its end (NATS)",
-        "nats_queue",
+        "ordering",
         "for n in range(kept[6]):",
         "for n in range(min(kept[6], 2)):",
     ),
     Mutant(
         "deliveries go by all servers (NATS)",
-        "pump",
-        "ignore_queue=True,  # this client",
-        "ignore_queue=False,  # this client",
+        "subscription",
+        "ignore_queue=True,  # the client",
+        "ignore_queue=False,  # the client",
     ),
 ]
 
 
 def planted(mutant: Mutant, folder: Path) -> None:
     """Plant the mistake into the modules in `folder`. Raises `ValueError` if it has no place."""
-    path = folder / f"{mutant.module}.py"
+    path = folder / f"{mutant.module.replace('.', '/')}.py"
     text = path.read_text("utf-8")
     if text.count(mutant.old) != 1:
         raise ValueError(
@@ -580,7 +598,8 @@ def tried(mutant: Mutant | None) -> tuple[str, str, float]:
         for part in ("chatq", "tests", "benchmarks"):
             skipped = shutil.ignore_patterns("__pycache__", "node_modules")
             shutil.copytree(ROOT / part, Path(scratch) / part, ignore=skipped)
-        shutil.copy(ROOT / "pyproject.toml", scratch)
+        for file in ("pyproject.toml", "conftest.py"):
+            shutil.copy(ROOT / file, scratch)
         if mutant is not None:
             planted(mutant, Path(scratch) / "chatq" / "queues")
         name = mutant.name if mutant is not None else "nothing"

@@ -1,19 +1,19 @@
-"""The dialect of the "CAPS" lab: the hub that clients of lab 12 and lab 13 already talk to.
+"""The dialect of the "CAPS" lab: the protocol of clients of lab 12 and lab 13.
 
-Owns which queue a package's message goes to, who is given what, and what a `received` settles. Must
-not know: how it is spelled, tokens, packets, files.
+Owns the routing of a package's messages to queues, their replay, and the effect of a `received`.
+Must not know: spellings, tokens, packets, files.
 
-These clients keep no receipts, so nothing is claimed here: a message lies in a queue until the
-client whose queue it is says that it has received it, by the message's own id.
+These clients keep no receipts, so nothing is claimed here: a message stays in a queue until the
+client of that queue acknowledges it (`received`), by the message's own id.
 
 - A store has one queue: in-transit and delivered for it.
-- The drivers have one queue as a whole. A driver who has asked for messages under a name of his own
-  has one of his own besides, with what was still waiting for the drivers then, and all pickups
-  since: so nothing is lost to him by what another driver has received.
-- Events of one connection take effect in the order in which they were emitted, as in a hub of a
-  class, whose handlers never wait: what was received before a getAll is not given again.
-- What a named driver has received leaves the common queue too, unless somebody has ever asked for
-  messages as "the drivers": then that is a client like the others.
+- The drivers share one queue. A driver who has sent a getAll under a name has a queue of its own
+  besides, with a copy of what was in the shared queue then, and all pickups since: so it loses
+  nothing that another driver acknowledges.
+- Events of one connection take effect in the order in which they were emitted, as in a student's
+  hub, whose handlers never wait: what was acknowledged before a getAll is not sent again.
+- What a named driver has acknowledged leaves the shared queue, too, unless a client has ever sent a
+  getAll as "the drivers": then that is a consumer like the others.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..queues.message import TooLarge, decode, encode, new_message
-from ..queues.policy import Rules
+from ..queues.message import TooLarge, decode, encode
 from ..queues.queues import Queues
+from ..queues.rules import Rules
 from ..queues.store import NewMessage, QueueFull, StoreError
 from . import caps_words as words
-from .guard import Guard
+from .caps_shelf import Copy, Shelf
+from .gate import Guard
 
 __all__ = ["Caps"]
 
@@ -42,58 +43,17 @@ _log = logging.getLogger("chatq.hub")
 _NO_STORE = "it names no store: nobody can be told of it later"
 _DRIVERS = "caps drivers"
 _NAMES = "caps names"
-#: How many drivers may have a queue of their own, and how many stores there may be.
+#: The most drivers with a queue of their own, and the most stores.
 NAMED, STORES = 200, 10_000
-#: How many messages are read from the store at once, and left unread by the client.
+#: The messages read from the store at once, and those that may be unread by the client.
 _PAGE, _UNREAD = 20, 20
-#: How many messages one `received` may name; how many that one client settled are remembered.
+#: The most messages of one `received`, and of those remembered as settled by one client.
 _AT_ONCE = 1_000
 
 
 @dataclass(slots=True)
-class _Copy:
-    """What is known of a message in one queue, without its data."""
-
-    number: int
-    kind: str
-    ids: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Shelf:
-    """The messages of one queue, by the store's id and by their own ids."""
-
-    queue: str
-    copies: dict[str, _Copy] = field(default_factory=dict)
-    by_id: dict[str, dict[str, None]] = field(default_factory=dict)
-    numbers: itertools.count[int] = field(default_factory=itertools.count)
-
-    def add(self, stored: str, kind: str, ids: tuple[str, ...]) -> None:
-        if stored not in self.copies:
-            self.copies[stored] = _Copy(next(self.numbers), kind, ids)
-            for id in ids:
-                self.by_id.setdefault(id, {})[stored] = None
-
-    def take(self, stored: list[str]) -> dict[str, _Copy]:
-        """Forget and return these."""
-        taken = {id: self.copies.pop(id) for id in stored}
-        for number, copy in taken.items():
-            for id in copy.ids:
-                del self.by_id[id][number]
-                if not self.by_id[id]:
-                    del self.by_id[id]
-        return taken
-
-    def find(self, ids: tuple[str, ...], kind: str | None) -> list[str]:
-        """Those that the first of `ids` names; of the event `kind`, if there are such."""
-        found = [*self.by_id.get(ids[0], ())] if ids else []
-        exact = [stored for stored in found if self.copies[stored].kind == kind]
-        return exact or found
-
-
-@dataclass(slots=True)
 class _Person:
-    """What a connection has let be known: never more than a hint, since it may be one of two."""
+    """The role of a connection as far as its events show it: a hint, as it may play both roles."""
 
     driver: bool = False
     name: str = ""  # of a driver that has one
@@ -105,13 +65,14 @@ class _Person:
     replays: dict[tuple[str, str | None], asyncio.Task[int]] = field(default_factory=dict)
 
 
-_Gone = tuple[_Shelf, dict[str, _Copy]]
+_Gone = tuple[Shelf, dict[str, Copy]]
 
 
 @contextlib.asynccontextmanager
 async def _turn(person: _Person, alone: bool) -> AsyncIterator[Callable[[], None]]:
-    """Wait for what this connection emitted before; `alone`: for all of it, or else only for what
-    came alone, since the store keeps the order of the rest. Gives what ends the turn early."""
+    """Wait for earlier events of this connection; `alone`: for all of them, else only for the last
+    one that was `alone`, since the store keeps the order of the rest. Yields a function that ends
+    the turn early."""
     turn = asyncio.get_running_loop().create_future()
     wait = person.before if alone else [person.last] if person.last else []
     if alone:
@@ -132,44 +93,45 @@ async def _turn(person: _Person, alone: bool) -> AsyncIterator[Callable[[], None
 
 
 class _NamesNoStore(ValueError):
-    """Nobody can tell for whom a message is to be kept."""
+    """The message names no store whose queue it could be put into."""
 
 
 class Caps:
-    """Serves `queues` to clients of the lab behind `guard`; call `start` before anybody comes."""
+    """Serves `queues` to clients of the lab behind `guard`; call `start` before clients connect."""
 
-    #: One thing is kept of each waiting message in memory: its ids. So there may be fewer of them.
+    #: Queues are shorter here, since the ids of each message are in memory, too.
     rules = Rules(length=100_000)
 
     def __init__(self, queues: Queues, guard: Guard) -> None:
-        self._store, self._rules, self._clock = queues.store, queues.rules, queues.clock
+        self._queues, self._rules = queues, queues.rules
         self._guard = guard
         self._people: dict[str, _Person] = {}
-        self._shelves: dict[str, asyncio.Task[_Shelf]] = {}
+        self._shelves: dict[str, asyncio.Task[Shelf]] = {}
         self._named: dict[str, str] = {}  # the queues of drivers with a name
-        self._common = False  # somebody has asked as "the drivers"
+        self._common = False  # a client has sent a getAll as "the drivers"
         self._stores: set[str] = set()
-        self._naming: asyncio.Task[None] | None = None
+        self._naming_over = asyncio.Event()  # not set while a driver is given his queue
+        self._naming_over.set()
         self._handlers = {
             "join": self._join,
             "get-all": self._get_all,
             "received": self._received,
         }
-        guard.on("*", self._heard)
+        guard.on("*", self._handle)
         guard.on_leave(self._left)
 
     async def start(self) -> None:
-        """Read who is known."""
-        for kept in await self._store.peek(_NAMES, NAMED + 1):
+        """Read the drivers that have queues, and index those."""
+        for kept in await self._queues.peek(_NAMES, NAMED + 1):
             name = decode(kept.body)
             if name:
                 self._named[name] = _queue("driver", name)
             else:
                 self._common = True
         for queue in (_DRIVERS, *self._named.values()):
-            await self._made(queue)
+            await self._open_shelf(queue)
 
-    async def _heard(self, event: Any, sid: str, *arguments: Any) -> Any:
+    async def _handle(self, event: Any, sid: str, *arguments: Any) -> Any:
         kind = words.kind(event)
         data = arguments[0] if arguments else None
         try:
@@ -180,7 +142,7 @@ class Caps:
             async with _turn(self._person(sid), alone=kind in self._handlers) as done:
                 if kind in self._handlers:
                     return await self._handlers[kind](sid, data, done)
-                return await self._moved(kind, sid, event, data)
+                return await self._put(kind, sid, event, data)
         except (TypeError, ValueError, QueueFull, StoreError) as problem:
             codes = {TooLarge: "too_large", QueueFull: "queue_full", StoreError: "unavailable"}
             code = codes.get(type(problem), "malformed")
@@ -199,8 +161,8 @@ class Caps:
 
     # -- a package's messages ---------------------------------------------------------------------
 
-    async def _moved(self, kind: str, sid: str, event: str, data: Any) -> Any:
-        """Store a message, then give it to everybody but its sender."""
+    async def _put(self, kind: str, sid: str, event: str, data: Any) -> Any:
+        """Store a message, then emit it to all clients but its sender."""
         said = words.read(data)
         if isinstance(data, dict) and not said.ids:
             data = {**data, "messageId": str(uuid.uuid4())}
@@ -219,27 +181,26 @@ class Caps:
             self._stores.add(store)
         if kind != "pickup" and not store:
             encode(data, self._rules.payload)
-            await self._tell_all(sid, event, data)
+            await self._emit_to_others(sid, event, data)
             raise _NamesNoStore(_NO_STORE)
-        while kind == "pickup" and self._naming is not None:
-            await asyncio.wait([self._naming])
+        while kind == "pickup" and not self._naming_over.is_set():
+            await self._naming_over.wait()
         queues = [_DRIVERS, *self._named.values()] if kind == "pickup" else [_queue("store", store)]
         await self._keep(queues, kind, event, data, said.ids)
-        await self._tell_all(sid, event, data)
+        await self._emit_to_others(sid, event, data)
         return {"id": said.ids[0]}
 
     async def _keep(
         self, queues: list[str], kind: str, event: str, data: Any, ids: tuple[str, ...]
     ) -> None:
-        """Store a message in those of `queues` that have room: who never says that he has received
-        anything must not keep it from the others."""
-        shelves = [await self._made(queue) for queue in queues]
+        """Store a message in those of `queues` that have room: a client that never acknowledges
+        must not keep it from the others."""
+        shelves = [await self._open_shelf(queue) for queue in queues]
         room = [shelf for shelf in shelves if len(shelf.copies) < self._rules.length]
         names = [shelf.queue for shelf in room] or queues
-        now, longest = self._clock(), self._rules.payload
-        message = new_message(event, data, names, None, None, longest, now)
+        message = self._queues.message(event, data, to=names)
         try:
-            stored = (await self._store.put((message,)))[0]
+            stored = (await self._queues.emit_many((message,)))[0]
         except QueueFull:
             stored = []
         for shelf, id in zip(room, stored, strict=False):
@@ -247,9 +208,8 @@ class Caps:
         if len(stored) < len(queues):
             _log.warning("a queue is full: %.40s is delivered, but not kept for all", event)
 
-    async def _tell_all(self, sid: str, event: str, data: Any) -> None:
-        """To everybody but the sender; and but those who leave too much unread already, for whom
-        it waits in the queue."""
+    async def _emit_to_others(self, sid: str, event: str, data: Any) -> None:
+        """Emit to all but the sender, and but slow readers, for whom it waits in the queue."""
         await self._guard.sio.emit(
             event,
             data,
@@ -257,7 +217,7 @@ class Caps:
             skip_sid=[sid, *self._guard.slow()],
         )
 
-    # -- who it is --------------------------------------------------------------------------------
+    # -- join -------------------------------------------------------------------------------------
 
     async def _join(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
         said = words.read(data, asks=True)
@@ -273,18 +233,18 @@ class Caps:
             person.store = words.fold(names[0])
         return {"room": names[0]}
 
-    # -- what was missed --------------------------------------------------------------------------
+    # -- getAll -----------------------------------------------------------------------------------
 
     async def _get_all(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
         said = words.read(data, asks=True)
         person = self._person(sid)
-        queue = await self._asked(person, said)
+        queue = await self._queue_of(person, said)
         if queue is None:
             return {"count": 0}
         key = (queue, said.kind)
         replay = person.replays.get(key)
-        if replay is None:  # or else all that is asked for is being sent already
-            shelf = await self._made(queue)
+        if replay is None:  # else the same replay is running already
+            shelf = await self._open_shelf(queue)
             replay = asyncio.create_task(self._replay(sid, shelf, next(shelf.numbers), said.kind))
             person.replays[key] = replay
             replay.add_done_callback(lambda _: person.replays.pop(key, None))
@@ -292,8 +252,8 @@ class Caps:
         await asyncio.wait([replay])
         return {"count": replay.result()} if not replay.cancelled() else None
 
-    async def _asked(self, person: _Person, said: words.Said) -> str | None:
-        """Return the queue that a getAll is about; None: there is none."""
+    async def _queue_of(self, person: _Person, said: words.Said) -> str | None:
+        """Return the queue that a getAll is about; None if there is none."""
         own = self._driver(said)
         names = [words.fold(name) for name in (*said.stores, *said.clients)]
         if own is None and said.kind == "pickup":
@@ -308,7 +268,7 @@ class Caps:
                 return None
             own = own or person.name
             person.driver = True
-            await self._know(own)
+            await self._add_driver(own)
             person.name = own if own in self._named else ""
             return self._named.get(own, _DRIVERS)
         store = names[0] if names else person.store
@@ -318,44 +278,45 @@ class Caps:
         queue = _queue("store", store)
         return queue if await self._shelf(queue) is not None else None
 
-    async def _know(self, name: str) -> None:
-        """Let the driver `name` ("" for all of them) have a queue of his own from now on."""
-        while self._naming is not None:
-            await asyncio.wait([self._naming])
+    async def _add_driver(self, name: str) -> None:
+        """Give the driver `name` ("": the drivers as a whole) a queue of its own from now on."""
+        while not self._naming_over.is_set():
+            await self._naming_over.wait()
         known = name in self._named if name else self._common
         if known or (name and len(self._named) >= NAMED):
             return
-        self._naming = asyncio.create_task(self._name(name))
+        self._naming_over.clear()
         try:
-            await self._naming
+            await self._copy_queue(name)
         finally:
-            self._naming = None
+            self._naming_over.set()
 
-    async def _name(self, name: str) -> None:
-        # Pickups wait meanwhile, so that older ones come first in the new queue, too.
+    async def _copy_queue(self, name: str) -> None:
+        # New pickups wait meanwhile, so that older ones come first in the new queue, too.
         queue = _queue("driver", name)
         after = ""
         while name:
-            kept = await self._store.peek(_DRIVERS, _PAGE, after)
+            kept = await self._queues.peek(_DRIVERS, _PAGE, after)
             copies = [NewMessage(k.event, k.body, (queue,), key=k.id) for k in kept]
             if copies:
-                await self._store.put(copies)
+                await self._queues.emit_many(copies)
                 after = kept[-1].id
             if len(kept) < _PAGE:
                 break
-        await self._store.put((NewMessage("driver", encode(name, 1_000), (_NAMES,)),))
+        await self._queues.emit_many((self._queues.message("driver", name, to=_NAMES),))
         if name:
             self._shelves.pop(queue, None)
-            await self._made(queue)
+            await self._open_shelf(queue)
             self._named[name] = queue
         else:
             self._common = True
 
-    async def _replay(self, sid: str, shelf: _Shelf, end: int, kind: str | None) -> int:
-        """Send what was put before the number `end`, at the pace at which the client reads."""
+    async def _replay(self, sid: str, shelf: Shelf, end: int, kind: str | None) -> int:
+        """Send the messages with numbers up to `end`, at the pace at which the client reads; return
+        how many."""
         sent, after = 0, ""
         while True:
-            kept = await self._store.peek(shelf.queue, _PAGE, after)
+            kept = await self._queues.peek(shelf.queue, _PAGE, after)
             for message in kept:
                 copy = shelf.copies.get(message.id)
                 if copy is None or copy.number > end or kind not in (None, copy.kind):
@@ -373,7 +334,7 @@ class Caps:
                 return sent
             after = kept[-1].id
 
-    # -- what was received ------------------------------------------------------------------------
+    # -- received ---------------------------------------------------------------------------------
 
     async def _received(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
         items = data if isinstance(data, list) else [data]
@@ -386,9 +347,9 @@ class Caps:
                 raise ValueError("received takes a message, or an object with its messageId")
             gone.append(await self._one_received(person, said))
         done()
-        # All at once, so that one transaction holds them: not in one queue and not in the other.
+        # In one transaction, so that no queue keeps a message that another has lost.
         taken = [*itertools.chain(*gone)]
-        asked = [self._store.remove(shelf.queue, [*copies]) for shelf, copies in taken]
+        asked = [self._queues.remove(shelf.queue, [*copies]) for shelf, copies in taken]
         removed = await asyncio.gather(*asked, return_exceptions=True)
         for (shelf, copies), result in zip(taken, removed, strict=True):
             if isinstance(result, BaseException):
@@ -402,37 +363,37 @@ class Caps:
         return {"ok": all(gone)}
 
     async def _one_received(self, person: _Person, said: words.Said) -> list[_Gone]:
-        """Forget what was received; return what has to be removed from the store, too."""
-        for queue in self._whose(person, said):
+        """Remove an acknowledged message from the index; return what the store has to remove."""
+        for queue in self._candidates(person, said):
             shelf = await self._shelf(queue)
             found = shelf.find(said.ids, said.kind) if shelf is not None else []
             if shelf is None or not found:
                 continue
             gone = [(shelf, shelf.take(found))]
             if queue.startswith("caps driver"):
-                gone += await self._also(queue, said)
+                gone += await self._take_copies(queue, said)
                 person.settled[said.ids[0]] = None
                 if len(person.settled) > _AT_ONCE:
                     del person.settled[next(iter(person.settled))]
             return gone
         return []
 
-    async def _also(self, queue: str, said: words.Said) -> list[_Gone]:
-        """A pickup that a driver has received may lie in a second queue for the same one."""
+    async def _take_copies(self, queue: str, said: words.Said) -> list[_Gone]:
+        """Take the copies of an acknowledged pickup from other queues of the same driver."""
         others: Iterable[str] = ()
         if queue != _DRIVERS:
             others = () if self._common else (_DRIVERS,)
         elif not self._common and len(self._named) == 1:
             others = self._named.values()
-        shelves = [await self._made(other) for other in [*others]]
+        shelves = [await self._open_shelf(other) for other in [*others]]
         return [(shelf, shelf.take(shelf.find(said.ids, "pickup"))) for shelf in shelves]
 
-    def _whose(self, person: _Person, said: words.Said) -> list[str]:
-        """The queues that a `received` may be about; the first that has the message is it.
+    def _candidates(self, person: _Person, said: words.Said) -> list[str]:
+        """Return the queues that a `received` may be about; the first that has the message is it.
 
-        Whoever sends a whole message back names the message's store in it, driver or not. So: who
-        it says it is, as a driver; what the connection has shown; the event; and if nothing tells,
-        the drivers first: where a store has a message, a driver has had the pickup.
+        A client that sends a whole message back names the message's store in it, driver or not. So,
+        in this order: the driver it names; the role of the connection; the event; and else the
+        drivers first: where a store has a message, a driver has had the pickup.
         """
         own = self._driver(said)
         named = [words.fold(n) for n in (*said.stores, *said.clients) if words.driver(n) != ""]
@@ -443,7 +404,7 @@ class Caps:
         if self._driver(said) is not None:
             return drivers
         if person.driver and not person.surely:
-            # One that plays both parts may name a store; a driver who says it twice may, too.
+            # A client with both roles may name a store; so may a driver that acknowledges twice.
             both = said.only_ids and said.ids[0] not in person.settled
             return [*drivers, *stores] if both else drivers
         if person.surely and not person.driver:
@@ -457,7 +418,7 @@ class Caps:
         return [*stores, *drivers] if said.only_ids else [*drivers, *stores]
 
     def _driver(self, said: words.Said) -> str | None:
-        """The own name of the driver that is named, "" if it is the drivers as a whole; or None."""
+        """Return the name of the driver that is named, "" for the drivers as a whole, or None."""
         drivers: list[str] = []
         others: list[str] = []
         for name in said.clients:
@@ -471,16 +432,16 @@ class Caps:
         named = [words.fold(name) for name in others if words.fold(name) not in self._stores]
         return next((name for name in (*drivers, *named) if name), "")
 
-    # -- what lies where --------------------------------------------------------------------------
+    # -- the index of the queues ------------------------------------------------------------------
 
-    async def _shelf(self, queue: str) -> _Shelf | None:
-        """Return what is known of a queue; None if there is no such queue."""
-        if queue not in self._shelves and await self._store.stats(queue) is None:
+    async def _shelf(self, queue: str) -> Shelf | None:
+        """Return the index of a queue; None if there is no such queue."""
+        if queue not in self._shelves and not await self._queues.used(queue):
             return None
-        return await self._made(queue)
+        return await self._open_shelf(queue)
 
-    async def _made(self, queue: str) -> _Shelf:
-        """Return what is known of a queue that is, or is to be; the first time, read it."""
+    async def _open_shelf(self, queue: str) -> Shelf:
+        """Return the index of a queue, which need not exist; read the queue the first time."""
         task = self._shelves.get(queue)
         if task is None:
             task = self._shelves[queue] = asyncio.create_task(self._read(queue))
@@ -490,10 +451,10 @@ class Caps:
             self._shelves.pop(queue, None)
             raise
 
-    async def _read(self, queue: str) -> _Shelf:
-        shelf, after = _Shelf(queue), ""
+    async def _read(self, queue: str) -> Shelf:
+        shelf, after = Shelf(queue), ""
         while True:
-            kept = await self._store.peek(queue, 10 * _PAGE, after)
+            kept = await self._queues.peek(queue, 10 * _PAGE, after)
             for message in kept:
                 said = words.read(decode(message.body))
                 shelf.add(message.id, words.kind(message.event) or "", said.ids)
@@ -505,7 +466,7 @@ class Caps:
 
 
 def _owner(said: words.Said) -> str:
-    """The store whose package it is; "" if none is named."""
+    """Return the store whose package it is; "" if none is named."""
     for name in said.stores:
         if words.driver(name) != "":
             return words.fold(name)
@@ -516,7 +477,7 @@ def _owner(said: words.Said) -> str:
 
 
 def _queue(what: str, name: str) -> str:
-    """The name of the queue of a store or a driver."""
+    """Return the name of the queue of a store or a driver."""
     full = f"caps {what} {name}"
     if len(full) > 100 or not full.isprintable():
         full = f"caps {what} #{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:32]}"

@@ -1,7 +1,7 @@
-"""What a client of the "CAPS" lab means by what it says: read with the table `caps.toml`.
+"""Interpretation of the events and fields of "CAPS" lab clients, by the table `caps.toml`.
 
-Owns spellings: which event it is, whose package, who speaks, which message. Pure. Must not know:
-sockets, queues, what is done about it.
+Owns spellings: which event it is, whose package, which client, which message. Pure. Must not know:
+sockets, queues, what an event does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 __all__ = ["Said", "driver", "fold", "kind", "read"]
 
 _LONGEST = 200  # characters of a name or an id
-_DEEPEST, _MOST = 4, 200  # levels and fields of a message that are looked at
+_DEEPEST, _MOST = 4, 200  # levels and fields of a message that are read
 
 
 def _plain(text: str) -> str:
@@ -38,8 +38,8 @@ _DRIVERS = set(_spellings(_TABLE["names"])["drivers"])
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a message names: stores and clients as they are spelled, the first one first; the kind
-    of event; its ids, the one that counts first; and whether it names nothing but that."""
+    """The names in a message: stores and clients as spelled, in order; the kind of event; its ids,
+    the preferred one first; and whether it has no other fields."""
 
     stores: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
@@ -49,17 +49,17 @@ class Said:
 
 
 def kind(event: object) -> str | None:
-    """Return what an event is called in the table: join, get-all, received, pickup, …"""
+    """Return the name of an event in the table: join, get-all, received, pickup, …"""
     return _EVENTS.get(_plain(event[:_LONGEST])) if isinstance(event, str) else None
 
 
 def fold(name: str) -> str:
-    """Return a name as it is compared."""
+    """Return a name in the form in which names are compared."""
     return " ".join(name.split()).casefold()
 
 
 def driver(name: str) -> str | None:
-    """Return the own name of a driver, "" for the drivers as a whole, None for anybody else."""
+    """Return the name of a single driver, "" for the drivers as a whole, None for a non-driver."""
     if _plain(name) in _DRIVERS:
         return ""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
@@ -67,7 +67,7 @@ def driver(name: str) -> str | None:
 
 
 def read(data: Any, *, asks: bool = False) -> Said:
-    """Return what `data` names; `asks`: it is a join or a getAll, that may be a mere name."""
+    """Return the names in `data`; `asks`: it is a join or a getAll, which may be a mere name."""
     if isinstance(data, str) and data[:1] in ("{", "["):
         try:
             data = json.loads(data)
@@ -105,7 +105,7 @@ def read(data: Any, *, asks: bool = False) -> Said:
 
 
 def _fields(data: dict[Any, Any]) -> Iterator[tuple[str, str]]:
-    """The fields of a message that have a text or a number, those nearest to the top first."""
+    """Yield the fields of a message that have a text or a number, breadth first."""
     waiting: deque[tuple[int, dict[Any, Any]]] = deque([(1, data)])
     seen = 0
     while waiting:
@@ -121,7 +121,7 @@ def _fields(data: dict[Any, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of(found: list[tuple[str, str]], what: str) -> tuple[str, ...]:
-    """The values of the fields that are called so; the spelling that comes first counts first."""
+    """Return the values of the fields called `what`, in the order of its spellings."""
     names = _FIELDS[what]
     return tuple(value for name in names for field, value in found if field == name)
 

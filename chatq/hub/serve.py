@@ -1,11 +1,11 @@
 """The hub: queues on a server of their own, as a process.
 
-Owns what `python -m chatq serve` does from its arguments to its exit status: where it listens, what
-it prints and logs, how it ends. Must not know: what clients say to it, how messages are kept.
+Owns `python -m chatq serve` from its arguments to its exit status: its address, its output and log,
+its end. Must not know: the events of clients, how messages are kept.
 
-It ends within two seconds, whoever is still connected; everything answered is on disk by then, as
-it is after SIGKILL. Clients are not told goodbye: a Socket.IO client that was told does not connect
-again by itself, and these shall, when the hub is back.
+It ends within two seconds, even with connected clients; everything confirmed is on disk by then, as
+it is after SIGKILL. Clients get no disconnect packet: a Socket.IO client that gets one does not
+reconnect by itself, and these shall, when the hub is back.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from ..internals.hub_server import WIRE, hub_server, take_many
 from ..queues.queues import Queues
 from ..queues.store import StoreError
 from .caps import Caps
-from .guard import WIRE, Guard, server, take_many
-from .native import Native
+from .gate import Guard, RateLimit
+from .protocol import Native
 
 __all__ = ["add_arguments", "run", "serve"]
 
 _log = logging.getLogger("chatq.hub")
 
 _STDERR = 2
-#: How long consumers may go on answering while the hub closes, and how long the rest may take.
-_ANSWERS, _CLOSING = 0.3, 1.5
+#: The time-out for last acknowledgements while the hub closes, and that of closing, in seconds.
+_ACKNOWLEDGEMENTS, _CLOSING = 0.3, 1.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` reads to the parser of a command line."""
+    """Add the options of `run` to the parser of a command line."""
     parser.description = (
         "Serve durable queues over Socket.IO. A message is kept in one file, or by a cluster of "
         "NATS servers, until a consumer has acknowledged it. The protocol is described in "
@@ -99,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     with _logging():
         try:
             return asyncio.run(_serve(options))
-        except KeyboardInterrupt:  # before the signal was taken care of
+        except KeyboardInterrupt:  # before the signal handler was installed
             return 0
 
 
@@ -113,9 +114,9 @@ async def serve(
 ) -> web.AppRunner:
     """Serve `queues` on a bound socket, in this process; the runner's `cleanup` ends it.
 
-    `token`: what clients have to give; `dialect`: "caps", or the hub's own protocol.
+    `token`: what clients have to send as auth; `dialect`: "caps", or None: the hub's own protocol.
     """
-    sio = server()
+    sio = hub_server(RateLimit().may)
     guard = Guard(sio, namespace, token)
     protocol = Caps(queues, guard) if dialect == "caps" else Native(queues, guard)
     await protocol.start()
@@ -168,12 +169,14 @@ async def _serve(options: argparse.Namespace) -> int:
 
 
 async def _close(queues: Queues, runner: web.AppRunner) -> None:
+    who = "the store"
     try:
         async with asyncio.timeout(_CLOSING):
-            await queues.close(within=_ANSWERS)
+            await queues.close(within=_ACKNOWLEDGEMENTS)
+            who = "some clients"
             await runner.cleanup()
     except TimeoutError:
-        _log.warning("some clients did not let go in time")
+        _log.warning("%s did not let go in time", who)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -222,11 +225,11 @@ def _token(text: str) -> str:
 
 
 class _OneLine(logging.Formatter):
-    """One line for everything; of an exception its kind and its place: its text may quote data."""
+    """Formats a record as one line; an exception by its type and place: its text may quote data."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = " ".join(record.getMessage().split())[:500]
-        if record.name == WIRE:  # what these say quotes the packet
+        if record.name == WIRE:  # these texts quote the packet
             kind = record.exc_info[0] if record.exc_info else None
             return f"warning: refused a {'packet: ' + kind.__name__ if kind else 'request'}"
         if record.exc_info and record.exc_info[0] is not None:
@@ -238,8 +241,8 @@ class _OneLine(logging.Formatter):
         return f"{record.levelname.lower()}: {text}"
 
 
-class _Later(logging.handlers.QueueHandler):
-    """Hands lines to a thread, so that a stderr that nobody reads does not stop the hub."""
+class _ThreadHandler(logging.handlers.QueueHandler):
+    """Hands lines to a thread, so that a stderr that is not read does not block the hub."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(thread_queue.Full):
@@ -251,27 +254,27 @@ class _Later(logging.handlers.QueueHandler):
 
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """Log to stderr for as long as the hub runs."""
+    """Log to stderr within this context."""
     lines: thread_queue.Queue[str | None] = thread_queue.Queue(10_000)
 
     def write() -> None:
-        # Not by way of sys.stderr: its lock, held by a write that nobody reads, would keep the
-        # interpreter from ending.
+        # Not through sys.stderr: its lock, held by a blocked write, would keep the interpreter from
+        # ending.
         while (line := lines.get()) is not None:
             with contextlib.suppress(OSError):
                 os.write(_STDERR, f"{line}\n".encode("utf-8", "replace"))
 
-    later = _Later(lines)
-    later.setFormatter(_OneLine())
+    handler = _ThreadHandler(lines)
+    handler.setFormatter(_OneLine())
     root = logging.getLogger()
-    root.addHandler(later)
+    root.addHandler(handler)
     logging.captureWarnings(True)
     writer = threading.Thread(target=write, name="chatq log", daemon=True)
     writer.start()
     try:
         yield
     finally:
-        root.removeHandler(later)
+        root.removeHandler(handler)
         with contextlib.suppress(thread_queue.Full):
             lines.put_nowait(None)
         writer.join(0.2)

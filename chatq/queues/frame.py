@@ -1,11 +1,11 @@
-"""A delivery on the wire, and many of them in one event.
+"""Deliveries on the wire: one message with its receipt, or a frame of many in one event.
 
-Owns what a client is told beside a message's data, and how a frame is packed and unpacked. Must not
-know: sockets, stores, when anything is sent.
+Owns the fields of a delivery, and how a frame is packed and unpacked. Must not know: sockets,
+stores, when anything is sent.
 
-A frame is packed as one JSON text, with the bodies in it as they are kept: python-socketio walks
-over every value that it sends in search of bytes, and would encode again what was encoded when it
-was stored. Where there are bytes in a message, the frame is a plain list, and the client library's
+A frame is packed as one JSON text that contains the stored bodies as they are: python-socketio
+searches every value that it sends for bytes, and would encode again what was encoded when it was
+stored. Where there are bytes in a message, the frame is a plain list, and python-socketio's binary
 attachments carry them.
 """
 
@@ -30,7 +30,7 @@ _text = json.JSONEncoder().encode
 
 
 def delivery(attempt: Attempt) -> dict[str, Any]:
-    """Return what a client is told beside the data."""
+    """Return the fields that a client gets beside the data of a message."""
     return {
         "id": attempt.id,
         "queue": attempt.queue,
@@ -41,7 +41,7 @@ def delivery(attempt: Attempt) -> dict[str, Any]:
 
 
 def cut(attempts: list[Attempt], most: int) -> Iterator[list[Attempt]]:
-    """Cut into frames of at most `most` messages, and not too large ones."""
+    """Yield frames of at most `most` messages and about a megabyte of data, in order."""
     frame: list[Attempt] = []
     size = 0
     for attempt in attempts:
@@ -55,7 +55,7 @@ def cut(attempts: list[Attempt], most: int) -> Iterator[list[Attempt]]:
 
 
 def pack(attempts: list[Attempt]) -> Any:
-    """Return the argument of the event: a JSON text, or a list, of [event, data, delivery]."""
+    """Return the argument of the event: a list of [event, data, delivery], or that as JSON."""
     if any(isinstance(attempt.body, bytes) for attempt in attempts):
         return [[a.event, decode(a.body), delivery(a)] for a in attempts]
     entries = [
@@ -68,7 +68,7 @@ def pack(attempts: list[Attempt]) -> Any:
 
 
 def unpack(frame: Any) -> list[Any]:
-    """Return the entries of a frame; what is none has none."""
+    """Return the entries of a frame; an empty list for anything that is no frame."""
     if isinstance(frame, str):
         try:
             frame = json.loads(frame)

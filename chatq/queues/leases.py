@@ -1,8 +1,8 @@
-"""Who holds which message until when.
+"""Leases (visibility time-outs) of the messages in flight, by receipt and by queue.
 
-Owns receipts and deadlines of the messages that are out. In memory only, on purpose: whoever
-restarts the store holds nothing, so everything that was out may be claimed again. Must not know:
-how messages are kept, what becomes of one whose lease has ended.
+Owns their receipts and ends. In memory only, on purpose: after a restart nothing is leased, so all
+that was in flight may be claimed again. Must not know: how messages are kept, what becomes of one
+whose lease has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Lease(Generic[_T]):
-    """One message that is out: `item` is the store's own handle of it."""
+    """The lease of one message: `item` is the store's own handle of it; `until` in seconds."""
 
     receipt: str
     queue: str
@@ -28,17 +28,17 @@ class Lease(Generic[_T]):
 
 
 class Leases(Generic[_T]):
-    """The leases of one store, by receipt and, in the order in which they end, by queue."""
+    """The leases of one store, by receipt and, in the order of their ends, by queue."""
 
     def __init__(self) -> None:
         self._by_receipt: dict[str, Lease[_T]] = {}
         self._by_queue: dict[str, dict[str, Lease[_T]]] = {}
 
     def grant(self, queue: str, items: list[_T], until: float) -> list[Lease[_T]]:
-        """Lease `items` until then; each gets a receipt that nobody can guess."""
-        chance = os.urandom(16 * len(items)).hex()
+        """Lease `items` until this time; each gets a random receipt."""
+        token = os.urandom(16 * len(items)).hex()
         leases = [
-            Lease(chance[32 * i : 32 * i + 32], queue, until, item) for i, item in enumerate(items)
+            Lease(token[32 * i : 32 * i + 32], queue, until, item) for i, item in enumerate(items)
         ]
         for lease in leases:
             self._by_receipt[lease.receipt] = lease
@@ -51,25 +51,25 @@ class Leases(Generic[_T]):
         self._add(lease.queue, [lease])
 
     def _add(self, queue: str, leases: list[Lease[_T]]) -> None:
-        mine = self._by_queue.setdefault(queue, {})
-        last = mine[next(reversed(mine))].until if mine else float("-inf")
-        mine.update((lease.receipt, lease) for lease in leases)
+        held = self._by_queue.setdefault(queue, {})
+        last = held[next(reversed(held))].until if held else float("-inf")
+        held.update((lease.receipt, lease) for lease in leases)
         if leases and leases[0].until < last:
-            # A shorter lease, a clock put back, an undoing: seldom. Who ends first stays first.
-            self._by_queue[queue] = dict(sorted(mine.items(), key=lambda entry: entry[1].until))
+            # Seldom: a shorter lease, a clock put back, a restored lease.
+            self._by_queue[queue] = dict(sorted(held.items(), key=lambda entry: entry[1].until))
 
     def take(self, receipt: object) -> Lease[_T] | None:
         """End the lease with this receipt and return it; None if there is none (any more)."""
         lease = self._by_receipt.pop(receipt, None) if isinstance(receipt, str) else None
         if lease is not None:
-            mine = self._by_queue[lease.queue]
-            del mine[lease.receipt]
-            if not mine:
+            held = self._by_queue[lease.queue]
+            del held[lease.receipt]
+            if not held:
                 del self._by_queue[lease.queue]
         return lease
 
     def expired(self, queue: str, now: float) -> list[Lease[_T]]:
-        """End and return the leases of `queue` that are over."""
+        """End and return the leases of `queue` that are over at `now`."""
         over = []
         for lease in self._by_queue.get(queue, {}).values():
             if lease.until > now:
@@ -80,15 +80,15 @@ class Leases(Generic[_T]):
         return over
 
     def count(self, queue: str, now: float) -> int:
-        """Return how many messages of `queue` are out at this time."""
+        """Return how many messages of `queue` are leased at `now`."""
         return sum(lease.until > now for lease in self._by_queue.get(queue, {}).values())
 
     def next_end(self, queue: str) -> float | None:
-        """Return when the next lease of `queue` ends; None if nothing of it is out."""
+        """Return the earliest end of a lease of `queue`; None if nothing of it is leased."""
         for lease in self._by_queue.get(queue, {}).values():
             return lease.until
         return None
 
     def of(self, queue: str) -> Iterator[Lease[_T]]:
-        """The leases of `queue`, those that have ended unnoticed included."""
+        """Yield the leases of `queue`, including those that are over and not yet taken."""
         yield from self._by_queue.get(queue, {}).values()

@@ -1,11 +1,11 @@
-"""What a message may be, and its body as it is kept: JSON, with bytes beside it.
+"""Validation and encoding of messages: JSON, with bytes as attachments.
 
-Owns the limits of names, keys and data, and the encoding. Must not know: who keeps a message, who
-sends it.
+Owns the limits of names, keys and data, and the encoding. Must not know: how a message is kept, how
+it is sent.
 
-A body of text is JSON as it is. If there are bytes anywhere in the data, the body is bytes: a line
-of JSON that holds the sizes of the attachments and the data with a place-holder for each, then the
-attachments themselves.
+A body of text is JSON. If there are bytes anywhere in the data, the body is bytes: a line of JSON
+that holds the sizes of the attachments and the data with a place-holder for each, then the
+attachments.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def _quick_json() -> Callable[[Any], str]:
-    """Return what makes JSON as `_encoder` does, in half the time where Python has it in C.
+    """Return a function that encodes as `_encoder` does, in half the time where Python has it in C.
 
-    `JSONEncoder.encode` makes its C encoder anew for each value; one is enough for all. (Without
-    its memory of containers, data that contains itself ends in a `RecursionError`.)
+    `JSONEncoder.encode` makes a C encoder for each value; one is enough for all. (Without its
+    memory of containers, data that contains itself ends in a `RecursionError`.)
     """
     if c_make_encoder is None:
         return _encoder.encode
@@ -52,7 +52,7 @@ def _quick_json() -> Callable[[Any], str]:
 
 _plain = _quick_json()
 
-#: Deeper than any data that means something, and safe for everybody who walks over it.
+#: The most levels of nesting: more than real data has, and safe for every recursive reader.
 _DEEPEST = 100
 
 
@@ -69,10 +69,10 @@ def new_message(
     longest: int,
     now: float,
 ) -> NewMessage:
-    """Return the message with these parts, after looking at all of them.
+    """Return the message with these parts, each of them checked.
 
-    `longest`: how many bytes its data may have; `now`: the time its `ttl` counts from. Raises
-    `TypeError` or `ValueError`, saying which part cannot be.
+    `longest`: the limit of its data, in bytes; `ttl`: in seconds from `now`. Raises `TypeError` or
+    `ValueError`, saying which part is wrong.
     """
     check_event(event)
     if isinstance(data, tuple):
@@ -93,7 +93,7 @@ def new_message(
 
 
 def check_queue(name: object) -> None:
-    """Raise if `name` cannot be the name of a queue."""
+    """Raise `TypeError` or `ValueError` if `name` cannot be the name of a queue."""
     if not isinstance(name, str):
         raise TypeError(f"a queue's name is text, not {type(name).__name__}")
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
@@ -103,7 +103,7 @@ def check_queue(name: object) -> None:
 
 
 def check_event(event: object) -> None:
-    """Raise if `event` cannot be the event of a message."""
+    """Raise `TypeError` or `ValueError` if `event` cannot be the event of a message."""
     if not isinstance(event, str):
         raise TypeError(f"an event's name is text, not {type(event).__name__}")
     if not 0 < len(event) <= _LONGEST_NAME or not event.isprintable():
@@ -124,8 +124,8 @@ def _check_key(key: object) -> None:
 def encode(data: Any, longest: int) -> Body:
     """Return the body for `data`.
 
-    `longest`: its limit in bytes. Raises `TypeError` for what JSON cannot say, `ValueError` if it
-    would be too large or nested too deeply.
+    `longest`: its limit in bytes. Raises `TypeError` for a value that JSON has no form for,
+    `TooLarge` for a body above the limit, `ValueError` if it is nested too deeply.
     """
     try:
         body = _encode(data)
@@ -141,9 +141,9 @@ def encode(data: Any, longest: int) -> Body:
 def _encode(data: Any) -> Body:
     try:
         return _shallow(_plain(data))
-    except TypeError:  # bytes somewhere in it, or something that cannot be said at all
+    except TypeError:  # bytes somewhere in it, or a value that JSON has no form for
         pass
-    # Nobody can have meant this name, so no data of theirs is taken for a place-holder.
+    # Random, so that no data is mistaken for a place-holder.
     name = f"bytes {os.urandom(8).hex()}"
     found: list[bytes] = []
 
@@ -175,7 +175,7 @@ def decode(body: Body) -> Any:
 
 
 def attachments(body: Body) -> int:
-    """Return how many times there are bytes in the data of a body."""
+    """Return the number of binary attachments of a body."""
     return 0 if isinstance(body, str) else len(json.loads(body.partition(b"\n")[0])["sizes"])
 
 
@@ -190,7 +190,7 @@ def _put_back(value: Any, place: str, found: list[bytes]) -> Any:
 
 
 def _shallow(text: str) -> str:
-    """Return a JSON text; raise if it is nested deeper than it may be."""
+    """Return a JSON text; raise `ValueError` if it is nested too deeply."""
     if text.count("[") + text.count("{") > _DEEPEST:
         depth = 0
         for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):

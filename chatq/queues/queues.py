@@ -1,11 +1,11 @@
-"""Queues that keep messages until a consumer has dealt with them, on any python-socketio server.
+"""Durable queues on any python-socketio server: the public interface.
 
-Owns what may be asked of queues: what is accepted, where they are attached, who may consume. Must
-not know: how messages are kept, when a client gets which, the hub's protocol, the stage.
+Owns the checks of arguments, where queues are attached, and who may consume. Must not know: how
+messages are kept, when a client gets which, the hub's protocol, the stage.
 
-The durable counterpart of a room keeps the call shapes of python-socketio: `emit(..., to=queue)`,
-`subscribe(sid, queue)` like `enter_room`. Delivery is at least once: again and again until a
-consumer answers with the receipt of the current attempt, or the message ends, visibly, as dead.
+A queue is the durable counterpart of a room, with the call shapes of python-socketio: `emit(...,
+to=queue)`, `subscribe(sid, queue)` like `enter_room`. Delivery is at least once: a message is
+redelivered until a consumer acknowledges the current attempt, or it is a dead letter.
 """
 
 from __future__ import annotations
@@ -13,42 +13,48 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple, Self
 
 import socketio  # type: ignore[import-untyped]
 
-from .answers import Answers
-from .dispatch import Dispatch
-from .facts import Observer, Redriven, Stored
-from .memory_store import MemoryStore
+from ..journal.facts import Queued, Redriven, Stored
+from .delivery import Delivery
+from .memory import MemoryStore
 from .message import check_queue, decode, new_message
-from .policy import Rules
+from .observers import Observer
+from .receipts import Receipts
+from .rules import Rules
 from .sqlite_store import SqliteStore
-from .store import Stats, Store
+from .store import Kept, NewMessage, Stats, Store
 
 __all__ = ["DeadMessage", "Queues"]
 
 
+@dataclass(frozen=True, slots=True)
 class DeadMessage:
-    """A message that is not delivered any more: `id`, `event`, `data`, `attempts`, `reason`, and
-    `died` in seconds since the epoch."""
+    """A dead letter: a message that is not delivered any more.
 
-    __slots__ = ("attempts", "data", "died", "event", "id", "reason")
+    `attempts`: the number of its deliveries; `reason`: why it is dead; `died`: in seconds since the
+    epoch; `size`: of its stored data, in characters or bytes.
+    """
 
-    def __init__(
-        self, id: str, event: str, data: Any, attempts: int, reason: str, died: float
-    ) -> None:
-        self.id, self.event, self.data = id, event, data
-        self.attempts, self.reason, self.died = attempts, reason, died
+    id: str
+    event: str
+    data: Any
+    attempts: int
+    reason: str
+    died: float
+    size: int
 
     def __repr__(self) -> str:
         return f"<dead message {self.id} {self.event!r}: {self.reason}, attempts: {self.attempts}>"
 
 
-class _Place(NamedTuple):
-    """Where queues are attached; `handlers`: those that were added there."""
+class _Attachment(NamedTuple):
+    """A server that queues are attached to; `handlers`: those that were added there."""
 
     sio: Any
     authorize: Callable[[str, str], Any] | None
@@ -63,8 +69,8 @@ class Queues:
         await queues.emit("pickup", order, to="drivers")
         await queues.subscribe(sid, "drivers")
 
-    `store`: where messages are kept; `rules`: the limits; `clock`: gives the time in seconds since
-    the epoch; `random`: where the jitter of the back-off comes from.
+    `store`: keeps the messages; `rules`: the limits; `clock`: gives the time in seconds since the
+    epoch; `random`: the source of the jitter of the back-off.
     """
 
     def __init__(
@@ -76,10 +82,10 @@ class Queues:
         random: Random | None = None,
     ) -> None:
         self.store, self.rules, self.clock = store, rules or Rules(), clock
-        self._dispatch = Dispatch(store, self.rules, clock, random or Random())
-        #: The handlers of `received` and `failed`, for servers that put others before them.
-        self.answers = Answers(self._dispatch)
-        self._places: dict[str, _Place] = {}  # by namespace
+        self._delivery = Delivery(store, self.rules, clock, random or Random())
+        #: The handlers of `received` and `failed`, for servers that wrap them in their own.
+        self.answers = Receipts(self._delivery)
+        self._attached: dict[str, _Attachment] = {}  # by namespace
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -91,13 +97,13 @@ class Queues:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> Self:
-        """Return queues whose messages are kept at `url`.
+        """Open the queues whose messages are kept at `url`.
 
-        `"sqlite:///packages.db"` is a file beside the program, `"sqlite:////var/lib/packages.db"`
-        one with a full path, `"memory:"` keeps nothing when the process ends.
+        `"sqlite:///packages.db"` is a file with a relative path, `"sqlite:////var/lib/packages.db"`
+        one with an absolute path, `"memory:"` keeps nothing when the process ends.
         `"nats://host1,host2,host3"` is a cluster of NATS servers, which any number of programs may
-        use at once; `"nats://user:password@host/packages"` a stream of another name than "chatq",
-        with `"?patience=5"` anything raises if it is not confirmed within 5 seconds instead of 20.
+        use at once; `"nats://user:password@host/packages"` a stream of another name than "chatq";
+        with `"?patience=5"` a call raises if it is not confirmed within 5 seconds instead of 20.
 
         Raises `ValueError` for another `url`, `StoreError` if the store cannot be opened.
         """
@@ -113,7 +119,7 @@ class Queues:
         elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
             store = await SqliteStore.open(url.removeprefix("sqlite:///"), **limits)
         elif url.startswith(("nats:", "tls:")):
-            from .nats_store import NatsStore  # its client may be missing
+            from .nats.nats_store import NatsStore  # its client may be missing
 
             store = await NatsStore.open(url, **limits)
         else:
@@ -138,18 +144,18 @@ class Queues:
         *,
         listen: bool = True,
     ) -> None:
-        """Deliver to clients of `namespace` of `sio`; a consumer's answers are listened to there.
+        """Deliver to clients of `namespace` of `sio`, and handle their acknowledgements there.
 
-        `authorize(sid, queue)`, plain or async, says whether that client may consume that queue.
+        `authorize(sid, queue)`, plain or async, returns whether that client may consume that queue.
         Adds handlers for the events `received` and `failed`; with `listen=False` it adds none, and
         handlers of your own call `received` and `failed` of these queues.
 
         Raises `TypeError` if `sio` is no `socketio.AsyncServer`, `ValueError` if these queues are
-        attached to a namespace of that name already, or somebody else handles those events there.
+        attached to a namespace of that name already, or those events have other handlers there.
         """
         if not isinstance(sio, socketio.AsyncServer):
             raise TypeError(f"attach takes a socketio.AsyncServer, not {type(sio).__name__}")
-        if namespace in self._places:
+        if namespace in self._attached:
             raise ValueError(f"these queues are attached to {namespace} already: once is enough")
         handlers: dict[str, Callable[..., Any]] = {}
         if listen:
@@ -158,21 +164,23 @@ class Queues:
                 _check_free(sio, namespace, event)
             for event, handler in handlers.items():
                 sio.on(event, handler, namespace=namespace)
-        self._places[namespace] = _Place(sio, authorize, handlers)
+        self._attached[namespace] = _Attachment(sio, authorize, handlers)
 
     def watch(self, observer: Observer) -> Callable[[], None]:
-        """Tell `observer` what happens to messages; returns the function that ends this.
+        """Notify `observer` of what happens to messages; return the function that ends this.
 
-        One may watch at a time. What is out already is not told of.
+        There may be any number of observers; what one of them raises is logged, and stops nothing.
+        Messages already in flight are not reported. Raises `RuntimeError` for one that watches
+        already.
         """
-        return self._dispatch.watch(observer)
+        return self._delivery.watch(observer)
 
     def tick(self) -> None:
         """Look at the clock now, instead of when a timer is due.
 
-        For a `clock` that is moved by hand: leases that have ended end, delays that are over are.
+        For a `clock` that is moved by hand: ends all leases and delays that are over by it.
         """
-        self._dispatch.tick()
+        self._delivery.tick()
 
     # -- producing ------------------------------------------------------------------------------
 
@@ -187,20 +195,47 @@ class Queues:
     ) -> Any:
         """Store a message in the queue `to` and return its id, once it is on stable storage.
 
-        `to`: one queue, or several: then each gets a copy, and a list of ids comes back. `key`: a
-        second `emit` with the same key, within `Rules.key_memory`, stores nothing and returns the
-        first one's id. `ttl`: after so many seconds it is not delivered any more, but dead.
+        `to`: one queue, or several (fan-out): then each gets a copy, and a list of ids is returned.
+        `key`: an idempotency key: a second `emit` with it, within `Rules.key_memory`, stores
+        nothing and returns the first one's id. `ttl`: after so many seconds it is a dead letter.
 
-        Raises `TypeError` or `ValueError` for what cannot be kept, `QueueFull` (nothing was stored)
-        and `StoreError`.
+        Raises `TypeError` or `ValueError` for data that cannot be kept, `QueueFull` (nothing was
+        stored) and `StoreError`.
         """
-        self._open()
         message = new_message(event, data, to, key, ttl, self.rules.payload, self.clock())
-        ids = (await self.store.put((message,)))[0]
-        if self._dispatch.telling.watched:
-            for queue, id in zip(message.queues, ids, strict=True):
-                self._dispatch.telling.tell(Stored(queue, id, event, data))
+        [ids] = await self.emit_many((message,))
         return ids[0] if isinstance(to, str) else ids
+
+    def message(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: str | Sequence[str],
+        key: str | None = None,
+        ttl: float | None = None,
+    ) -> NewMessage:
+        """Return the message that `emit` would store, for `emit_many`.
+
+        Raises `TypeError` or `ValueError` for data that cannot be kept.
+        """
+        return new_message(event, data, to, key, ttl, self.rules.payload, self.clock())
+
+    async def emit_many(self, messages: Sequence[NewMessage]) -> list[list[str]]:
+        """Store all these messages (made by `message`) or none; return the ids of each, one for
+        each of its queues, once they are on stable storage.
+
+        Raises `QueueFull` (nothing was stored) and `StoreError`.
+        """
+        self._check_open()
+        stored = await self.store.put(messages)
+        observers = self._delivery.observers
+        if observers.any:
+            for message, ids in zip(messages, stored, strict=True):
+                data = decode(message.body)
+                for queue, id in zip(message.queues, ids, strict=True):
+                    observers.tell(Stored(Queued(queue, id, message.event, data)))
+        return stored
 
     # -- consuming ------------------------------------------------------------------------------
 
@@ -213,141 +248,160 @@ class Queues:
         namespace: str | None = None,
         frame: int = 0,
     ) -> Stats:
-        """Deliver `queue` to the client `sid` from now on; like `enter_room`, but it remembers.
+        """Deliver `queue` to the client `sid` from now on; like `enter_room`, but durable.
 
-        `window`: how many messages may be out to it unanswered. A lease runs from delivery, not
-        from when a handler begins, so the window times what one message takes has to stay below the
-        lease. 1 means strictly in order, and is about the whole queue: while one message is out, or
-        waits to be tried again, no other consumer with window 1 gets the next. Several workers side
-        by side need at least 2; order holds only if all consumers of the queue have window 1.
+        `window`: the prefetch window: the most messages in flight to it. A lease runs from
+        delivery, not from when a handler begins, so the window times what one message takes has to
+        stay below the lease. 1 means strictly in order, for the whole queue: while one message is
+        in flight, or waits for redelivery, no other consumer with window 1 gets the next. Parallel
+        workers need at least 2; order holds only if all consumers of the queue have window 1.
 
-        `frame`: how many messages may come in one event, for clients that ask for it. `namespace`:
-        where that client is, if these queues are attached to several. Asking again changes the
-        window.
+        `frame`: the most messages in one event, for clients that ask for it. `namespace`: that of
+        the client, if these queues are attached to several. Subscribing again changes the window.
 
         Returns the queue's `Stats`. Raises `PermissionError` if `authorize` says no, `LookupError`
         if no such client is connected, `RuntimeError` if the handlers that `attach` has added were
         replaced since.
         """
-        self._open()
+        self._check_open()
         check_queue(queue)
         for name, value, least in (("window", window, 1), ("frame", frame, 0)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} is a whole number, not {value!r:.80}")
             if not least <= value <= self.rules.window:
                 raise ValueError(f"{name} is {least} to {self.rules.window}, not {value}")
-        namespace, place = self._find(sid, namespace)
-        if place.authorize is not None:
-            allowed = place.authorize(sid, queue)
+        namespace, attachment = self._find(sid, namespace)
+        if attachment.authorize is not None:
+            allowed = attachment.authorize(sid, queue)
             if inspect.isawaitable(allowed):
                 allowed = await allowed
             if not allowed:
                 raise PermissionError(f"this client may not consume queue {queue!r}")
-        return await self._dispatch.subscribe(place.sio, namespace, sid, queue, window, frame)
+        return await self._delivery.subscribe(attachment.sio, namespace, sid, queue, window, frame)
 
-    def _find(self, sid: str, namespace: str | None) -> tuple[str, _Place]:
-        for name, place in self._places.items():
-            if namespace in (None, name) and place.sio.manager.is_connected(sid, name):
-                for event, handler in place.handlers.items():
-                    if place.sio.handlers[name].get(event) != handler:
+    def _find(self, sid: str, namespace: str | None) -> tuple[str, _Attachment]:
+        for name, attachment in self._attached.items():
+            if namespace in (None, name) and attachment.sio.manager.is_connected(sid, name):
+                for event, handler in attachment.handlers.items():
+                    if attachment.sio.handlers[name].get(event) != handler:
                         raise RuntimeError(
                             f"the queues' handler of {event!r} in {name} was replaced by another: "
                             "rename that event, or attach with listen=False and call "
                             f"`queues.{event}` in it"
                         )
-                return name, place
-        where = " or ".join(self._places) or "no namespace: attach the queues to a server first"
+                return name, attachment
+        where = " or ".join(self._attached) or "no namespace: attach the queues to a server first"
         raise LookupError(f"no client {sid!r:.40} is connected to {namespace or where}")
 
     async def unsubscribe(self, sid: str, queue: str) -> bool:
-        """Deliver `queue` to `sid` no more; what is out may still be answered.
+        """End the subscription of `sid` to `queue`; messages in flight may still be acknowledged.
 
         Returns whether it was subscribed.
         """
-        return await self._dispatch.unsubscribe(sid, queue)
+        return await self._delivery.unsubscribe(sid, queue)
 
     def subscriptions(self, sid: str) -> list[str]:
         """Return the queues that `sid` consumes."""
-        return self._dispatch.subscriptions(sid)
+        return self._delivery.subscriptions(sid)
 
     async def received(self, sid: str, receipt: str) -> bool:
-        """Settle the message with this receipt: it was dealt with.
+        """Acknowledge the message with this receipt: it was processed.
 
         Returns whether that changed anything: not if the receipt is not of the current attempt, or
-        was given to another client.
+        belongs to another client.
         """
-        return await self._dispatch.received(sid, [receipt])
+        return await self._delivery.received(sid, [receipt])
 
     async def failed(
         self, sid: str, receipt: str, reason: str = "", delay: float | None = None
     ) -> bool:
-        """Give the message with this receipt back: its consumer could not deal with it.
+        """Negatively acknowledge the message with this receipt: it could not be processed.
 
-        `delay`: seconds until it is tried again; else the rules' back-off decides. After the last
-        attempt it is dead, with `reason`. Returns whether that changed anything, as `received`.
+        `delay`: seconds until the redelivery; None: the back-off of the rules. After the last
+        attempt it is a dead letter, with `reason`. Returns whether that changed anything, as
+        `received`.
         """
-        return await self._dispatch.failed(sid, receipt, reason, delay)
+        return await self._delivery.failed(sid, receipt, reason, delay)
 
-    # -- looking after --------------------------------------------------------------------------
+    # -- administration -------------------------------------------------------------------------
 
     async def stats(self, queue: str) -> Stats:
-        """Return how many messages of `queue` are ready, leased, delayed, dead.
+        """Return the counts of `queue`: ready, leased, delayed and dead messages.
 
-        Raises `LookupError` for a queue that nobody has ever used.
+        Raises `LookupError` for a queue that never had a message, and has no consumer.
         """
-        self._dispatch.flush()
+        self._delivery.in_flight.flush()
         stats = await self.store.stats(queue)
         if stats is None:
-            if not self._dispatch.consumed(queue):
+            if not self._delivery.consumed(queue):
                 raise LookupError(f"nobody has put anything into a queue {queue!r:.120}")
             stats = Stats()
         return stats
 
+    async def used(self, queue: str) -> bool:
+        """Return whether anything was ever put into `queue`."""
+        return await self.store.stats(queue) is not None
+
     async def dead(self, queue: str, limit: int = 100) -> list[DeadMessage]:
-        """Return the oldest dead messages of `queue`, at most `limit`."""
+        """Return the oldest dead letters of `queue`, at most `limit`."""
         return [
-            DeadMessage(d.id, d.event, decode(d.body), d.attempts, d.reason, d.died)
+            DeadMessage(d.id, d.event, decode(d.body), d.attempts, d.reason, d.died, len(d.body))
             for d in await self.store.dead(queue, limit)
         ]
 
     async def redrive(self, queue: str, ids: Iterable[str] | None = None) -> int:
-        """Try dead messages of `queue` again: all, or those with these ids. Returns how many.
+        """Put dead letters back into `queue`: all, or those with these ids. Returns how many.
 
-        They keep their ids, and come as `redelivered` if they were ever sent.
+        They keep their ids, and are delivered as `redelivered` if they were ever sent.
         """
-        self._open()
+        self._check_open()
         wanted = None if ids is None else tuple(ids)
-        if wanted is None or wanted:
-            self._dispatch.telling.tell(Redriven(queue, wanted))
+        if self._delivery.observers.any:  # notified before one of them is delivered
+            for dead in await self.store.dead(queue, self.rules.length):
+                if wanted is None or dead.id in wanted:
+                    message = Queued(queue, dead.id, dead.event, decode(dead.body))
+                    self._delivery.observers.tell(Redriven(message))
         return await self.store.redrive(queue, wanted)
 
-    async def close(self, within: float = 1.0) -> None:
-        """Send nothing more, wait for the answers to what is out, and let go of the store.
+    def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
+        """Return the oldest messages of `queue`, leased or not, put after the one with id `after`.
 
-        `within`: for how many seconds to wait. What is not answered by then is delivered again when
-        the queues are opened next. Closing twice is harmless.
+        Changes nothing: for consumers that keep no receipts. Dead letters are not included.
+        """
+        return self.store.peek(queue, limit, after)
+
+    def remove(self, queue: str, ids: Sequence[str]) -> Awaitable[list[bool]]:
+        """Delete the messages of `queue` with these ids, leased or not; return which existed."""
+        return self.store.remove(queue, ids)
+
+    async def close(self, within: float = 1.0) -> None:
+        """Send nothing more, wait for acknowledgements of what is in flight, and close the store.
+
+        `within`: for how many seconds to wait. What is not acknowledged by then is redelivered when
+        the queues are opened next. A store that does not respond for 5 seconds is waited for no
+        longer, and what it was asked is logged. Closing twice is harmless.
         """
         if self._closing is None:
-            self._dispatch.closing = True
+            self._delivery.closing = True
             self._closing = asyncio.create_task(self._close(within))
         await asyncio.shield(self._closing)
 
     async def _close(self, within: float) -> None:
-        await self._dispatch.close(within)
+        await self._delivery.close(within)
         await self.store.close()
 
-    def _open(self) -> None:
-        if self._closing is not None:
+    def _check_open(self) -> None:
+        if self._delivery.closing:
             raise RuntimeError("these queues are closed: open them again")
 
 
 def _check_free(sio: socketio.AsyncServer, namespace: str, event: str) -> None:
-    """Raise `ValueError` if our handler would put another out of work."""
+    """Raise `ValueError` if our handler would replace another."""
     known = sio.handlers.get(namespace, {}).get(event)
     owner = getattr(known, "__self__", None)
-    if isinstance(owner, Answers):
+    if isinstance(owner, Receipts):
         if owner.closed:
-            return  # nobody misses it
+            return  # its queues are closed: it may be replaced
         raise ValueError(f"other queues are attached to {namespace} already: close those first")
     known = known or getattr(sio.namespace_handlers.get(namespace), f"on_{event}", None)
     if known is not None:

@@ -1,27 +1,23 @@
-"""What one SQLite transaction does to the messages: the layout of the file, and the verbs on it.
+"""The SQLite schema of a store, and its verbs as statements within a transaction.
 
-Owns tables, statements, and what memory knows beside them: leases, and where the next claim of each
-queue begins; never the backlog. Must not know: threads, event loops, when a transaction begins,
-ends or is synced.
+Owns tables and statements. Must not know: threads, event loops, when a transaction begins, ends or
+is synced.
 
 The body of a message is kept once. Each of its queues has a narrow row, clustered by queue, so that
-a claim reads neighbours whatever the backlog is, and a fan-out writes few pages. Each step that
-changes memory says how it is undone: if the transaction fails, memory goes back to before it.
+a claim reads neighbours whatever the backlog is, and a fan-out writes few pages.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
 import math
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cache, partial
 from operator import itemgetter
 from typing import Any, overload
 
-from .leases import Lease, Leases
+from .sqlite_memory import Memory, Out, Queue
 from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
 __all__ = ["SCHEMA", "Rows"]
@@ -52,36 +48,9 @@ CREATE TABLE key (
 ) WITHOUT ROWID;
 CREATE INDEX key_until ON key (until);
 """
-#: Numbers are set aside in the file by so many: a number never comes twice, whatever was deleted.
+#: Sequence numbers are reserved in the file in blocks: a number is never used twice.
 _BLOCK = 100_000
-_FORGET_KEYS = 200  # at most so many with each put, so that no put waits for all of them
-
-
-@dataclass(slots=True, eq=False)
-class _Queue:
-    """What memory knows of one queue. `back`: numbers of messages given back, to go out again.
-
-    `next`: where those begin that were not claimed since the file was opened; `ahead`: the numbers
-    from there on that are out or given back all the same, because a delay of theirs had ended.
-    """
-
-    id: int
-    name: str
-    count: int
-    dead: int
-    next: int = 0
-    back: list[int] = field(default_factory=list)
-    ahead: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Out:
-    """A message that is out: its number, its body, whether other queues have that body too."""
-
-    seq: int
-    body: int
-    shared: bool
-    attempts: int
+_FORGET_KEYS = 200  # the most expired keys deleted with each put, so that none takes long
 
 
 _Row = list[Any]  # as `_COLUMNS`
@@ -90,7 +59,7 @@ _COLUMNS = (
     "iif(typeof(data) = 'blob', NULL, data), copies, due"
 )
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
-_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
+_BY_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
 _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)  # so that few different statements insert any number of rows
 
 
@@ -108,8 +77,8 @@ def _insert(table: str, places: str, size: int) -> str:
     return f"INSERT INTO {table} VALUES {', '.join([places] * size)}"
 
 
-class Rows:
-    """The verbs of `Store`, inside a transaction that somebody else begins and ends.
+class Rows(Memory):
+    """The verbs of `Store`, inside a transaction that the caller begins and ends.
 
     After it, call `committed` or `rolled_back`.
     """
@@ -117,46 +86,31 @@ class Rows:
     def __init__(
         self, db: sqlite3.Connection, length: int, key_memory: float, clock: Callable[[], float]
     ) -> None:
+        super().__init__()
         self._db, self._length, self._key_memory, self._clock = db, length, key_memory, clock
-        self._queues: dict[str, _Queue] = {}
-        self._leases: Leases[_Out] = Leases()
-        self._undo: list[Callable[[], object]] = []
-        self._grown: dict[_Queue, int] = {}
         self._new_bodies: list[tuple[Any, ...]] = []
         self._new_rows: list[tuple[Any, ...]] = []
-        #: Acknowledged, to be deleted: numbers by queue, and bodies that nobody else has.
-        self._settled: dict[_Queue, list[int]] = {}
+        #: Acknowledged messages to be deleted: numbers by queue, and bodies that are not shared.
+        self._settled: dict[Queue, list[int]] = {}
         self._bodies: list[int] = []
-        #: Names of queues that may have something to claim now.
-        self.touched: set[str] = set()
         self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
         self._last = self._next
 
-    def committed(self) -> None:
-        """What was done is in the file."""
-        self._grown.clear()
-        self._undo.clear()
-
     def rolled_back(self) -> None:
-        """Nothing of what was done is in the file: memory goes back to before it."""
-        for undo in reversed(self._undo):
-            undo()
-        for queue, n in self._grown.items():
-            queue.count -= n
-        self._grown.clear()
-        self._undo.clear()
-        for gathered in (self._new_bodies, self._new_rows, self._settled, self._bodies):
-            gathered.clear()
+        """See `Memory.rolled_back`; batched writes are dropped, too."""
+        super().rolled_back()
+        for batch in (self._new_bodies, self._new_rows, self._settled, self._bodies):
+            batch.clear()
 
     def sum_up(self) -> None:
-        """Before the file is closed: give back numbers set aside, and note what was counted."""
+        """Write the next free number and the counts; before the file is closed."""
         self._db.execute("UPDATE meta SET next = ?", (self._next,))
         self._db.executemany(
             "UPDATE queue SET pending = ?, dead = ? WHERE id = ?",
             [(queue.count, queue.dead, queue.id) for queue in self._queues.values()],
         )
 
-    def _queue(self, name: str, *, make: bool = False) -> _Queue | None:
+    def _queue(self, name: str, *, make: bool = False) -> Queue | None:
         found = self._queues.get(name)
         if found is not None:
             return found
@@ -166,18 +120,18 @@ class Rows:
             if not make:
                 return None
             made = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
-            found = _Queue(made.fetchone()[0], name, 0, 0)
+            found = Queue(made.fetchone()[0], name, 0, 0)
         else:
-            found = _Queue(row[0], name, *self._counted(*row))
+            found = Queue(row[0], name, *self._counted(*row))
         self._queues[name] = found
         self._undo.append(lambda: self._queues.pop(name, None))
         return found
 
     def _counted(self, id: int, pending: int | None, dead: int | None) -> tuple[int, int]:
-        """Return how many messages of a queue wait, and how many are dead.
+        """Return the number of messages of a queue, and of its dead letters.
 
-        What was noted when the file was closed holds until the first change. After a crash nothing
-        is noted, and they are counted.
+        The counts written when the file was closed are valid until the queue is used. After a crash
+        there are none, and the rows are counted.
         """
         if pending is None or dead is None:
             return self._count("pending", id), self._count("dead", id)
@@ -188,7 +142,7 @@ class Rows:
         query = f"SELECT count(*) FROM {table} WHERE queue = ?"
         return int(self._db.execute(query, (queue,)).fetchone()[0])
 
-    def _numbers(self, n: int) -> int:
+    def _reserve(self, n: int) -> int:
         """Return the first of `n` numbers that no message has had."""
         first: int = self._next
         if first + n > self._last:
@@ -211,7 +165,7 @@ class Rows:
         ]
 
     def _put_one(self, message: NewMessage, name: str) -> str:
-        """The usual case, told quickly."""
+        """Put one message without a key into one queue: the usual case, kept fast."""
         queue = self._queues.get(name) or self._queue(name, make=True)
         assert queue is not None
         if queue.count >= self._length:
@@ -220,7 +174,7 @@ class Rows:
         if seq < self._last:
             self._next = seq + 1
         else:
-            seq = self._numbers(1)
+            seq = self._reserve(1)
         self._new_bodies.append((seq, message.event, message.body, self._clock(), 1))
         self._new_rows.append((queue.id, seq, seq, _whole(message.expires)))
         self._grow(queue, 1)
@@ -228,12 +182,12 @@ class Rows:
 
     def _plan(
         self, messages: Sequence[NewMessage]
-    ) -> tuple[list[dict[str, int]], dict[str, tuple[_Queue, int]]]:
-        """Look before anything is written: which messages are known by their key, and how many
-        more each queue would hold."""
+    ) -> tuple[list[dict[str, int]], dict[str, tuple[Queue, int]]]:
+        """Return for each message the numbers it already has by its key, and for each queue how
+        many messages it would grow by; before anything is written."""
         plan: list[dict[str, int]] = []
-        room: dict[str, tuple[_Queue, int]] = {}
-        coming: set[tuple[str, str]] = set()
+        room: dict[str, tuple[Queue, int]] = {}
+        new_keys: set[tuple[str, str]] = set()
         now = self._clock()
         for message in messages:
             known: dict[str, int] = {}
@@ -245,17 +199,17 @@ class Rows:
                     row = self._db.execute(query, (queue.id, message.key, now)).fetchone()
                     if row is not None:
                         known[name] = row[0]
-                    if row is not None or (name, message.key) in coming:
+                    if row is not None or (name, message.key) in new_keys:
                         continue
-                    coming.add((name, message.key))
+                    new_keys.add((name, message.key))
                 room[name] = (queue, room.get(name, (queue, 0))[1] + 1)
             plan.append(known)
         return plan, room
 
     def _put_many(self, message: NewMessage, known: dict[str, int]) -> list[str]:
-        """Put one message into all its queues that do not know it: one body, a row for each."""
+        """Put a message into those of its queues that do not know its key: one body, many rows."""
         now, numbers = self._clock(), dict(known)
-        missing: list[_Queue] = []
+        missing: list[Queue] = []
         for name in message.queues:
             if name in numbers:
                 continue
@@ -263,12 +217,12 @@ class Rows:
             if message.key is not None:
                 query = "SELECT seq FROM key WHERE queue = ? AND key = ? AND until > ?"
                 row = self._db.execute(query, (queue.id, message.key, now)).fetchone()
-                if row is not None:  # put a moment ago, by the same call
+                if row is not None:  # put by the same call
                     numbers[name] = row[0]
                     continue
             missing.append(queue)
         if missing:
-            first = self._numbers(len(missing))
+            first = self._reserve(len(missing))
             body = (first, message.event, message.body, now, len(missing))
             self._new_bodies.append(body)
             for seq, queue in enumerate(missing, first):
@@ -276,10 +230,10 @@ class Rows:
                 self._new_rows.append((queue.id, seq, first, _whole(message.expires)))
                 self._grow(queue, 1)
                 if message.key is not None:
-                    self._remember(queue, message.key, seq, now)
+                    self._add_key(queue, message.key, seq, now)
         return [f"{self._name}-{numbers[name]}" for name in message.queues]
 
-    def _remember(self, queue: _Queue, key: str, seq: int, now: float) -> None:
+    def _add_key(self, queue: Queue, key: str, seq: int, now: float) -> None:
         self._db.execute(
             "DELETE FROM key WHERE (queue, key) IN "
             "(SELECT queue, key FROM key WHERE until <= ? LIMIT ?)",
@@ -290,16 +244,10 @@ class Rows:
             (queue.id, key, seq, now + self._key_memory),
         )
 
-    def _grow(self, queue: _Queue, n: int) -> None:
-        queue.count += n
-        if n > 0:
-            self.touched.add(queue.name)
-        self._grown[queue] = self._grown.get(queue, 0) + n
-
     def write(self) -> None:
-        """Write what was gathered; to be called before a verb that reads, and at the end."""
+        """Write the batches; to be called before a verb that reads, and before the commit."""
         if self._new_rows:
-            self._new_rows.sort(key=_PLACE)  # neighbours in the file, one after the other
+            self._new_rows.sort(key=_BY_PLACE)  # neighbours in the file, one after the other
             self._insert("body", "(?, ?, ?, ?, ?)", self._new_bodies)
             self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL)", self._new_rows)
             self._new_bodies.clear()
@@ -309,12 +257,12 @@ class Rows:
                 self._delete(queue, numbers)
             self._settled.clear()
         if self._bodies:
-            self._each("DELETE FROM body WHERE id IN", self._bodies)
+            self._execute_many("DELETE FROM body WHERE id IN", self._bodies)
             self._bodies.clear()
 
     def _insert(self, table: str, places: str, rows: list[tuple[Any, ...]]) -> None:
-        # Many rows a statement: between two steps of a statement other threads get their turn, and
-        # a busy event loop lets this one wait for its own each time.
+        # Many rows a statement: between two steps of a statement SQLite releases the interpreter's
+        # lock, and a busy event loop makes this thread wait for it each time.
         start = 0
         for size in _SIZES:
             while len(rows) - start >= size:
@@ -322,7 +270,7 @@ class Rows:
                 self._db.execute(_insert(table, places, size), values)
                 start += size
 
-    def _each(self, statement: str, numbers: list[int], *before: Any) -> None:
+    def _execute_many(self, statement: str, numbers: list[int], *before: Any) -> None:
         self._db.execute(
             f"{statement} (SELECT value FROM json_each(?))", (*before, json.dumps(numbers))
         )
@@ -332,17 +280,18 @@ class Rows:
         queue = self._queue(name)
         if queue is None:
             return Claimed([])
+        queue.in_order = queue.in_order or in_order
         now = self._clock()
         for ended in self._leases.expired(name, now):
             self._undo.append(partial(self._leases.restore, ended))
             self._push_back(queue, ended.item.seq)
-        rows, due = self._oldest(queue, now) if in_order else self._next_ones(queue, limit, now)
+        rows, due = self._oldest(queue, now) if in_order else self._next_rows(queue, limit, now)
         granted = self._lease(queue, rows, now + lease) if rows else []
         ends = [time for time in (due, self._leases.next_end(name)) if time is not None]
         return Claimed(granted, min(ends, default=None))
 
-    def _oldest(self, queue: _Queue, now: float) -> tuple[list[_Row], float | None]:
-        """The oldest message of all, unless it is out or its time has not come."""
+    def _oldest(self, queue: Queue, now: float) -> tuple[list[_Row], float | None]:
+        """Return the oldest message, unless it is leased or delayed; and when its delay ends."""
         rows = self._read("ORDER BY p.seq LIMIT 1", queue.id)
         if not rows or any(out.item.seq == rows[0][0] for out in self._leases.of(queue.name)):
             return [], None
@@ -350,22 +299,22 @@ class Rows:
         if due is not None and due > now:
             return [], due
         if due is not None:
-            self._due_no_more(queue, [(due, seq)])
+            self._end_delays(queue, [(due, seq)])
         elif seq in queue.back:
             self._pop_back(queue, seq)
         elif seq >= queue.next:
-            self._begin_at(queue, seq + 1)
+            self._set_next(queue, seq + 1)
         return rows, None
 
-    def _next_ones(self, queue: _Queue, limit: int, now: float) -> tuple[list[_Row], float | None]:
-        """Those given back, then those whose time has come, then the rest; and when more come."""
+    def _next_rows(self, queue: Queue, limit: int, now: float) -> tuple[list[_Row], float | None]:
+        """Return released messages, then due ones, then the rest; and when the next delay ends."""
         again = [self._pop_back(queue) for _ in range(min(limit, len(queue.back)))]
         query = "SELECT due, seq FROM retry WHERE queue = ? ORDER BY due, seq LIMIT ?"
         waiting = self._db.execute(query, (queue.id, limit - len(again) + 1)).fetchall()
-        come = [entry for entry in waiting if entry[0] <= now][: limit - len(again)]
-        if come:
-            self._due_no_more(queue, come)
-            again += [seq for _, seq in come]
+        over = [entry for entry in waiting if entry[0] <= now][: limit - len(again)]
+        if over:
+            self._end_delays(queue, over)
+            again += [seq for _, seq in over]
         rows: list[_Row] = []
         if again:
             found = {
@@ -385,9 +334,9 @@ class Rows:
                 limit - len(rows),
             )
             rows += fresh
-            # If that was all, the next claim begins at what has not been put yet.
-            self._begin_at(queue, fresh[-1][0] + 1 if len(rows) == limit else self._next)
-        later = waiting[len(come) :]
+            # If these were all, the next claim begins at the next number to be put.
+            self._set_next(queue, fresh[-1][0] + 1 if len(rows) == limit else self._next)
+        later = waiting[len(over) :]
         return rows, later[0][0] if later else None
 
     def _read(self, which: str, *values: Any) -> list[_Row]:
@@ -400,13 +349,13 @@ class Rows:
                 row[6] = body.fetchone()[0]
         return rows
 
-    def _lease(self, queue: _Queue, rows: list[_Row], until: float) -> list[Attempt]:
-        self._each(
+    def _lease(self, queue: Queue, rows: list[_Row], until: float) -> list[Attempt]:
+        self._execute_many(
             "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq IN",
             [row[0] for row in rows],
             queue.id,
         )
-        outs = [_Out(row[0], row[1], row[7] > 1, row[2] + 1) for row in rows]
+        outs = [Out(row[0], row[1], row[7] > 1, row[2] + 1) for row in rows]
         leases = self._leases.grant(queue.name, outs, until)
         self._undo.append(lambda: [self._leases.take(lease.receipt) for lease in leases])
         return [
@@ -427,21 +376,21 @@ class Rows:
 
     def ack(self, receipts: list[str]) -> list[bool]:
         """See `Store.ack`."""
-        return [self._done(receipt) for receipt in receipts]
+        return [self._ack(receipt) for receipt in receipts]
 
-    def _done(self, receipt: str) -> bool:
+    def _ack(self, receipt: str) -> bool:
         lease = self._take(receipt)
         if lease is None:
             return False
         queue, out = self._queues[lease.queue], lease.item
         self._settled.setdefault(queue, []).append(out.seq)
-        self._not_ahead(queue, out.seq)
-        self._forget(out.body, out.shared)
+        self._clear_ahead(queue, out.seq)
+        self._release_body(out.body, out.shared)
         self._grow(queue, -1)
         return True
 
-    def _forget(self, body: int, shared: bool) -> None:
-        """One copy less of a body: without any, it is deleted."""
+    def _release_body(self, body: int, shared: bool) -> None:
+        """Count one copy less of a body; delete it with its last."""
         if shared:
             self._db.execute("UPDATE body SET copies = copies - 1 WHERE id = ?", (body,))
             self._db.execute("DELETE FROM body WHERE id = ? AND copies < 1", (body,))
@@ -460,7 +409,7 @@ class Rows:
                 (queue.id, seq),
             )
         if delay > 0:
-            self._not_ahead(queue, seq)
+            self._clear_ahead(queue, seq)
             self._delay(queue, [(_whole(self._clock() + delay), seq)])
         else:
             self._push_back(queue, seq)
@@ -479,9 +428,9 @@ class Rows:
             (not counted, reason, self._clock(), queue.id, seq),
         )
         self._delete(queue, [seq])
-        self._not_ahead(queue, seq)
+        self._clear_ahead(queue, seq)
         self._grow(queue, -1)
-        self._dead_count(queue, 1)
+        self._grow_dead(queue, 1)
         return True
 
     def peek(self, name: str, limit: int, after: str) -> list[Kept]:
@@ -503,7 +452,7 @@ class Rows:
             return [False for _ in ids]
         return [self._remove(queue, self._seq(id)) for id in ids]
 
-    def _remove(self, queue: _Queue, seq: int | None) -> bool:
+    def _remove(self, queue: Queue, seq: int | None) -> bool:
         query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
         query += "WHERE p.queue = ? AND p.seq = ?"
         row = self._db.execute(query, (queue.id, seq)).fetchone()
@@ -518,10 +467,10 @@ class Rows:
             if seq in queue.back:
                 self._pop_back(queue, seq)
         if due is not None:
-            self._due_no_more(queue, [(due, seq)])
+            self._end_delays(queue, [(due, seq)])
         self._delete(queue, [seq])
-        self._not_ahead(queue, seq)
-        self._forget(body, copies > 1)
+        self._clear_ahead(queue, seq)
+        self._release_body(body, copies > 1)
         self._grow(queue, -1)
         return True
 
@@ -558,7 +507,7 @@ class Rows:
                 self._db.execute("DELETE FROM dead WHERE queue = ? AND seq = ?", (queue.id, seq))
                 moved.append((now, seq))
         self._delay(queue, moved)
-        self._dead_count(queue, -len(moved))
+        self._grow_dead(queue, -len(moved))
         self._grow(queue, len(moved))
         return len(moved)
 
@@ -585,39 +534,7 @@ class Rows:
             oldest=None if born is None else now - born[0],
         )
 
-    # -- small steps, each with its undoing -------------------------------------------------------
-
-    def _take(self, receipt: str) -> Lease[_Out] | None:
-        lease = self._leases.take(receipt)
-        if lease is not None:
-            self._undo.append(lambda: self._leases.restore(lease))
-        return lease
-
-    def _push_back(self, queue: _Queue, seq: int) -> None:
-        heapq.heappush(queue.back, seq)
-        self._undo.append(lambda: self._without(queue, seq))
-
-    def _pop_back(self, queue: _Queue, seq: int | None = None) -> int:
-        if seq is None:
-            seq = heapq.heappop(queue.back)
-        else:
-            self._without(queue, seq)
-        self._undo.append(lambda: heapq.heappush(queue.back, seq))
-        return seq
-
-    def _without(self, queue: _Queue, seq: int) -> None:
-        queue.back.remove(seq)
-        heapq.heapify(queue.back)
-
-    def _begin_at(self, queue: _Queue, seq: int) -> None:
-        before, queue.next = queue.next, seq
-        self._undo.append(lambda: setattr(queue, "next", before))
-
-    def _dead_count(self, queue: _Queue, n: int) -> None:
-        queue.dead += n
-        self._undo.append(lambda: setattr(queue, "dead", queue.dead - n))
-
-    def _delay(self, queue: _Queue, entries: list[tuple[float, int]]) -> None:
+    def _delay(self, queue: Queue, entries: list[tuple[float, int]]) -> None:
         rows = [(queue.id, due, seq) for due, seq in entries]
         self._db.executemany("INSERT INTO retry VALUES (?, ?, ?)", rows)
         self._db.executemany(
@@ -625,7 +542,7 @@ class Rows:
             [(due, id, seq) for id, due, seq in rows],
         )
 
-    def _due_no_more(self, queue: _Queue, entries: list[tuple[float, int]]) -> None:
+    def _end_delays(self, queue: Queue, entries: list[tuple[float, int]]) -> None:
         self._db.executemany(
             "DELETE FROM retry WHERE queue = ? AND due = ? AND seq = ?",
             [(queue.id, due, seq) for due, seq in entries],
@@ -635,17 +552,11 @@ class Rows:
             queue.ahead |= ahead
             self._undo.append(lambda: queue.ahead.difference_update(ahead))
 
-    def _not_ahead(self, queue: _Queue, seq: int) -> None:
-        """This message is not out any more, and not given back for now."""
-        if seq in queue.ahead:
-            queue.ahead.remove(seq)
-            self._undo.append(lambda: queue.ahead.add(seq))
-
-    def _delete(self, queue: _Queue, numbers: list[int]) -> None:
-        self._each("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)
+    def _delete(self, queue: Queue, numbers: list[int]) -> None:
+        self._execute_many("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)
 
     def _seq(self, id: object) -> int | None:
-        """Return the number in an id of this store; None for anything else."""
+        """Return the message number in an id of this store; None for anything else."""
         if not isinstance(id, str):
             return None
         name, _, number = id.partition("-")

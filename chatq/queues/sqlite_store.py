@@ -3,33 +3,36 @@
 Owns the file, and the one thread that works on it. Must not know: sockets, tables, when a message
 is dead.
 
-How it is fast and safe at once
-- One thread owns the connection. Whatever was asked since it last looked is done in one
-  transaction (group commit), so that a hundred producers share one sync of the disk.
-- A transaction that stores, claims, buries or redrives is synced before anybody hears of it. One
-  that only acknowledges or gives back is not: a machine that loses power then delivers again, which
+Performance and durability
+- One thread owns the connection. All requests since its last transaction share the next one (group
+  commit), so that a hundred producers share one disk sync.
+- A transaction that stores, claims, buries or redrives is synced before its results are returned.
+  One that only acknowledges or releases is not: a machine that loses power then redelivers, which
   is allowed, and a process that is killed loses nothing, since the file already has it.
-- If a transaction fails, everybody in it hears so, and memory goes back to before it.
-- If the file is deleted or replaced while it is open, nothing more is done: it would be lost.
+- If a transaction fails, all its requests raise, and the state in memory is rolled back.
+- If the file is deleted or replaced while it is open, all requests raise: they would be lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue as thread_queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from .sqlite_rows import SCHEMA, Rows
-from .store import Claimed, Dead, Kept, NewMessage, QueueFull, Stats, StoreError
+from .store import QueueFull, Store, StoreError
 
 __all__ = ["SqliteStore"]
+
+_log = logging.getLogger("chatq")
 
 Kind = Literal["queues", "outbox"]
 _APPLICATIONS: dict[Kind, int] = {  # in the header of the file: "chaq", "chob"
@@ -38,14 +41,16 @@ _APPLICATIONS: dict[Kind, int] = {  # in the header of the file: "chaq", "chob"
 }
 _VERSION = 1
 #: How long to trust that the file is where it was, in seconds.
-_LOOK = 1.0
+_CHECK_FILE = 1.0
 #: The files that are open in this process.
 _open: set[tuple[int, int]] = set()
-#: How long requests that came during a transaction wait for others before the next, in seconds.
-_LINGER = 0.001
+#: The delay before a group commit of requests that came during a transaction, in seconds.
+_GROUP_COMMIT = 0.001
+#: How long the disk may take for pending requests when the store is closed, in seconds.
+_GOODBYE = 10.0
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """Keeps messages in the SQLite file `path`; see `open`."""
 
     def __init__(
@@ -57,25 +62,25 @@ class SqliteStore:
         key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         self.path = Path(path)
         self._kind = kind
         self._length, self._key_memory, self._clock = length, key_memory, clock
-        self._listeners: list[Callable[[str], None]] = []
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
-        self._asked: list[_Request] = []
-        self._busy = False  # the thread has not answered yet
+        self._requests: list[_Request] = []
+        self._busy = False  # the thread is in a transaction
         self._closing: asyncio.Future[None] | None = None
-        # Of the thread, from when it runs:
+        # Of the thread, once it runs:
         self._inbox: thread_queue.SimpleQueue[list[_Request] | None] = thread_queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run, name=f"chatq {self.path.name}", daemon=True
         )
         self._broken = ""
         self._full = True
-        self._place = self.path.absolute()  # wherever the process goes to
+        self._absolute = self.path.absolute()  # the working directory may change
         self._file = (0, 0)  # the device and the inode of the open file
-        self._looked = 0.0
+        self._checked = 0.0
         self._db: sqlite3.Connection
         self._rows: Rows
 
@@ -89,129 +94,94 @@ class SqliteStore:
         key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
     ) -> Self:
-        """Return the store in the file `path`, which is made if it is not there.
+        """Open the store in the file `path`, which is created if it does not exist.
 
-        `kind`: what it is for; `length`: how many messages a queue takes; `key_memory`: for how
-        many seconds keys are remembered; `clock`: gives the time in seconds since the epoch.
+        `kind`: its use; `length`: the most messages in a queue; `key_memory`: for how many seconds
+        keys are remembered; `clock`: gives the time in seconds since the epoch.
 
-        Raises `StoreError` if the file is somebody else's, of another kind, of a newer version,
+        Raises `StoreError` if the file is another program's, of another kind, of a newer version,
         damaged, or in use already; it is left as it was.
         """
         store = cls(path, kind=kind, length=length, key_memory=key_memory, clock=clock)
         connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
         try:
             await asyncio.shield(connecting)
-        except asyncio.CancelledError:  # nobody wants it any more, but the thread goes on
-            connecting.add_done_callback(store._unwanted)
+        except asyncio.CancelledError:  # the thread that connects goes on
+            connecting.add_done_callback(store._close_unused)
             raise
         store._thread.start()
         return store
 
-    # -- asked by the event loop ----------------------------------------------------------------
-
-    def put(self, messages: Sequence[NewMessage]) -> asyncio.Future[list[list[str]]]:
-        """See `Store.put`."""
-        return self._ask(Rows.put, messages)
-
-    def claim(
-        self, queue: str, limit: int, lease: float, *, in_order: bool
-    ) -> asyncio.Future[Claimed]:
-        """See `Store.claim`."""
-        return self._ask(Rows.claim, queue, limit, lease, in_order)
-
-    def ack(self, receipts: Iterable[str]) -> asyncio.Future[list[bool]]:
-        """See `Store.ack`."""
-        return self._ask(Rows.ack, [*receipts])
-
-    def release(
-        self, receipt: str, delay: float = 0.0, *, counted: bool = True
-    ) -> asyncio.Future[bool]:
-        """See `Store.release`."""
-        return self._ask(Rows.release, receipt, delay, counted)
-
-    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> asyncio.Future[bool]:
-        """See `Store.bury`."""
-        return self._ask(Rows.bury, receipt, reason, counted)
-
-    def peek(self, queue: str, limit: int, after: str = "") -> asyncio.Future[list[Kept]]:
-        """See `Store.peek`."""
-        return self._ask(Rows.peek, queue, limit, after)
-
-    def remove(self, queue: str, ids: Sequence[str]) -> asyncio.Future[list[bool]]:
-        """See `Store.remove`."""
-        return self._ask(Rows.remove, queue, [*ids])
-
-    def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
-        """See `Store.dead`."""
-        return self._ask(Rows.dead, queue, limit)
-
-    def redrive(self, queue: str, ids: Iterable[str] | None = None) -> asyncio.Future[int]:
-        """See `Store.redrive`."""
-        return self._ask(Rows.redrive, queue, None if ids is None else [*ids])
-
-    def stats(self, queue: str) -> asyncio.Future[Stats | None]:
-        """See `Store.stats`."""
-        return self._ask(Rows.stats, queue)
-
-    def listen(self, listener: Callable[[str], None]) -> None:
-        """See `Store.listen`."""
-        self._listeners.append(listener)
+    # -- called on the event loop ---------------------------------------------------------------
 
     async def close(self) -> None:
         """See `Store.close`."""
         if self._closing is None:
             self._closing = self._loop.create_future()
-            self._hand_over()
+            self._submit()
             self._inbox.put(None)
-        await asyncio.shield(self._closing)
-        await asyncio.to_thread(self._thread.join)
+        try:
+            async with asyncio.timeout(_GOODBYE):
+                await asyncio.shield(self._closing)
+        except TimeoutError:
+            _log.error(
+                "the disk has not answered for %g s: %s is left open until it has done what it was "
+                "asked",
+                _GOODBYE,
+                self.path,
+            )
+        else:
+            await asyncio.to_thread(self._thread.join)
 
-    def _ask(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def ask(self, verb: str, *arguments: Any) -> asyncio.Future[Any]:
+        """See `Store.ask`."""
         if self._closing is not None:
             raise StoreError(f"the store {self.path} is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
-        if not self._asked and not self._busy:
-            self._loop.call_soon(self._hand_over)
-        self._asked.append((work, args, future))
+        if not self._requests and not self._busy:
+            self._loop.call_soon(self._submit)
+        self._requests.append((verb, arguments, future))
         return future
 
-    def _hand_over(self) -> None:
-        if self._asked:
+    def _submit(self) -> None:
+        if self._requests:
             self._busy = True
-            self._inbox.put(self._asked)
-            self._asked = []
+            self._inbox.put(self._requests)
+            self._requests = []
 
-    def _answer(self, answers: list[_Answer], touched: set[str]) -> None:
+    def _resolve(self, answers: list[_Answer], touched: set[str]) -> None:
         self._busy = False
-        if self._asked:  # somebody asked meanwhile, so more are likely to: they may share a sync
-            self._loop.call_later(_LINGER, self._hand_over)
+        if self._requests:  # more are likely to come: they may share a sync
+            self._loop.call_later(_GROUP_COMMIT, self._submit)
         for future, result, error in answers:
             if future.done():
-                continue  # whoever asked was cancelled; it is done all the same
+                continue  # the caller was cancelled; the verb was executed all the same
             if error is None:
                 future.set_result(result)
             else:
                 future.set_exception(error)
         for queue in touched:
-            for listener in self._listeners:
-                listener(queue)
+            self.notify(queue)
 
     # -- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (requests := self._inbox.get()) is not None:
-            answers = self._transact(requests)
-            touched, self._rows.touched = self._rows.touched, set()
-            if not self._post(self._answer, answers, touched):
-                break
-        self._disconnect()
-        self._post(self._closed)
+        try:
+            while (requests := self._inbox.get()) is not None:
+                answers = self._transact(requests)
+                touched, self._rows.touched = self._rows.touched, set()
+                if not self._post(self._resolve, answers, touched):
+                    break
+            self._sum_up()
+        finally:  # whatever happens: `close` waits for it
+            self._close_file()
+            self._post(self._closed)
 
     def _post(self, call: Callable[..., None], *args: Any) -> bool:
         try:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
-            return False  # the event loop is gone, and everybody who asked with it
+            return False  # the event loop is gone, and all callers with it
         return True
 
     def _closed(self) -> None:
@@ -219,32 +189,32 @@ class SqliteStore:
             self._closing.set_result(None)
 
     def _transact(self, requests: list[_Request]) -> list[_Answer]:
-        """Do all that was asked in one transaction; return who gets which answer."""
+        """Execute all requests in one transaction; return the results and errors."""
         try:
             if self._broken:
                 raise StoreError(self._broken)
-            return self._try(requests)
+            return self._execute(requests)
         except Exception as error:
             self._roll_back()
             if len(requests) > 1 and not self._is_fatal(error):
-                # One of them cannot be done: the others shall not suffer for it.
+                # One request is to blame: the others are executed without it.
                 return [answer for request in requests for answer in self._transact([request])]
-            told = StoreError(self._explained(error))
-            return [(future, None, told) for _, _, future in requests]
+            failure = StoreError(self._explained(error))
+            return [(future, None, failure) for _, _, future in requests]
 
-    def _try(self, requests: list[_Request]) -> list[_Answer]:
+    def _execute(self, requests: list[_Request]) -> list[_Answer]:
         answers: list[_Answer] = []
         rows = self._rows
         synced = not all(verb in _UNSYNCED for verb, _, _ in requests)
-        if synced and time.monotonic() - self._looked >= _LOOK:
-            self._look()
+        if synced and time.monotonic() - self._checked >= _CHECK_FILE:
+            self._check_file()
         self._sync(synced)
         self._db.execute("BEGIN IMMEDIATE")
-        for verb, args, future in requests:
-            if verb is not Rows.put and verb is not Rows.ack:
+        for verb, arguments, future in requests:
+            if verb not in _BATCHED:
                 rows.write()
             try:
-                answers.append((future, verb(rows, *args), None))
+                answers.append((future, getattr(rows, verb)(*arguments), None))
             except QueueFull as error:  # raised before anything was changed
                 answers.append((future, None, error))
         rows.write()
@@ -252,16 +222,16 @@ class SqliteStore:
         rows.committed()
         return answers
 
-    def _look(self) -> None:
-        """Raise `StoreError` if nobody will find what is stored from now on."""
-        if _identity(self._place) != self._file:
+    def _check_file(self) -> None:
+        """Raise `StoreError` if the open file is no longer the one at its path."""
+        if _identity(self._absolute) != self._file:
             self._broken = (
                 f"the store {self.path} was deleted or replaced while it was open, and does "
                 "nothing more: end this program, put the file back if it was only moved, and start "
                 "it again"
             )
             raise StoreError(self._broken)
-        self._looked = time.monotonic()
+        self._checked = time.monotonic()
 
     def _sync(self, full: bool) -> None:
         if full != self._full:
@@ -277,9 +247,10 @@ class SqliteStore:
                 pass  # SQLite has rolled back by itself
 
     def _is_fatal(self, error: Exception) -> bool:
-        """Whether nothing more can be promised: what a failed sync left on a disk nobody knows."""
+        """Return whether the store must stop: after a failed sync the disk's state is unknown."""
         room = getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
-        if isinstance(error, sqlite3.DatabaseError) and not room and not isinstance(error, _ASKED):
+        caller = isinstance(error, _CALLER_ERRORS)
+        if isinstance(error, sqlite3.DatabaseError) and not room and not caller:
             self._broken = self._broken or (
                 f"the store {self.path} failed and does nothing more ({error}): mend the disk, "
                 "then open it again; what was answered before is on it"
@@ -296,15 +267,15 @@ class SqliteStore:
     def _connect(self) -> None:
         if self.path.is_dir():
             raise StoreError(f"cannot open {self.path}: it is a folder: give a file in it")
-        if not self._place.parent.is_dir():
+        if not self._absolute.parent.is_dir():
             raise StoreError(f"cannot open {self.path}: there is no folder {self.path.parent}")
         try:
-            beside = Path(f"{self.path}-shm")
-            strange = self.path.exists() and not beside.exists()
+            shm = Path(f"{self.path}-shm")
+            without_shm = self.path.exists() and not shm.exists()
             if self.path.exists():
-                # Whoever may write also tidies up when it closes, in a file that is not ours too.
-                looking = f"{self.path.absolute().as_uri()}?mode=ro"
-                with closing(sqlite3.connect(looking, uri=True, timeout=0)) as db:
+                # A connection that may write would change a file that is not ours on closing.
+                read_only = f"{self.path.absolute().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(read_only, uri=True, timeout=0)) as db:
                     self._is_empty(db)
             self._db = sqlite3.connect(
                 self.path, timeout=0, isolation_level=None, check_same_thread=False
@@ -314,22 +285,22 @@ class SqliteStore:
             except BaseException:
                 self._db.close()
                 raise
-            if strange:  # made by looking; who owns the file alone needs none
-                beside.unlink(missing_ok=True)
+            if without_shm:  # made by the read-only connection; an exclusive one needs none
+                shm.unlink(missing_ok=True)
         except sqlite3.Error as error:
-            raise StoreError(self._refusal(error)) from None
+            raise StoreError(self._open_error(error)) from None
 
-    def _unwanted(self, connected: asyncio.Future[None]) -> None:
+    def _close_unused(self, connected: asyncio.Future[None]) -> None:
         if connected.exception() is None:
-            self._let_go()
+            self._close_file()
 
-    def _let_go(self) -> None:
+    def _close_file(self) -> None:
         self._db.close()
         _open.discard(self._file)
 
-    def _refusal(self, error: sqlite3.Error) -> str:
+    def _open_error(self, error: sqlite3.Error) -> str:
         if "locked" in str(error):
-            if _identity(self._place) in _open:
+            if _identity(self._absolute) in _open:
                 return f"{self.path} is open in this program already: close that one first"
             return (
                 f"{self.path} is in use by another process: one at a time may own it; stop the "
@@ -343,7 +314,7 @@ class SqliteStore:
         )
 
     def _is_empty(self, db: sqlite3.Connection) -> bool:
-        """Whether nothing is in the file yet. Raises `StoreError` if it is not ours to open."""
+        """Return whether the file is empty. Raises `StoreError` if it is no store of this kind."""
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -382,10 +353,10 @@ class SqliteStore:
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
         self._rows = Rows(db, self._length, self._key_memory, self._clock)
-        self._file = _identity(self._place) or self._file
+        self._file = _identity(self._absolute) or self._file
         _open.add(self._file)
 
-    def _disconnect(self) -> None:
+    def _sum_up(self) -> None:
         try:
             if not self._broken:
                 self._db.execute("PRAGMA synchronous = FULL")
@@ -394,11 +365,10 @@ class SqliteStore:
                 self._db.execute("COMMIT")
         except sqlite3.Error:
             pass  # numbers are skipped then, and messages counted when it is opened next
-        self._let_go()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another of the same name; None if there is none."""
+    """Return the device and the inode of a file; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -406,16 +376,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-#: What needs no sync of its own: losing it in a power failure only means to deliver again.
-_UNSYNCED = {
-    Rows.ack,
-    Rows.release,
-    Rows.remove,
-    Rows.peek,
-    Rows.stats,
-    Rows.dead,
-}
-#: What says that the question was wrong, not that the file is.
-_ASKED = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
-_Request = tuple[Callable[..., Any], tuple[Any, ...], "asyncio.Future[Any]"]
+#: Verbs whose writes `Rows` batches.
+_BATCHED = {"put", "ack"}
+#: Verbs that need no sync: to lose them in a power failure only means a redelivery.
+_UNSYNCED = {"ack", "release", "remove", "peek", "stats", "dead"}
+#: Errors that mean a bad request, not a bad file.
+_CALLER_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
+_Request = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
 _Answer = tuple["asyncio.Future[Any]", Any, "Exception | None"]

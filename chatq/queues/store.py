@@ -1,28 +1,30 @@
-"""What a store of queues has to do, and the values that go in and out of it.
+"""The contract of a store of queues: its verbs, their values and errors.
 
-Owns the seam between the rules (`policy`, `queues`) and the engines that keep messages: a protocol
-of few verbs, its values and its errors. Must not know: sockets, consumers, when a message is dead.
+Owns the interface between delivery and the engines that keep messages. Must not know: sockets,
+consumers, when a message is dead.
 
-The contract, which every engine's test checks
+The contract, which the same test checks for every engine
 - `put` returns when the messages are on stable storage; if it raises, nothing was stored.
-- `claim` leases messages: each is out of everybody's reach until its lease ends. It counts an
-  attempt, on stable storage, before anybody sees the message; so whoever gets it a second time,
-  after whatever crash, is told so.
+- `claim` leases messages: no other claim gets them until the lease ends. It counts an attempt, on
+  stable storage, before it returns the message; so a redelivery is marked as one after any crash.
 - A receipt is random, belongs to one attempt, and settles it once: `ack` deletes the message,
-  `release` gives it back, `bury` puts it among the dead. A receipt of an attempt that is not the
-  current one changes nothing.
-- Order: those given back and due come first, then the rest in the order of `put`. With `in_order`
-  nothing overtakes: the oldest message comes first, or nothing while it waits or is leased.
+  `release` returns it to its queue, `bury` makes it a dead letter. A receipt of an attempt that is
+  not the current one changes nothing.
+- Order: released messages that are due come first, then the rest in the order of `put`. With
+  `in_order` nothing overtakes: the oldest message comes first, or nothing while that is delayed or
+  leased.
 - Nothing else ever deletes a message.
-- Verbs take effect in the order in which they are called, awaited or not; a closed store does
-  nothing more, and says so.
+- Verbs take effect in the order in which they are called, awaited or not; a closed store raises.
+- An answer takes a turn of the event loop at least, so that whoever asks in a loop lets others run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 __all__ = [
     "Attempt",
@@ -37,12 +39,12 @@ __all__ = [
     "full",
 ]
 
-#: A message's body as it is kept: JSON as text, or bytes if there are bytes in it.
+#: An encoded message body: JSON as text, or bytes if there are bytes in it.
 Body = str | bytes
 
 
 class StoreError(OSError):
-    """The store cannot be opened, or could not do what was asked: nothing was changed by that."""
+    """The store cannot be opened, or could not execute a verb: nothing was changed."""
 
 
 class QueueFull(RuntimeError):
@@ -67,7 +69,8 @@ class NewMessage(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One leased message: its `number`th attempt, of which the first `spent` no longer count."""
+    """A delivery attempt of a leased message: the attempt `number`, of which the first `spent` no
+    longer count against the limit; `expires` in seconds since the epoch."""
 
     id: str
     queue: str
@@ -81,7 +84,8 @@ class Attempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What was leased; `due`: when, in seconds since the epoch, time alone may bring more."""
+    """The result of a claim; `due`: the earliest time at which a lease or a delay of this queue
+    ends, in seconds since the epoch."""
 
     attempts: list[Attempt]
     due: float | None = None
@@ -89,7 +93,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A message as it lies in its queue, claimed or not."""
+    """A message in its queue, leased or not."""
 
     id: str
     event: str
@@ -98,7 +102,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """A message that is not delivered any more, and why; `died` in seconds since the epoch."""
+    """A dead letter: a message not delivered any more; `died` in seconds since the epoch."""
 
     id: str
     event: str
@@ -110,7 +114,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """How many messages of a queue may be claimed now, are leased, wait for a time, or are dead.
+    """Counts of a queue: messages that may be claimed now, are leased, delayed, or dead.
 
     `oldest` is the age in seconds of the oldest that is not dead; None if there is none.
     """
@@ -122,70 +126,99 @@ class Stats:
     oldest: float | None = None
 
 
-class Store(Protocol):
-    """Keeps the messages of all queues. All times are in seconds."""
+class Store(ABC):
+    """Keeps the messages of all queues; all times are in seconds.
 
-    def put(self, messages: Sequence[NewMessage]) -> Awaitable[list[list[str]]]:
-        """Store all messages or none; return the id of each in each of its queues.
+    An engine implements `ask` and `close`; the verbs are the same for all. All verbs may raise
+    `StoreError`.
+    """
 
-        A `key` that a queue has seen before stores nothing there, and gives the id of that time.
-        Raises `QueueFull` and `StoreError`.
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[str], None]] = []
+
+    @abstractmethod
+    def ask(self, verb: str, *arguments: Any) -> asyncio.Future[Any]:
+        """Execute a verb, after all verbs asked before; the future gets its result.
+
+        Raises `StoreError` if the store is closed.
         """
-        ...
 
-    def claim(self, queue: str, limit: int, lease: float, *, in_order: bool) -> Awaitable[Claimed]:
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish all pending verbs, then release all resources. Closing twice is harmless."""
+
+    def put(self, messages: Sequence[NewMessage]) -> asyncio.Future[list[list[str]]]:
+        """Store all messages or none; return the ids of each, one for each of its queues.
+
+        If a queue remembers the `key` of a message, nothing is stored there, and the id is that of
+        the first. Raises `QueueFull` and `StoreError`.
+        """
+        return self.ask("put", messages)
+
+    def claim(
+        self, queue: str, limit: int, lease: float, *, in_order: bool
+    ) -> asyncio.Future[Claimed]:
         """Lease at most `limit` messages of `queue` for `lease` seconds."""
-        ...
+        return self.ask("claim", queue, limit, lease, in_order)
 
-    def ack(self, receipts: Iterable[str]) -> Awaitable[list[bool]]:
-        """Delete the messages with these receipts; tell for each whether it was a current one."""
-        ...
+    def ack(self, receipts: Iterable[str]) -> asyncio.Future[list[bool]]:
+        """Delete the messages with these receipts; return for each whether it was current."""
+        return self.ask("ack", [*receipts])
 
-    def release(self, receipt: str, delay: float = 0.0, *, counted: bool = True) -> Awaitable[bool]:
-        """Give a message back, to be claimed after `delay` seconds.
+    def release(
+        self, receipt: str, delay: float = 0.0, *, counted: bool = True
+    ) -> asyncio.Future[bool]:
+        """Put a message back into its queue, to be claimed after `delay` seconds.
 
-        `counted=False`: it was never sent, so this was no attempt.
+        `counted=False`: it was never sent, so this attempt does not count. Returns whether the
+        receipt was current.
         """
-        ...
+        return self.ask("release", receipt, delay, counted)
 
-    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> Awaitable[bool]:
-        """Put a message among the dead of its queue; `counted` as for `release`."""
-        ...
+    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> asyncio.Future[bool]:
+        """Make a message a dead letter of its queue; `counted` and result as for `release`."""
+        return self.ask("bury", receipt, reason, counted)
 
-    def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
-        """Return the oldest messages of `queue`, claimed or not, put after the one with that id.
+    def peek(self, queue: str, limit: int, after: str = "") -> asyncio.Future[list[Kept]]:
+        """Return the oldest messages of `queue`, leased or not, put after the one with id `after`.
 
-        Changes nothing: for consumers that keep no receipts. The dead are not among them.
+        Changes nothing: for consumers that keep no receipts. Dead letters are not included.
         """
-        ...
+        return self.ask("peek", queue, limit, after)
 
-    def remove(self, queue: str, ids: Sequence[str]) -> Awaitable[list[bool]]:
-        """Delete the messages of `queue` with these ids, claimed or not; tell which were there.
+    def remove(self, queue: str, ids: Sequence[str]) -> asyncio.Future[list[bool]]:
+        """Delete the messages of `queue` with these ids, leased or not; return which existed.
 
-        A receipt of such a message settles nothing any more. The dead stay.
+        A receipt of such a message settles nothing any more. Dead letters stay.
         """
-        ...
+        return self.ask("remove", queue, [*ids])
 
-    def dead(self, queue: str, limit: int = 100) -> Awaitable[list[Dead]]:
-        """Return the oldest dead messages of `queue`."""
-        ...
+    def dead(self, queue: str, limit: int = 100) -> asyncio.Future[list[Dead]]:
+        """Return the oldest dead letters of `queue`, at most `limit`."""
+        return self.ask("dead", queue, limit)
 
-    def redrive(self, queue: str, ids: Iterable[str] | None = None) -> Awaitable[int]:
-        """Give dead messages (all, or those with these ids) back to their queue; return how many.
+    def redrive(self, queue: str, ids: Iterable[str] | None = None) -> asyncio.Future[int]:
+        """Put dead letters (all, or those with these ids) back into their queue; return how many.
 
-        They keep their ids and the count of their attempts, but the attempts do not weigh any more,
-        and they do not expire again.
+        They keep their ids and their count of attempts, but those no longer count against the
+        limit, and they do not expire again.
         """
-        ...
+        return self.ask("redrive", queue, None if ids is None else [*ids])
 
-    def stats(self, queue: str) -> Awaitable[Stats | None]:
-        """Count; None for a queue that nothing was ever put into."""
-        ...
+    def stats(self, queue: str) -> asyncio.Future[Stats | None]:
+        """Return the counts of `queue`; None if nothing was ever put into it."""
+        return self.ask("stats", queue)
 
     def listen(self, listener: Callable[[str], None]) -> None:
-        """Call `listener` with the name of a queue that may have something to claim now."""
-        ...
+        """Call `listener` with the name of a queue in which there may be more to claim than before.
 
-    def close(self) -> Awaitable[None]:
-        """Finish what was asked, then let go. Closing twice is harmless."""
-        ...
+        That is after `put`, `release` and `redrive`; after `ack`, `bury` and `remove` only in a
+        queue that is claimed in order, where the next message is free then. Not when a lease or a
+        delay ends: `Claimed.due` says when to claim again.
+        """
+        self._listeners.append(listener)
+
+    def notify(self, queue: str) -> None:
+        """Call the listeners with this queue; for the engine."""
+        for listener in self._listeners:
+            listener(queue)

@@ -1,5 +1,5 @@
-"""One scene: a real server and its clients, and what is seen of them.
+"""A scene: a real server and its clients, observed.
 
 Owns `Stage`, the journal behind it, and all that reads the journal. Must not know: how messages are
-kept, the hub. Of queues it knows the facts they tell whoever watches.
+kept, the hub. Of queues it knows the facts that their observers get.
 """

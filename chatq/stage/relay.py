@@ -1,10 +1,9 @@
-"""A cable that can be cut: a relay on 127.0.0.1 between one client and a server.
+"""A TCP relay on 127.0.0.1 between one client and a server, which can be cut like a cable.
 
-Owns the passing on of bytes, both ways, and the cutting. Must not know: what the bytes mean, whose
+Owns the forwarding of bytes, both ways, and the cutting. Must not know: what the bytes mean, whose
 they are.
 
-A cut cable ends its connections without a goodbye, and whoever dials over it is turned away until
-it is mended.
+A cut relay aborts its connections, and refuses new ones until it is mended.
 """
 
 from __future__ import annotations
@@ -14,13 +13,16 @@ from collections.abc import Callable
 from typing import Self
 from urllib.parse import urlsplit
 
+from ..waiting import Tasks
+
 __all__ = ["Relay"]
 
 _CHUNK = 65536  # bytes
+_GOODBYE = 1.0  # seconds
 
 
 class Relay:
-    """Passes what comes to its own port on to the server at `where()`; see `open`."""
+    """Forwards connections to its own port to the server at `where()`; see `open`."""
 
     def __init__(self, where: Callable[[], str]) -> None:
         self._where = where
@@ -29,14 +31,14 @@ class Relay:
         self.url = ""
         self._server: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     @classmethod
     async def open(cls, where: Callable[[], str]) -> Self:
-        """Return a relay, listening on a free port of 127.0.0.1.
+        """Open a relay on a free port of 127.0.0.1.
 
-        `where` gives the address of the server, "" if there is none now. It is asked whenever
-        somebody dials: a server that is started again may listen on another port.
+        `where` returns the address of the server, "" if there is none now. It is called for each
+        connection: a restarted server may listen on another port.
         """
         relay = cls(where)
         relay._server = await asyncio.start_server(relay._accept, "127.0.0.1", 0)
@@ -45,13 +47,13 @@ class Relay:
         return relay
 
     def cut(self) -> None:
-        """End all connections without a goodbye, and let nobody through until `mend`."""
+        """Abort all connections, and refuse new ones until `mend`."""
         self.severed = True
         for end in [*self._ends]:
             end.transport.abort()
 
     def mend(self) -> None:
-        """Let through whoever dials from now on."""
+        """Accept new connections again."""
         self.severed = False
 
     async def close(self) -> None:
@@ -59,14 +61,12 @@ class Relay:
         self.cut()
         if self._server is not None:
             self._server.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.end(_GOODBYE)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         ends = {writer}
         self._ends.add(writer)
         try:
@@ -76,9 +76,9 @@ class Relay:
                 ends.add(far)
                 self._ends.add(far)
                 if not self.severed:
-                    await asyncio.gather(_pass_on(reader, far), _pass_on(far_reader, writer))
+                    await asyncio.gather(_forward(reader, far), _forward(far_reader, writer))
         except OSError:
-            pass  # nobody listens there: whoever dialled is told so by the closing
+            pass  # no server there: the client sees its connection closed
         except asyncio.CancelledError:
             pass  # the event loop ends; its streams would complain of a cancelled task
         finally:
@@ -87,8 +87,8 @@ class Relay:
             self._ends -= ends
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what is read until its end, then end the other side's reading, too."""
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Forward bytes until their end, then forward the end."""
     try:
         while data := await reader.read(_CHUNK):
             writer.write(data)

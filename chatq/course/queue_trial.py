@@ -1,0 +1,137 @@
+"""A trial of an answer as the consumer of a queue, with invariants on the work done.
+
+Owns queues on a trial's server with a clock that is moved by hand, and the invariants on work: what
+was done how often, what is still queued, what is a dead letter. Must not know: which exercise it
+is.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Self
+
+from ..internals.client_tap import Client
+from ..queues.queues import Queues
+from ..queues.rules import Rules
+from .invariants import Wrong, listing, times
+from .trial import Trial
+
+__all__ = ["Clock", "Errands"]
+
+_QUEUE, _EVENT = "drivers", "pickup"
+
+
+class Clock:
+    """A clock that is moved by hand, in seconds."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Errands:
+    """The queue `drivers` on a server of its own, and checks of its consumer; see `open`."""
+
+    def __init__(self, trial: Trial, queues: Queues, clock: Clock) -> None:
+        self.trial, self.queues, self.clock = trial, queues, clock
+
+    @classmethod
+    async def open(cls, trial: Trial, rules: Rules) -> Self:
+        """Serve queues in memory with these rules, for an answer that is a client's."""
+        stage, clock = await trial.host(), Clock()
+        queues = await Queues.open("memory:", rules, clock=clock, random=trial.random)
+        trial.closing.append(partial(queues.close, within=0))
+        queues.attach(trial.sio)
+        stage.watch(queues)
+        return cls(trial, queues, clock)
+
+    async def put(self, *packages: str) -> None:
+        """Put packages into the queue, to be delivered as `pickup`."""
+        for package in packages:
+            await self.queues.emit(_EVENT, package, to=_QUEUE)
+
+    async def go_to(self, client: Client, window: int = 16) -> None:
+        """Let `client` consume the queue."""
+        await self.queues.subscribe(client.get_sid(), _QUEUE, window=window)
+
+    def later(self, seconds: float) -> None:
+        """Move the clock by so many seconds."""
+        self.clock.now += seconds
+        self.queues.tick()
+
+    # -- invariants -------------------------------------------------------------------------------
+
+    def done(
+        self, what: str, client: str, done: list[Any], expected: list[Any], why: str = ""
+    ) -> None:
+        """Require that `client` has done this work, in any order, each item as often as expected;
+        `why`: an explanation if it has not."""
+        for item in [*expected, *done]:
+            wanted, count = expected.count(item), done.count(item)
+            if count != wanted:
+                raise Wrong(
+                    message=f"{what}: {item!r}",
+                    client=client,
+                    expected=f"does it {times(wanted)}",
+                    got=f"did it {times(count)}" if count else "never did it" + self._deaf(),
+                    why=why or f"what was done: {listing(done)}",
+                )
+        self.trial.proved.append(f"{what}: {client} has done all, and nothing too often")
+
+    def _deaf(self) -> str:
+        return self.trial.deaf(_EVENT)
+
+    async def answered(self, what: str, client: str) -> None:
+        """Require that `client` has acknowledged its work: nothing is in flight."""
+        if (await self.queues.stats(_QUEUE)).leased:
+            raise Wrong(
+                message=f"{what}, and the work is done",
+                client=client,
+                expected="answers for it at once, with its receipt",
+                got="no answer that counts: until the lease ends the queue waits for one, and then "
+                "sends it again",
+            )
+
+    async def not_left_out(self, client: str) -> None:
+        """Require that `client` has negatively acknowledged failures: nothing is in flight."""
+        if out := (await self.queues.stats(_QUEUE)).leased:
+            raise Wrong(
+                message="what failed, and was tried once",
+                client=client,
+                expected="is given back at once, so that it can be tried again soon",
+                got=f"{out} still out to {client}, without a word, until the lease ends",
+            )
+
+    async def empty(self, client: str) -> None:
+        """Require that `client` has acknowledged everything: the queue is empty."""
+        stats = await self.queues.stats(_QUEUE)
+        if left := stats.ready + stats.leased + stats.delayed:
+            raise Wrong(
+                message=f"what the queue {_QUEUE!r} still keeps",
+                client=client,
+                expected="has answered for each delivery, so nothing is kept",
+                got=f"{left} kept, to be sent again",
+                why="without the receipt of the current attempt a message comes again and again",
+            )
+        self.trial.proved.append(f"{client} has answered for all: the queue keeps nothing")
+
+    async def dead(self, client: str, expected: dict[Any, str]) -> None:
+        """Require that exactly these messages are dead letters, for these reasons.
+
+        `expected`: the reason of each, by its data.
+        """
+        reasons = {one.data: one.reason for one in await self.queues.dead(_QUEUE)}
+        for item in [*expected, *reasons]:
+            if reasons.get(item) != expected.get(item):
+                raise Wrong(
+                    message=f"after the last attempt: {item!r}",
+                    client=client,
+                    expected=_fate(expected.get(item)),
+                    got=_fate(reasons.get(item)),
+                )
+        self.trial.proved.append(f"dead, and for the right reason: {listing([*expected])}")
+
+
+def _fate(reason: str | None) -> str:
+    return "is not among the dead" if reason is None else f"is dead, and the reason is {reason!r}"

@@ -1,0 +1,345 @@
+"""A `socketio.AsyncClient` with a name, which records facts at its end of the connection.
+
+Owns every touch on the inside of `socketio.AsyncClient`, and the faults a client can have: frozen,
+cut off. Must not know: the server's tap, the stage, reasons, pictures.
+
+It sends its name in a header of its first request, so that the server's tap knows it, too.
+
+Touches python-socketio 5.18 and python-engineio 4.15: the methods that `Client` and `_EngineClient`
+override, and the connection's state, queue, tasks and websocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import socket
+from typing import Any
+
+import engineio  # type: ignore[import-untyped]
+import socketio  # type: ignore[import-untyped]
+from engineio import packet as engineio_packet
+
+from ..journal.accounting import Link, Recorder, Tasks, cause
+from ..journal.activity import Work
+from ..journal.facts import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed
+from ..journal.journal import preview
+from ..waiting import give_way
+from .server_tap import listens
+from .tape import Tape
+
+__all__ = ["NAME_HEADER", "Client"]
+
+NAME_HEADER = "X-Chatq-Name"
+#: For how long a client that hangs up waits for a server that does not read, in seconds.
+_UNREAD = 2.0
+
+
+class Client(socketio.AsyncClient):  # type: ignore[misc]
+    """A `socketio.AsyncClient` with a name, watched by a stage.
+
+    By default it connects to the stage's server over a websocket, and does not reconnect by itself
+    (`reconnection=True` changes that).
+    """
+
+    def __init__(self, name: str, url: str, recorder: Recorder, **options: Any) -> None:
+        self.name = name
+        self.tape = Tape()
+        self.link: Link | None = None
+        self.tasks = Tasks()
+        self.recorder = recorder
+        self._url = url
+        self.dialled: dict[str, Any] = {}
+        #: The namespaces that the server has ended: what it sends there afterwards is not read, as
+        #: by a browser's client. (How much still arrives depends on turns of the event loop.)
+        self._left: set[str] = set()
+        # The library's SIGINT handler would take Jupyter's "interrupt" away from the kernel.
+        options = {"reconnection": False, "handle_sigint": False, **options}
+        super().__init__(**options)
+
+    def __repr__(self) -> str:
+        return f"<client {self.name}>"
+
+    def _engineio_client_class(self) -> Any:
+        def make(**options: Any) -> _EngineClient:
+            return _EngineClient(self, **options)
+
+        return make
+
+    async def connect(
+        self,
+        url: Any = "",
+        headers: Any = None,
+        auth: Any = None,
+        transports: Any = None,
+        **options: Any,
+    ) -> None:
+        """Connect as `socketio.AsyncClient.connect` does.
+
+        `url` defaults to the stage's server, `transports` to ["websocket"].
+        """
+        self.tape.dead = False
+        self._left.clear()
+        given = {"url": url, "headers": headers, "auth": auth, "transports": transports}
+        #: The arguments of the last `connect` that are not the default.
+        self.dialled = {name: value for name, value in {**given, **options}.items() if value}
+        connecting = super().connect(
+            url or self._url,
+            headers={**(headers or {}), NAME_HEADER: self.name},
+            auth=auth,
+            transports=transports or ["websocket"],
+            **options,
+        )
+        # In an empty context, what handlers print later belongs to the cell that then runs, not
+        # to the cell that connected.
+        dialling = asyncio.create_task(connecting, context=contextvars.Context())
+        self.tasks.add(dialling)
+        await dialling
+
+    async def disconnect(self) -> None:
+        """Disconnect from the server, as `socketio.AsyncClient.disconnect` does.
+
+        Raises `RuntimeError` while the client is frozen.
+        """
+        if self.tape.frozen:
+            raise RuntimeError(
+                f"{self.name} is frozen and cannot say goodbye: thaw it first, or cut it"
+            )
+        if self.eio.state == "connected":
+            self.recorder.journal.append(HungUp, self.name)
+        await super().disconnect()
+
+    async def emit(
+        self, event: Any, data: Any = None, namespace: Any = None, callback: Any = None
+    ) -> None:
+        """Emit to the server, as `socketio.AsyncClient.emit` does.
+
+        Raises `RuntimeError` while the client is frozen.
+        """
+        if self.tape.frozen and cause.get() is None:  # a running handler may end
+            raise RuntimeError(f"{self.name} is frozen and cannot emit {event!r}: thaw it first")
+        namespace = namespace or "/"
+        if not self.link or namespace not in self.namespaces:
+            await super().emit(event, data, namespace, callback)  # which raises
+            return
+        message = self.recorder.emitted(self.name, event, data, namespace)
+        waiting = self.link.to_server[namespace]
+        if self.link.server_open:
+            waiting.append(message)
+        if callback is not None:
+            callback = self._recording(message, callback)
+        try:
+            await super().emit(event, data, namespace, callback)
+        except Exception:  # it could not be encoded, so it was not queued
+            if message in waiting:
+                waiting.remove(message)
+            self.recorder.journal.retract(message)
+            raise
+
+    def _recording(self, message: int, callback: Any) -> Any:
+        """Return a call-back that records the acknowledgement of `message`, then calls
+        `callback`."""
+
+        async def record(*data: Any) -> None:
+            self.recorder.journal.append(Acknowledged, message, SERVER, preview(data))
+            result = callback(*data)
+            if inspect.iscoroutine(result):
+                await result
+
+        return record
+
+    async def _handle_eio_connect(self) -> None:
+        if self.link:
+            self.link.client_opened()
+        await super()._handle_eio_connect()
+
+    async def _handle_eio_message(self, data: Any) -> None:
+        link = self.link
+        try:
+            await super()._handle_eio_message(data)
+        except Exception as error:  # other handlers' errors are caught below
+            self.recorder.raised(self.name, "acknowledgement", error)
+        finally:
+            if link:
+                link.arrived_down()
+
+    async def _handle_eio_disconnect(self, *reason: Any) -> None:
+        work: Work = ("handler", self.name, "disconnect")
+        self.recorder.activity.begin(work)
+        if self.link:
+            self.link.client_closed()
+            self.recorder.journal.append(Ended, self.name)
+        await self._run_as("disconnect", super()._handle_eio_disconnect(*reason))
+        self.recorder.activity.end(work)
+
+    async def _handle_event(self, namespace: Any, id: Any, data: Any) -> None:
+        if (namespace or "/") in self._left:
+            return
+        link = self.link
+        waiting = link.to_client[namespace or "/"] if link else None
+        if not waiting:
+            await super()._handle_event(namespace, id, data)
+            return
+        message = waiting.popleft()
+        event = str(data[0])
+        handled = listens(self, data[0], namespace or "/")
+        self.recorder.journal.append(Received, message, self.name, handled)
+        cause.set(message)  # the library runs each message in a task of its own
+        task: Any = asyncio.current_task()
+        self.tasks[task] = event
+        try:
+            await super()._handle_event(namespace, id, data)
+        except Exception as error:
+            # Swallowed here, shown at settle: the library's task is not awaited.
+            self.recorder.raised(self.name, event, error)
+        finally:
+            del self.tasks[task]
+
+    async def _handle_connect(self, namespace: Any, data: Any) -> None:
+        self._left.discard(namespace or "/")
+        handling = super()._handle_connect(namespace, data)
+        await self._run_as("connect", handling, asyncio.current_task())
+
+    async def _handle_disconnect(self, namespace: Any) -> None:
+        self._left.add(namespace or "/")
+        handling = super()._handle_disconnect(namespace)
+        await self._run_as("disconnect", handling, asyncio.current_task())
+
+    async def _handle_error(self, *args: Any) -> None:
+        await self._run_as("connect_error", super()._handle_error(*args), asyncio.current_task())
+
+    async def _run_as(self, event: str, handling: Any, task: Any = None) -> None:
+        if task is not None:  # the library's own, not that of the caller of `disconnect`
+            self.tasks.add(task, event)
+        try:
+            await handling
+        except Exception as error:
+            self.recorder.raised(self.name, event, error)
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stop reading, as a suspended process does: not even a ping is answered.
+
+        Raises `RuntimeError` if it is not connected over a websocket.
+        """
+        link = self._websocket("freeze")
+        if not self.tape.frozen:
+            self.tape.freeze(True)
+            link.freeze(True)
+            self.recorder.journal.append(Froze, self.name)
+
+    def thaw(self) -> None:
+        """Resume reading after `freeze`."""
+        if self.tape.frozen:
+            self.recorder.journal.append(Thawed, self.name)
+            if self.link:
+                self.link.freeze(False)
+            self.tape.freeze(False)
+
+    def cut(self) -> None:
+        """End the connection without a disconnect packet, as a process that dies does.
+
+        Raises `RuntimeError` if it is not connected over a websocket.
+        """
+        link = self._websocket("cut")
+        wire: Any = self.eio.ws.get_extra_info("socket")
+        if self.tape.frozen:  # then what waits for it is never read
+            self.tape.dead = True
+            link.freeze(False)
+            self.tape.freeze(False)
+        link.leaving()
+        if wire is not None:  # else the server has closed it already
+            # Or does so just now. (What uvloop gives cannot be shut down, but its double can.)
+            with contextlib.suppress(OSError), wire.dup() as double:
+                double.shutdown(socket.SHUT_RDWR)
+
+    def _websocket(self, what: str) -> Link:
+        if self.link is None or not self.connected:
+            raise RuntimeError(f"cannot {what} {self.name}: it is not connected")
+        if self.transport() != "websocket":
+            raise RuntimeError(
+                f"cannot {what} {self.name}: it polls, so there is no connection to {what}; "
+                'connect it with transports=["websocket"]'
+            )
+        return self.link
+
+    async def hang_up(self) -> None:
+        """Disconnect in well under a second, whatever state the client is in."""
+        self.thaw()
+        if self._reconnect_task:
+            # The first step of that task would reset its stop flag: let it run before.
+            await give_way()
+            await self.shutdown()
+        if self.eio.state == "connected":
+            await self.disconnect()
+        await self.tasks.cancel()  # handlers that never end
+        if (ws := self.eio.ws) is not None and not ws.closed:
+            ws._response.close()  # Engine.IO does not after a time-out of its own
+        if self.eio.http is not None and not self.eio.http.closed:  # a connection that was refused
+            await self.eio.http.close()
+
+
+class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
+    """Engine.IO's client, which counts the packets that its Socket.IO client sends and reads, and
+    writes what is queued before it closes the line, as a browser's client does.
+
+    Engine.IO's own closes beside its writer: whether a goodbye leaves depends on how many turns of
+    the event loop that needs, one more on Python 3.11 than on later ones.
+    """
+
+    http: Any  # the session that it uses, or None
+
+    def __init__(self, owner: Client, **options: Any) -> None:
+        super().__init__(**options)
+        self._owner = owner
+        self._closing = False
+
+    async def connect(self, *args: Any, **options: Any) -> None:
+        self._closing = False
+        self.queue = self.create_queue()  # packets of a line that broke never count as written
+        if self.http is None or self.http.closed:  # Engine.IO would open one that is not recorded
+            self.http = self._owner.tape.session()
+        await super().connect(*args, **options)
+
+    def send(self, data: Any) -> Any:
+        if self._owner.link and self.state == "connected":
+            self._owner.link.sent_up()
+        return super().send(data)
+
+    async def _send_packet(self, pkt: Any) -> None:
+        if not self._closing:
+            await super()._send_packet(pkt)
+
+    async def disconnect(self, abort: bool = False, reason: Any = None) -> None:
+        polls = self.current_transport == "polling"
+        if self.state == "connected" and not abort:
+            if polls:
+                await self._send_packet(engineio_packet.Packet(engineio_packet.CLOSE))
+            await self._written()
+        # Engine.IO's own goodbye, which may or may not leave, is not needed: a websocket has its
+        # closing frame, and a client that polls has said it above.
+        self._closing = self.state == "connected"
+        loops = (self.read_loop_task, self.write_loop_task) if polls and not abort else ()
+        # Of a poll that is open, Engine.IO's own waits for the response, for half a minute.
+        await super().disconnect(abort=abort or polls, reason=reason)
+        for loop in loops:
+            if loop:
+                loop.cancel()
+
+    async def _written(self) -> None:
+        """Return when all that is queued has been written, or never will be: the writer has ended,
+        or the server has read nothing for `_UNREAD` seconds."""
+        written = asyncio.ensure_future(self.queue.join())
+        ends = {written, self.write_loop_task} if self.write_loop_task else {written}
+        try:
+            await asyncio.wait(ends, timeout=_UNREAD, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            written.cancel()
+
+    def _receive_packet(self, pkt: Any) -> Any:
+        if pkt.packet_type == engineio_packet.MESSAGE and self._owner.link:
+            self._owner.link.read_down()
+        return super()._receive_packet(pkt)

@@ -1,0 +1,213 @@
+"""A panel that drives a scene by hand: when it is drawn, and its static form.
+
+Owns the rate of drawing, and the panel as text and as a static page. Must not know: how widgets are
+laid out (`board`), how a line is worded (`composer`).
+
+A click is a line of Python, run by the stage (`Stage.run`); the display is a snapshot of the stage
+(`Stage.view`). So two panels of one stage agree, and a panel has no state but the moment it shows.
+
+It cuts: the picture shows the newest 30 rows and the table the newest 12 messages of the newest 500
+facts; older ones are on the stage (`diagram`, `deliveries`), and the slider goes back to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import html
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from ..journal.journal import Journal
+from ..views.diagram import Diagram
+from ..views.view import View
+from .board import Board
+from .composer import Cast, Draft
+from .line import Outcome
+
+__all__ = ["Panel"]
+
+_log = logging.getLogger("chatq")
+
+_FACTS, _ROWS, _MESSAGES = 500, 30, 12
+#: The deadline of a line, in seconds. A reset restarts processes one after the other; queues
+#: without a quorum raise after 20.
+_WITHIN = 25.0
+#: The shortest period of drawing, in seconds, and the largest share of the time that it takes.
+_PERIOD, _SHARE = 0.1, 0.05
+
+
+class Scene(Protocol):
+    """The interface of a stage that a panel needs."""
+
+    journal: Journal
+    outcomes: deque[Outcome]
+
+    @property
+    def closed(self) -> bool:
+        """Return whether it is closed."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a client or a process."""
+
+    def cast(self) -> Cast:
+        """Return the names that a line can use."""
+
+    def view(self, upto: int | None = None, keep: int | None = None) -> View:
+        """Return a snapshot of one moment."""
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each change."""
+
+    async def run(self, line: str, within: float) -> Outcome:
+        """Run a line, and keep its outcome."""
+
+    async def stats(self) -> dict[str, Any]:
+        """Return the `Stats` of each queue."""
+
+
+class Panel:
+    """Drives the scene of `stage`; see `Stage.panel`."""
+
+    def __init__(self, stage: Scene, question: str, draft: Draft) -> None:
+        self.stage, self.question, self.draft = stage, question, draft
+        self._board: Board | None = None
+        self._drawing: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._redraw = False
+        self._aging: asyncio.TimerHandle | None = None  # redraws the age of the oldest message
+        self._next = 0.0  # the earliest time of the next drawing, by the loop's clock
+        self._seen = 0  # facts when it was drawn last
+
+    # -- as text, and as a static page ------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        view = self.stage.view(keep=_FACTS)
+        parts = [f"panel: {self.question}".rstrip(": "), repr(view.roster())]
+        if (queues := view.queues()).rows:
+            parts.append(repr(queues))
+        parts += [repr(view.deliveries(last=_MESSAGES)), repr(view.diagram(rows=_ROWS))]
+        return "\n\n".join([*parts, f"the composer says: {self._composed()}"])
+
+    def _composed(self) -> str:
+        try:
+            return self.draft.line(self.stage.cast())
+        except ValueError as error:
+            return str(error)
+
+    def _page(self) -> str:
+        view = self.stage.view(keep=_FACTS)
+        queues = view.queues()
+        return (
+            f"<p><strong>Panel. {html.escape(self.question)}</strong> Run this cell to drive the "
+            "scene by hand; this is how it stands.</p>"
+            f"{view.roster()._repr_html_()}"
+            f"{queues._repr_html_() if queues.rows else ''}"
+            f"{_image(view.diagram(rows=_ROWS))}"
+            f"{view.deliveries(last=_MESSAGES)._repr_html_()}"
+            f"<p>The composer says: <code>{html.escape(self._composed())}</code></p>"
+        )
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        page = {"text/plain": repr(self), "text/html": self._page()}
+        if self._board is None:
+            self._board = Board(self.draft, self.question, self.stage.cast(), self._act, self.look)
+            self.stage.listen(self.look)
+        self.look()
+        return {**self._board.bundle(), **page}
+
+    # -- clicks -----------------------------------------------------------------------------------
+
+    def _act(self, line: Callable[[], str]) -> asyncio.Task[None] | None:
+        """Run the line of a click; show the error if there is none."""
+        assert self._board is not None
+        try:
+            text = line()
+        except ValueError as error:
+            self._board.complain(str(error))
+            return None
+        self._board.complain("")
+        self._board.follow()
+        return self._begin(self._run(text))
+
+    async def _run(self, line: str) -> None:
+        try:
+            await self.stage.run(line, _WITHIN)
+        except RuntimeError as error:  # the stage is closed
+            if self._board is not None:
+                self._board.complain(str(error))
+        finally:
+            self.look()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        # In an empty context: its output belongs to no cell.
+        return asyncio.create_task(work, context=contextvars.Context())
+
+    # -- drawing ----------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Schedule a drawing: there may be something new."""
+        if self._drawing is not None:
+            self._redraw = True
+        else:
+            loop = asyncio.get_running_loop()
+            self._drawing = loop.call_at(max(self._next, loop.time()), self._draw_now)
+
+    def _draw_now(self) -> None:
+        self._redraw = False
+        drawing = self._begin(self._draw())
+        if not drawing.done():  # or else it has begun, and ended, at once
+            self._drawing = drawing
+
+    async def _draw(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self._update()
+        except Exception as error:
+            _log.exception("a panel could not be drawn")
+            if self._board is not None:
+                self._board.complain(
+                    f"this panel could not be drawn: {type(error).__name__}: {error}"
+                )
+        took = loop.time() - began
+        self._next = loop.time() + max(_PERIOD, took / _SHARE)
+        self._drawing = None
+        if self._redraw:
+            self.look()
+
+    async def _update(self) -> None:
+        board, stage = self._board, self.stage
+        assert board is not None
+        journal = stage.journal
+        begun = journal.begun  # after a reset, steps count from the beginning of the scene
+        step = begun + board.seek(journal.forgotten - begun, journal.written - begun)
+        view: View = stage.view(step, _FACTS)
+        now = view if step == journal.written else stage.view(keep=_FACTS)
+        fresh, self._seen = self._seen, journal.written
+        board.show_picture(
+            view.diagram(rows=_ROWS).svg(fresh if step == journal.written else step - 1),
+            view.deliveries(last=_MESSAGES)._repr_html_(),
+        )
+        queues = now.queues()
+        board.show_people(now.roster(), stage, stage.cast())
+        stats = await stage.stats() if queues.rows else {}
+        board.show_queues(queues, stats, now.roster())
+        if self._aging is not None:
+            self._aging.cancel()
+        if not stage.closed and any(one.oldest is not None for one in stats.values()):
+            self._aging = asyncio.get_running_loop().call_later(1.0, self.look)
+        board.show_outcomes(stage.outcomes)
+        if stage.closed:
+            board.close()
+            board.complain("this stage is closed: run its cells again to open a new one")
+
+
+def _image(diagram: Diagram) -> str:
+    """Return a diagram as an image: a page of an untrusted notebook removes all but the texts of an
+    inline SVG."""
+    source = quote(diagram.svg(), safe=" /:;,=()'")
+    alt = html.escape(repr(diagram))
+    return f'<p><img src="data:image/svg+xml;charset=utf-8,{source}" alt="{alt}"></p>'

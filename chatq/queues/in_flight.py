@@ -1,0 +1,290 @@
+"""Messages in flight, and the effect of acknowledgements and of leases that end.
+
+Owns the attempts that were sent to clients, and what becomes of a message that was acknowledged,
+negatively acknowledged, or neither in time. Must not know: servers and their events, how messages
+are kept, when a client gets more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import Any
+
+from ..internals.engine import forget_callback
+from ..journal.facts import LEASE_ENDED, Died, Queued
+from ..waiting import Tasks, set_within
+from .message import decode
+from .observers import Observers
+from .rules import Rules, back_off
+from .store import Attempt, Store
+
+__all__ = ["Holder", "InFlight", "Sent"]
+
+_log = logging.getLogger("chatq")
+
+#: How long packet acknowledgements are collected, to be written in one transaction, in seconds.
+_COLLECT = 0.01
+#: How long whatever is asked of the store may take when the queues are closed, in seconds.
+_STORE = 5.0
+_LONGEST_REASON = 500  # characters
+
+
+@dataclass(slots=True)
+class Sent:
+    """An attempt in flight: the end of its lease, how many attempts of its message count, and the
+    call-back of python-socketio for its packet acknowledgement (None: none pending)."""
+
+    until: float
+    counted: int
+    callback: Callable[..., None] | None = None
+
+
+class Holder(ABC):
+    """A consumer, and the messages in flight to it.
+
+    A consumer that let a lease end is suspect until it acknowledges (positively or negatively).
+    """
+
+    def __init__(self, in_flight: InFlight, sio: Any, namespace: str, sid: str, queue: str) -> None:
+        self.sid, self.queue = sid, queue
+        self.stopped = False
+        #: Unanswered attempts by receipt, in the order in which their leases end.
+        self.sent: dict[str, Sent] = {}
+        #: Whether it has let a lease end, and not answered since.
+        self.suspect = False
+        self._in_flight, self._sio, self._namespace = in_flight, sio, namespace
+
+    @abstractmethod
+    def answered(self) -> None:
+        """Called when one of its messages is in flight no more: its window has room again."""
+
+    @property
+    def connected(self) -> bool:
+        """Return whether the client is still there, as far as the server knows."""
+        return bool(self._sio.manager.is_connected(self.sid, self._namespace))
+
+    def hold(self, attempt: Attempt) -> Sent:
+        """Start the lease of this attempt with this client."""
+        in_flight = self._in_flight
+        until = in_flight.clock() + in_flight.rules.lease
+        sent = self.sent[attempt.receipt] = Sent(until, attempt.number - attempt.spent)
+        in_flight.hold(attempt, self)
+        return sent
+
+    def settled(self, receipt: str) -> None:
+        """Remove this message from those in flight."""
+        sent = self.sent.pop(receipt, None)
+        if sent is not None:
+            if sent.callback is not None:  # acknowledged by an event, or not at all
+                forget_callback(self._sio, self.sid, sent.callback)
+            self.answered()
+            self.suspect = False
+
+    def lapse(self) -> bool:
+        """Remove the messages whose leases have ended; return whether there were any."""
+        now = self._in_flight.clock()
+        ended = []
+        for receipt, sent in self.sent.items():
+            if sent.until > now:
+                break
+            ended.append(receipt)
+        for receipt in ended:
+            self.settled(receipt)
+            self._in_flight.lapsed(receipt)
+        return bool(ended)
+
+
+class InFlight:
+    """All messages in flight from `store`, by receipt.
+
+    `rules`: the limits; `clock`: gives the time in seconds since the epoch; `random`: the source of
+    the jitter of the back-off; `freed(queue)`: called when a consumer that has ended acknowledges,
+    so that another one may get the next message.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        clock: Callable[[], float],
+        random: Random,
+        freed: Callable[[str], None],
+    ) -> None:
+        self.store, self.rules, self.clock = store, rules, clock
+        self.observers = Observers()
+        self._random, self._freed = random, freed
+        self._holders: dict[str, Holder] = {}
+        #: Consumers that have ended, until their last lease ends.
+        self._leaving: dict[Holder, asyncio.TimerHandle] = {}
+        self._acknowledged: list[str] = []
+        self._flushing: asyncio.TimerHandle | None = None
+        #: Running subscriptions, and requests to the store.
+        self.tasks = Tasks()
+        self._quiet: asyncio.Event | None = None  # while closing: set when nothing is in flight
+        self._closed = False
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    def hold(self, attempt: Attempt, holder: Holder) -> None:
+        """Note that this attempt is in flight to this consumer."""
+        self._holders[attempt.receipt] = holder
+        if holder.stopped and holder not in self._leaving:
+            self.let_go(holder)
+        self.observers.sending(attempt, holder.sid)
+
+    async def unsent(self, attempts: list[Attempt]) -> None:
+        """Release attempts that were never sent, without counting them."""
+        await asyncio.gather(*(self.store.release(a.receipt, counted=False) for a in attempts))
+
+    def bury(self, attempt: Attempt, reason: str) -> None:
+        """Make an attempt that may not be delivered a dead letter, in the background."""
+        if self.observers.any:
+            message = Queued(attempt.queue, attempt.id, attempt.event, decode(attempt.body))
+            self.observers.tell(Died(message, reason))
+        burying = asyncio.ensure_future(self.store.bury(attempt.receipt, reason, counted=False))
+        self.observers.began()
+        self.tasks.add(burying, f"message {attempt.id}, dead ({reason})", self._buried)
+
+    def _buried(self, task: asyncio.Future[bool]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("not buried, and to be looked at again: %s", error)
+        self.observers.ended()
+
+    # -- acknowledgements -------------------------------------------------------------------------
+
+    def may_answer(self, sid: str, receipt: str, consumes: Callable[[str, str], bool]) -> bool:
+        """Return whether this client may acknowledge: the message is in flight to it, or to a
+        client that is gone while this one `consumes` the same queue."""
+        holder = self._holders.get(receipt)
+        if holder is None:
+            return False
+        return holder.sid == sid or (not holder.connected and consumes(sid, holder.queue))
+
+    async def received(self, receipts: list[str]) -> list[bool]:
+        """Acknowledge the messages with these receipts; return which of them were current."""
+        for receipt in receipts:
+            self._settled(receipt)
+        current = await self.store.ack(receipts)
+        self.observers.acknowledged(receipts, current)
+        return current
+
+    async def failed(self, receipt: str, reason: str, delay: float | None) -> bool:
+        """Negatively acknowledge a message in flight: see `give_back`."""
+        counted = self._holders[receipt].sent[receipt].counted
+        return await self.give_back(receipt, counted, reason, delay)
+
+    async def give_back(self, receipt: str, counted: int, reason: str, delay: float | None) -> bool:
+        """Release a message for redelivery after `delay` seconds (None: after the back-off); after
+        its last attempt make it a dead letter. Return whether the receipt was current.
+
+        `counted`: its attempts so far that count, this one included.
+        """
+        wait = back_off(counted, self.rules, self._random)
+        if wait is not None and delay is not None:
+            wait = delay
+        reason = _tidy(reason)
+        again = f", again in {wait:.1f} s" if wait else ""
+        message = self.observers.returned(receipt, f"refused: {reason}{again}")
+        self._settled(receipt)
+        if wait is None:
+            if message is not None:
+                self.observers.tell(Died(message, reason))
+            return await self.store.bury(receipt, reason)
+        return await self.store.release(receipt, wait)
+
+    def acknowledged(self, receipt: str) -> None:
+        """Acknowledge a message by its packet acknowledgement; those of a short time are written in
+        one transaction."""
+        self._settled(receipt)
+        if self._closed:  # too late: it is redelivered
+            return
+        if not self._acknowledged:
+            self.observers.began()
+        self._acknowledged.append(receipt)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().call_later(_COLLECT, self.flush)
+
+    def flush(self) -> None:
+        """Write the packet acknowledgements collected so far."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        if self._acknowledged:
+            receipts, self._acknowledged = self._acknowledged, []
+            task = asyncio.ensure_future(self.store.ack(receipts))
+            self.tasks.add(task, "acknowledgements", partial(self._flushed, receipts))
+
+    def _flushed(self, receipts: list[str], task: asyncio.Future[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("acknowledged, but to be delivered again: %s", error)
+        elif not task.cancelled():
+            self.observers.acknowledged(receipts, task.result())
+        self.observers.ended()
+
+    def _settled(self, receipt: str) -> None:
+        holder = self._holders.pop(receipt, None)
+        if holder is not None:
+            holder.settled(receipt)
+            if holder.stopped:  # it claims no more, but another consumer may, once this is done
+                asyncio.get_running_loop().call_soon(self._freed, holder.queue)
+        self._check_quiet()
+
+    # -- leases end -------------------------------------------------------------------------------
+
+    def lapsed(self, receipt: str) -> None:
+        """Note that the lease with this receipt has ended without an acknowledgement."""
+        self.observers.returned(receipt, LEASE_ENDED)
+        self._holders.pop(receipt, None)
+        self._check_quiet()
+
+    def let_go(self, holder: Holder) -> None:
+        """Keep what an ended consumer has in flight until it is acknowledged or its lease ends."""
+        self._leaving.pop(holder, None)
+        holder.lapse()
+        if holder.sent:
+            until = next(iter(holder.sent.values())).until - self.clock()
+            later = asyncio.get_running_loop().call_later
+            self._leaving[holder] = later(max(0.0, until), self.let_go, holder)
+
+    async def close(self, within: float) -> None:
+        """Wait for what is being sent, then at most `within` seconds for acknowledgements."""
+        await self._end()
+        self._quiet = asyncio.Event()
+        for receipt, holder in [*self._holders.items()]:
+            if not holder.connected:
+                self.lapsed(receipt)
+        if self._holders:
+            await set_within(self._quiet, within)
+        if self._holders:
+            _log.info("closed with %d messages out, which come again", len(self._holders))
+        self._closed = True  # an answer that comes from here on is too late
+        self.flush()
+        await self._end()
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
+
+    async def _end(self) -> None:
+        """Wait for what is under way, which the store may hold up; say what was left."""
+        if left := await self.tasks.end(_STORE):
+            _log.error(
+                "the store has not answered for %g s while the queues are closed; what it has not "
+                "done comes again: %s",
+                _STORE,
+                "; ".join(left),
+            )
+
+    def _check_quiet(self) -> None:
+        if self._quiet is not None and not self._holders:
+            self._quiet.set()
+
+
+def _tidy(reason: str) -> str:
+    """Return a reason that a client gave, cut to length and without lone surrogates."""
+    return reason[:_LONGEST_REASON].encode("utf-8", "replace").decode("utf-8")

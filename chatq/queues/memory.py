@@ -1,0 +1,84 @@
+"""A store in memory: the state machine, with the bodies beside it.
+
+For messages that may be lost with the process: tests, lessons, experiments. Owns the bodies, that
+a verb takes effect when it is called, and that its answer takes a turn of the event loop. Must not
+know: what a verb does (`state`), files, sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .record import Record
+from .requests import WithBodies, request
+from .state import State
+from .store import Body, QueueFull, Store, StoreError
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore(Store):
+    """Keeps messages in memory.
+
+    `length`: how many messages a queue takes; `key_memory`: for how many seconds keys are
+    remembered; `clock`: gives the time in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        length: int = 1_000_000,
+        key_memory: float = 24 * 3600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self._length, self._key_memory, self._clock = length, key_memory, clock
+        self._state = State(os.urandom(4).hex())
+        self._bodies: dict[int, list[Body]] = {}  # by the number of the record that brought them
+        self._closed = False
+
+    def ask(self, verb: str, *arguments: Any) -> asyncio.Future[Any]:
+        """See `Store.ask`."""
+        if self._closed:
+            raise StoreError("the store is closed")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        asked = request(verb, *arguments)
+        result = self._apply(asked.verb, asked.bodies) if asked.verb is not None else None
+        if not isinstance(result, QueueFull):
+            result = asked.finish(self._state, result, self._clock())
+        if isinstance(result, WithBodies):
+            result = result.make([self._bodies[place][index] for place, index in result.places])
+        for queue in self._state.take_touched():
+            self.notify(queue)
+        loop.call_soon(_answer, answer, result)
+        return answer
+
+    def _apply(self, verb: list[Any], bodies: list[Body]) -> Any:
+        state = self._state
+        place = state.applied + 1
+        record = Record("", place, self._clock(), self._length, self._key_memory, [verb], bodies)
+        answers = state.apply(place, record)
+        assert answers is not None  # only a record that is read from a log can come twice
+        if place in state.bodies:
+            self._bodies[place] = bodies
+        for emptied in state.take_emptied():
+            self._bodies.pop(emptied, None)
+        return answers[0]
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        self._closed = True
+
+
+def _answer(answer: asyncio.Future[Any], result: Any) -> None:
+    if answer.done():  # whoever asked was cancelled
+        return
+    if isinstance(result, QueueFull):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)

@@ -1,0 +1,75 @@
+"""The rules of delivery as pure functions: lease, back-off, and the limit of attempts.
+
+Owns the numbers and what follows from them. Must not know: stores, sockets, clocks. Time and
+randomness are arguments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+__all__ = ["Rules", "back_off", "verdict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The limits of all queues of one `Queues`; times in seconds, sizes in bytes.
+
+    `lease`: the visibility time-out: how long a delivered message is kept from other consumers.
+    `attempts`: the most deliveries of a message before it is a dead letter.
+    `back_off`, `longest_back_off`: the wait after the first failure, doubled after each, and its
+    limit. `length`: the most messages in a queue. `payload`: the largest message as JSON.
+    `window`: the largest prefetch window. `key_memory`: how long an idempotency key is remembered.
+    """
+
+    lease: float = 30.0
+    attempts: int = 5
+    back_off: float = 1.0
+    longest_back_off: float = 60.0
+    length: int = 1_000_000
+    payload: int = 900_000
+    window: int = 1_000
+    key_memory: float = 24 * 3600.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} is a number, not {value!r:.80}")
+        for name in ("lease", "attempts", "length", "payload", "window", "key_memory"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} has to be more than 0, not {getattr(self, name)!r}")
+        if not 0 <= self.back_off <= self.longest_back_off:
+            raise ValueError(
+                "back_off has to be between 0 and longest_back_off, not "
+                f"{self.back_off!r} with {self.longest_back_off!r}"
+            )
+
+
+def verdict(counted: int, expires: float | None, rules: Rules, now: float) -> str | None:
+    """Return why a message must not be delivered any more; None if it may.
+
+    `counted`: its attempts so far that count, this one included.
+    """
+    if expires is not None and expires <= now:
+        return "expired"
+    if counted > rules.attempts:
+        return f"not acknowledged in {_attempts(rules.attempts)}"
+    return None
+
+
+def back_off(counted: int, rules: Rules, random: Random) -> float | None:
+    """Return the seconds to wait after the failure of attempt `counted`; None: it was the last.
+
+    Jitter between half of the exponential wait and all of it, so that messages that failed
+    together are not delivered again together.
+    """
+    if counted >= rules.attempts:
+        return None
+    longest = min(rules.longest_back_off, rules.back_off * 2.0 ** min(counted - 1, 60))
+    return longest * (0.5 + 0.5 * random.random())
+
+
+def _attempts(n: int) -> str:
+    return "1 attempt" if n == 1 else f"{n} attempts"

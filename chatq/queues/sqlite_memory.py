@@ -1,0 +1,115 @@
+"""State in memory beside a SQLite file, with an undo log for transactions that fail.
+
+Owns leases, counts, and where the next claim of each queue begins; never the backlog. Must not
+know: tables, statements, when a transaction begins or ends.
+
+Each change appends its inverse to the undo log.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .leases import Lease, Leases
+
+__all__ = ["Memory", "Out", "Queue"]
+
+
+@dataclass(slots=True, eq=False)
+class Queue:
+    """One queue. `back`: a heap of the numbers of released messages.
+
+    `next`: the first number not claimed since the file was opened; `ahead`: the numbers from there
+    on that are leased or released all the same, since a delay of theirs had ended; `in_order`: it
+    is claimed in order, so when a message has left it the next may be claimed.
+    """
+
+    id: int
+    name: str
+    count: int
+    dead: int
+    next: int = 0
+    back: list[int] = field(default_factory=list)
+    ahead: set[int] = field(default_factory=set)
+    in_order: bool = False
+
+
+@dataclass(slots=True)
+class Out:
+    """A leased message: its number, its body, whether other queues share that, its attempts."""
+
+    seq: int
+    body: int
+    shared: bool
+    attempts: int
+
+
+class Memory:
+    """State beside a file; after a transaction call `committed` or `rolled_back`."""
+
+    def __init__(self) -> None:
+        #: Names of queues that may have something to claim now.
+        self.touched: set[str] = set()
+        self._queues: dict[str, Queue] = {}
+        self._leases: Leases[Out] = Leases()
+        self._undo: list[Callable[[], object]] = []
+        self._grown: dict[Queue, int] = {}
+
+    def committed(self) -> None:
+        """Forget the undo log: the transaction is in the file."""
+        self._grown.clear()
+        self._undo.clear()
+
+    def rolled_back(self) -> None:
+        """Undo all changes since the last commit: the transaction is not in the file."""
+        for undo in reversed(self._undo):
+            undo()
+        for queue, n in self._grown.items():
+            queue.count -= n
+        self._grown.clear()
+        self._undo.clear()
+
+    def _grow(self, queue: Queue, n: int) -> None:
+        """Add `n` to the count of messages of a queue."""
+        queue.count += n
+        if n > 0 or queue.in_order:
+            self.touched.add(queue.name)
+        self._grown[queue] = self._grown.get(queue, 0) + n
+
+    def _take(self, receipt: str) -> Lease[Out] | None:
+        lease = self._leases.take(receipt)
+        if lease is not None:
+            self._undo.append(lambda: self._leases.restore(lease))
+        return lease
+
+    def _push_back(self, queue: Queue, seq: int) -> None:
+        heapq.heappush(queue.back, seq)
+        self._undo.append(lambda: self._remove_back(queue, seq))
+
+    def _pop_back(self, queue: Queue, seq: int | None = None) -> int:
+        if seq is None:
+            seq = heapq.heappop(queue.back)
+        else:
+            self._remove_back(queue, seq)
+        self._undo.append(lambda: heapq.heappush(queue.back, seq))
+        return seq
+
+    def _remove_back(self, queue: Queue, seq: int) -> None:
+        queue.back.remove(seq)
+        heapq.heapify(queue.back)
+
+    def _set_next(self, queue: Queue, seq: int) -> None:
+        before, queue.next = queue.next, seq
+        self._undo.append(lambda: setattr(queue, "next", before))
+
+    def _grow_dead(self, queue: Queue, n: int) -> None:
+        queue.dead += n
+        self._undo.append(lambda: setattr(queue, "dead", queue.dead - n))
+
+    def _clear_ahead(self, queue: Queue, seq: int) -> None:
+        """Note that this message is neither leased nor released any more."""
+        if seq in queue.ahead:
+            queue.ahead.remove(seq)
+            self._undo.append(lambda: queue.ahead.add(seq))

@@ -1,0 +1,449 @@
+"""The replicated state machine of all queues: it applies the records of a log, one after the other.
+
+Owns what a record does to the messages; it is deterministic, without a clock, randomness, or an
+order other than that of the records. Must not know: NATS, event loops, where bodies are.
+
+Every server applies every record in the order of the log, so all replicas have the same results,
+and each uses those of its own records. Time and randomness come with the record. So a result may
+depend on nothing that is not in the log: a change of behaviour here needs a new version of the
+stream.
+
+A message costs a few hundred bytes here; its body stays in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+from .keys import Keys
+from .ordering import DEAD, OUT, Item, Queue, by_number
+from .record import Record
+from .store import QueueFull, Stats, full
+
+__all__ = ["Granted", "State"]
+
+#: How many servers' last record numbers are remembered; those that wrote longest ago go first.
+_SERVERS = 1_000
+
+
+class Granted(NamedTuple):
+    """A leased item, its attempts so far, those that count no more, and the receipt."""
+
+    item: Item
+    attempts: int
+    spent: int
+    receipt: str
+
+
+class State:
+    """All queues, after the record at `applied`; `name` is the prefix of message ids."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.applied = 0
+        #: The number of messages (dead letters too) whose body is in the record at each place.
+        self.bodies: dict[int, int] = {}
+        self._emptied: list[int] = []
+        self._touched: set[str] = set()
+        #: The queues that this server claims in order: not replicated, in no snapshot.
+        self._in_order: set[str] = set()
+        self._number = 0
+        self._kept = 0  # messages
+        self._queues: dict[str, Queue] = {}
+        self._receipts: dict[str, Item] = {}
+        self.keys = Keys()
+        self._servers: OrderedDict[str, int] = OrderedDict()
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def apply(self, place: int, record: Record) -> list[Any] | None:
+        """Apply a record; return the results of its verbs. None: it is a duplicate."""
+        self.applied = place
+        if record.number <= self._servers.get(record.server, 0):
+            return None
+        self._servers[record.server] = record.number
+        self._servers.move_to_end(record.server)
+        if len(self._servers) > _SERVERS:
+            self._servers.popitem(last=False)
+        answers: list[Any] = []
+        first = 0  # of the bodies of the next verb
+        for verb, *parts in record.verbs:
+            if verb == "put":
+                answers.append(self._put(place, first, record, parts[0]))
+                first += len(parts[0])
+            elif verb == "move":
+                self._move(place, first, parts[0])
+                answers.append(None)
+                first += len(parts[0])
+            else:
+                answers.append(_VERBS[verb](self, record.now, *parts))
+        return answers
+
+    def _put(
+        self, place: int, first: int, record: Record, messages: list[Any]
+    ) -> list[list[str]] | QueueFull:
+        """`messages`: lists of event, queues, key, expiry."""
+        now = record.now
+        self.keys.forget(now)
+        ids: list[list[str]] = []
+        new: list[tuple[str, int, int, Any]] = []
+        keys: dict[tuple[str, str], int] = {}
+        number = self._number
+        for index, message in enumerate(messages):
+            ids.append([])
+            for name in message[1]:
+                seen = None
+                if message[2]:
+                    key = (name, message[2])
+                    seen = keys.get(key) or self.keys.get(*key, now)
+                if seen is None:
+                    number += 1
+                    new.append((name, number, first + index, message))
+                    seen = number
+                    if message[2]:
+                        keys[key] = number
+                ids[-1].append(f"{self.name}-{seen}")
+        more: dict[str, int] = {}
+        for name, *_ in new:
+            more[name] = more.get(name, 0) + 1
+        for name, count in more.items():
+            known = self._queues.get(name)
+            if (len(known.items) if known else 0) + count > record.length:
+                return full(name, record.length)
+        self._number = number
+        for key, number in keys.items():
+            self.keys.add(*key, number, now + record.key_memory)
+        for name, number, index, (event, _, _, expires) in new:
+            queue = self._queues.get(name)
+            if queue is None:
+                queue = self._queues[name] = Queue(name)
+            queue.add(Item(number, queue, place, index, event, now, expires))
+        self._kept += len(new)
+        if new:
+            self.bodies[place] = self.bodies.get(place, 0) + len(new)
+        self._touched.update(more)
+        return ids
+
+    def _claim(
+        self, now: float, name: str, limit: int, lease: float, in_order: bool, seed: str
+    ) -> tuple[list[Granted], float | None]:
+        """`seed`: randomness from which the receipts are derived."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return [], None
+        self._note_in_order(name, in_order)
+        while (ended := queue.first_end()) is not None and ended.until <= now:
+            self._take(ended.receipt)
+            queue.give_back(ended, now, delayed=False)
+        if in_order:
+            queue.first_back(), queue.first_waiting(), queue.first_fresh()  # drops stale entries
+            oldest = queue.oldest()
+            chosen = [oldest] if oldest is not None and oldest.ready(now) else []
+        else:
+            chosen = [*self._next_items(queue, limit, now)]
+        granted = []
+        for turn, item in enumerate(chosen):
+            item.attempts += 1
+            item.state, item.until = OUT, now + lease
+            text = f"{seed} {turn}".encode("ascii")
+            item.receipt = hashlib.blake2b(text, digest_size=16).hexdigest()
+            self._receipts[item.receipt] = item
+            queue.lease(item)
+            granted.append(Granted(item, item.attempts, item.spent, item.receipt))
+        return granted, self._due(queue, now, in_order)
+
+    def _next_items(self, queue: Queue, limit: int, now: float) -> Iterator[Item]:
+        """Yield released items, then delayed ones that are due, then the rest; each as leased."""
+        for _ in range(limit):
+            item = queue.first_back()
+            if item is None:
+                item = queue.first_waiting()
+                if item is not None and item.back > now:
+                    item = None
+            if item is None:
+                item = queue.first_fresh()
+            if item is None:
+                return
+            item.state = OUT
+            yield item
+
+    def look(self, name: str, now: float, *, in_order: bool) -> tuple[bool, float | None]:
+        """Return whether a claim would find something, and the earliest time at which a lease or a
+        delay ends."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return False, None
+        self._note_in_order(name, in_order)
+        if in_order:
+            oldest = queue.oldest()
+            ready = oldest is not None and oldest.ready(now)
+        else:
+            waiting = queue.first_waiting()
+            ready = (
+                queue.first_back() is not None
+                or queue.first_fresh() is not None
+                or (waiting is not None and waiting.back <= now)
+            )
+        end = queue.first_end()
+        ready = ready or (end is not None and end.until <= now)
+        return ready, self._due(queue, now, in_order)
+
+    def _due(self, queue: Queue, now: float, in_order: bool) -> float | None:
+        first = queue.oldest() if in_order else queue.first_waiting()
+        times = [first.back] if first is not None and first.waits(now) else []
+        if (end := queue.first_end()) is not None:
+            times.append(end.until)
+        return min(times, default=None)
+
+    def _note_in_order(self, name: str, in_order: bool) -> None:
+        if in_order:
+            self._in_order.add(name)
+
+    def next_end(self, name: str) -> float | None:
+        """Return the earliest end of a lease of this queue; None if nothing of it is leased."""
+        queue = self._queues.get(name)
+        end = queue.first_end() if queue is not None else None
+        return None if end is None else end.until
+
+    def _ack(self, now: float, receipts: list[str]) -> list[bool]:
+        done = []
+        for receipt in receipts:
+            item = self._take(receipt)
+            done.append(item is not None)
+            if item is not None:
+                self._forget(item)
+                self._note_left(item.queue.name)
+        return done
+
+    def _release(self, now: float, receipt: str, delay: float, counted: bool) -> bool:
+        item = self._take(receipt)
+        if item is None:
+            return False
+        item.attempts -= not counted
+        item.queue.give_back(item, now + delay, delayed=delay > 0)
+        self._touched.add(item.queue.name)
+        return True
+
+    def _return(self, now: float, receipts: list[str]) -> None:
+        """Release all these: their server is closing."""
+        for receipt in receipts:
+            self._release(now, receipt, 0.0, True)
+
+    def _bury(self, now: float, receipt: str, reason: str, counted: bool) -> bool:
+        item = self._take(receipt)
+        if item is None:
+            return False
+        item.attempts -= not counted
+        item.state, item.reason, item.died = DEAD, reason, now
+        del item.queue.items[item.number]
+        item.queue.dead[item.number] = item
+        self._note_left(item.queue.name)
+        return True
+
+    def _remove(self, now: float, name: str, ids: list[str]) -> list[bool]:
+        queue = self._queues.get(name)
+        done = []
+        for id in ids:
+            item = queue.items.get(self.number(id)) if queue is not None else None
+            done.append(item is not None)
+            if item is not None:
+                if item.state == OUT:
+                    self._take(item.receipt)
+                self._forget(item)
+                self._note_left(name)
+        return done
+
+    def _redrive(self, now: float, name: str, ids: list[str] | None) -> int:
+        queue = self._queues.get(name)
+        if queue is None:
+            return 0
+        wanted = [*queue.dead] if ids is None else [self.number(id) for id in ids]
+        moved = 0
+        for number in dict.fromkeys(wanted):
+            item = queue.dead.pop(number, None)
+            if item is None:
+                continue
+            item.spent, item.expires = item.attempts, None
+            item.reason, item.died = "", 0.0
+            queue.items[number] = item
+            heapq.heappush(queue.early, number)
+            queue.give_back(item, now, delayed=True)
+            moved += 1
+        if moved:
+            self._touched.add(name)
+        return moved
+
+    def _move(self, place: int, first: int, numbers: list[list[Any]]) -> None:
+        """Note that bodies were moved into the record at `place`; `numbers`: for each body, the
+        [queue, number] of every message that has it."""
+        for index, copies in enumerate(numbers):
+            for name, number in copies:
+                queue = self._queues.get(name)
+                item = (queue.items.get(number) or queue.dead.get(number)) if queue else None
+                if item is not None:
+                    self._release_body(item.place)
+                    item.place, item.index = place, first + index
+                    self.bodies[place] = self.bodies.get(place, 0) + 1
+
+    def _note_left(self, name: str) -> None:
+        """Note that a message has left this queue: with `in_order`, the next may be claimed now."""
+        if name in self._in_order:
+            self._touched.add(name)
+
+    def _take(self, receipt: str) -> Item | None:
+        """End the lease with this receipt and return its item; None if it is not current."""
+        item = self._receipts.pop(receipt, None)
+        if item is not None:
+            del item.queue.out[receipt]
+        return item
+
+    def _forget(self, item: Item) -> None:
+        self._kept -= 1
+        item.queue.remove(item)
+        self._release_body(item.place)
+
+    def _release_body(self, place: int) -> None:
+        left = self.bodies[place] - 1
+        if left:
+            self.bodies[place] = left
+        else:
+            del self.bodies[place]
+            self._emptied.append(place)
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def take_touched(self) -> set[str]:
+        """Return the queues in which there may be more to claim since the last call."""
+        touched, self._touched = self._touched, set()
+        return touched
+
+    def take_emptied(self) -> list[int]:
+        """Return the places whose bodies have become unused since the last call."""
+        emptied, self._emptied = self._emptied, []
+        return emptied
+
+    def number(self, id: object) -> int:
+        """Return the message number in an id of this log; 0 for anything else."""
+        if not isinstance(id, str):
+            return 0
+        name, _, number = id.partition("-")
+        mine = name == self.name and number.isascii() and number.isdigit() and len(number) < 19
+        return int(number) if mine and str(int(number)) == number else 0
+
+    def names(self) -> list[str]:
+        """Return the names of all queues."""
+        return [*self._queues]
+
+    @property
+    def size(self) -> int:
+        """The number of messages, dead letters included."""
+        return self._kept
+
+    @property
+    def newest(self) -> int:
+        """The message number of the last message that was put."""
+        return self._number
+
+    @property
+    def out(self) -> int:
+        """The number of leased messages, those whose leases ended since the last claim included."""
+        return len(self._receipts)
+
+    def holds(self, receipt: str) -> bool:
+        """Return whether this receipt belongs to a current lease."""
+        return receipt in self._receipts
+
+    def id(self, item: Item) -> str:
+        """Return the id of a message."""
+        return f"{self.name}-{item.number}"
+
+    def stats(self, name: str, now: float) -> Stats | None:
+        """See `Store.stats`."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return None
+        oldest = queue.oldest()
+        leased = sum(item.until > now for item in queue.out.values())
+        waiting = (queue.items.get(number) for when, number in {*queue.waiting} if when > now)
+        delayed = {item.number for item in waiting if item is not None and item.waits(now)}
+        return Stats(
+            ready=len(queue.items) - leased - len(delayed),
+            leased=leased,
+            delayed=len(delayed),
+            dead=len(queue.dead),
+            oldest=None if oldest is None else now - oldest.born,
+        )
+
+    def dead(self, name: str, limit: int) -> list[Item]:
+        """Return the oldest dead letters of a queue, at most `limit`."""
+        queue = self._queues.get(name)
+        return heapq.nsmallest(limit, queue.dead.values(), by_number) if queue else []
+
+    def peek(self, name: str, limit: int, after: int) -> list[Item]:
+        """Return the oldest messages of a queue with a number above `after`, at most `limit`."""
+        queue = self._queues.get(name)
+        if queue is None:
+            return []
+        later = (item for item in queue.items.values() if item.number > after)
+        return heapq.nsmallest(limit, later, by_number)
+
+    def up_to(self, place: int, limit: int) -> dict[tuple[int, int], list[tuple[str, int]]]:
+        """Return the bodies in records up to `place`, each with the messages that have it.
+
+        A body is given as (place, index), a message as (queue, number); at most `limit` messages.
+        """
+        everything = (
+            item
+            for queue in self._queues.values()
+            for item in chain(queue.items.values(), queue.dead.values())
+        )
+        found: dict[tuple[int, int], list[tuple[str, int]]] = {}
+        for item in islice((item for item in everything if item.place <= place), limit):
+            found.setdefault((item.place, item.index), []).append((item.queue.name, item.number))
+        return found
+
+    # -- snapshots --------------------------------------------------------------------------------
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state without the keys, for `load`."""
+        return {
+            "applied": self.applied,
+            "number": self._number,
+            "servers": [*self._servers.items()],
+            "queues": {queue.name: queue.kept() for queue in self._queues.values()},
+        }
+
+    @classmethod
+    def load(cls, name: str, kept: dict[str, Any]) -> State:
+        """Return the state that `dump` returned as `kept`."""
+        state = cls(name)
+        state.applied, state._number = kept["applied"], kept["number"]
+        state._servers = OrderedDict(kept["servers"])
+        for queue_name, items in kept["queues"].items():
+            queue = state._queues[queue_name] = Queue(queue_name)
+            for item in chain.from_iterable(Item.read(queue, kept) for kept in items):
+                state.bodies[item.place] = state.bodies.get(item.place, 0) + 1
+                state._kept += 1
+                if item.state == DEAD:
+                    queue.dead[item.number] = item
+                    continue
+                queue.add(item)
+                if item.state == OUT:
+                    state._receipts[item.receipt] = item
+        return state
+
+
+_VERBS: dict[str, Callable[..., Any]] = {
+    "claim": State._claim,
+    "ack": State._ack,
+    "release": State._release,
+    "return": State._return,
+    "bury": State._bury,
+    "remove": State._remove,
+    "redrive": State._redrive,
+}

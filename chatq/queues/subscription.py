@@ -1,0 +1,350 @@
+"""One consumer of one queue: it keeps at most a prefetch window of messages in flight to a client.
+
+Owns what is in flight to this client, and when it gets more. Must not know: how messages are kept,
+what an acknowledgement means for a message, how a message travels.
+
+Serial on purpose: one task claims and sends, so new messages do not overtake those that waited. A
+consumer that let a lease end is suspect, and gets two messages at a time until it acknowledges
+again, so that a frozen client does not use up the attempts of a whole queue. Two, since a message
+that no consumer ever acknowledges comes first again each time: the acknowledgement of the other one
+clears the suspicion. A lease does not end with the connection: a client that is gone may still be
+at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ..internals.engine import packets_waiting
+from ..waiting import give_way
+from .frame import DELIVERIES, cut, delivery, pack
+from .in_flight import Holder, InFlight
+from .message import attachments, decode
+from .rules import verdict
+from .store import Attempt, StoreError
+
+__all__ = ["Consumers", "Subscription"]
+
+_log = logging.getLogger("chatq")
+
+#: Python's polling client loses everything if it finds more than 16 packets waiting; a few of them
+#: are left to other senders. How long to wait until it has fetched them, in seconds.
+_POLLING = 12
+_POLLING_WAIT = 0.05
+#: How long a claim for a few messages waits for more room in the window, in seconds.
+_WAIT_FOR_ROOM = 0.005
+#: How many messages may be in flight to a suspect consumer.
+_SUSPECT = 2
+#: The back-off after a failure of the store, in seconds; doubled after each, up to the longest.
+_BACK_OFF = 0.25
+_LONGEST_BACK_OFF = 30.0
+
+
+@dataclass(slots=True)
+class Consumers:
+    """The subscriptions to one queue, by sid, round robin: the one served longest ago is first, and
+    claims first when there is something new.
+
+    `gone`: called with one whose client has left; `news`: how often there was something to claim;
+    `drained`: a claim found less than its limit, and there was nothing new since, so an
+    acknowledgement need not cause a claim.
+    """
+
+    gone: Callable[[Subscription], None]
+    by_sid: dict[str, Subscription] = field(default_factory=dict)
+    news: int = 0
+    drained: bool = False
+
+    def wake(self) -> None:
+        """Wake all consumers: there may be something to claim."""
+        self.news += 1
+        self.drained = False
+        for subscription in self.by_sid.values():
+            subscription.wake()
+
+
+class Subscription(Holder):
+    """Delivers messages of `queue` to the client `sid` of `sio`, from `start` to `stop`.
+
+    `window`: the most messages in flight; `frame`: the most messages in one event; 0: each is an
+    event of its own.
+    """
+
+    def __init__(
+        self,
+        in_flight: InFlight,
+        consumers: Consumers,
+        sio: Any,
+        namespace: str,
+        sid: str,
+        queue: str,
+        window: int,
+        frame: int,
+    ) -> None:
+        super().__init__(in_flight, sio, namespace, sid, queue)
+        self.window, self.frame = window, frame
+        self._consumers = consumers
+        self._wake = asyncio.Event()
+        self._busy = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    # -- start, stop, wake ------------------------------------------------------------------------
+
+    def start(self) -> asyncio.Task[None]:
+        """Start the task that claims and sends, and return it."""
+        self._task = asyncio.create_task(self._run())
+        self.wake()
+        return self._task
+
+    async def stop(self) -> None:
+        """Claim nothing more; return when the current claim is sent or released."""
+        self.end()
+        if self._task is not None:
+            await self._task
+
+    def end(self) -> None:
+        """Claim nothing more."""
+        self.stopped = True
+        self._wake.set()
+        if self._task is None:
+            self._idle()
+        for timer in (self._gathering, self._timer):
+            if timer is not None:
+                timer.cancel()
+
+    def wake(self) -> None:
+        """Make the task look for something to do."""
+        if not self._busy and not self.stopped:
+            self._busy = True
+            self._in_flight.observers.began()
+        self._wake.set()
+
+    def _idle(self) -> None:
+        if self._busy:
+            self._busy = False
+            self._in_flight.observers.ended()
+
+    def answered(self) -> None:
+        """See `Holder.answered`."""
+        if not self._consumers.drained or self.suspect:
+            self.wake()
+
+    async def _run(self) -> None:
+        back_off = _BACK_OFF
+        try:
+            while not self.stopped:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    while not self.stopped and await self._claim_and_send():
+                        pass
+                    back_off = _BACK_OFF
+                except Exception as error:
+                    if isinstance(error, StoreError):
+                        _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
+                    else:
+                        _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
+                    self._wake_at(self._in_flight.clock() + back_off)
+                    back_off = min(2 * back_off, _LONGEST_BACK_OFF)
+                waits = self._gathering is not None and self._gathering.when() > self._now()
+                if not waits and not self._wake.is_set():
+                    self._idle()
+        finally:
+            self._idle()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _wake_at(self, due: float | None) -> None:
+        """Wake at `due`, when a lease or a delay ends (seconds since the epoch; None: not)."""
+        if self._timer is not None and (due is None or self._timer_due != due):
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._timer is None:
+            self._timer_due = due
+            wait = max(0.0, due - self._in_flight.clock()) + 0.001
+            self._timer = asyncio.get_running_loop().call_later(wait, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.wake()
+
+    # -- claiming ---------------------------------------------------------------------------------
+
+    async def _claim_and_send(self) -> bool:
+        """Claim and send once; return whether there may be more to do at once."""
+        in_flight = self._in_flight
+        if not self.connected:
+            self._consumers.gone(self)
+            return False
+        polled = packets_waiting(self._sio, self.sid, self._namespace)
+        room = self._room(polled)
+        if room <= 0:
+            if self.sent:  # no claim is made that would return when the first lease ends
+                self._wake_at(next(iter(self.sent.values())).until)
+            return False
+        if polled is not None:
+            room = min(room, _POLLING - polled)
+            if room <= 0:  # no event says when it polls next
+                self._wake_at(in_flight.clock() + _POLLING_WAIT)
+                return False
+        if self._waits_for_room(room):
+            return False
+        if self.sent:  # the client works on the other half while the store claims
+            room = min(room, (self.window + 1) // 2)
+        # What cannot be sent by then is released, well before its lease ends.
+        until = in_flight.clock() + in_flight.rules.lease / 2
+        attempts, due = await self.claim(room)
+        self._wake_at(due)
+        deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
+        send = self._send_frames if self.frame else self._send
+        await send(deliverable, until, polls=polled is not None)
+        return len(attempts) == room
+
+    def _room(self, polled: int | None) -> int:
+        self.suspect = self.lapse() or self.suspect
+        window = self.window
+        if polled is not None and not self.frame:
+            window = min(window, _POLLING)
+        if self.suspect:
+            window = min(_SUSPECT, window)
+        return window - len(self.sent)
+
+    def _waits_for_room(self, room: int) -> bool:
+        """Return whether to wait a moment for more room: a claim costs a disk sync."""
+        if self._gathering is not None and self._gathering.when() <= self._now():
+            self._gathering = None
+            return False
+        if room * 4 >= self.window or not self.sent:
+            return False
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(_WAIT_FOR_ROOM, self.wake)
+        return True
+
+    async def claim(self, limit: int) -> tuple[list[Attempt], float | None]:
+        """Lease at most `limit` messages; if there are any, go to the end of the round robin.
+
+        Returns them, and the earliest time at which a lease or a delay ends (seconds since the
+        epoch).
+        """
+        in_flight, consumers, in_order = self._in_flight, self._consumers, self.window == 1
+        if self.suspect:
+            # Its client may be frozen: others claim first, or it would get the same messages again
+            # and again until they have no attempts left.
+            for other in consumers.by_sid.values():
+                if not other.suspect:
+                    other.wake()
+            await give_way()
+        in_flight.flush()  # in the same transaction
+        news = consumers.news
+        claimed = await in_flight.store.claim(
+            self.queue, limit, in_flight.rules.lease, in_order=in_order
+        )
+        found_all = len(claimed.attempts) < limit and consumers.news == news
+        consumers.drained = not in_order and found_all
+        if claimed.attempts and self.sid in consumers.by_sid:
+            consumers.by_sid[self.sid] = consumers.by_sid.pop(self.sid)
+        return claimed.attempts, claimed.due
+
+    def _deliverable(self, attempt: Attempt) -> bool:
+        """Return whether it may still be delivered; if not, it becomes a dead letter."""
+        in_flight = self._in_flight
+        counted = attempt.number - attempt.spent
+        why = verdict(counted, attempt.expires, in_flight.rules, in_flight.clock())
+        if why is not None:
+            in_flight.bury(attempt, why)
+        return why is None
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    async def _send(self, attempts: list[Attempt], until: float, *, polls: bool) -> None:
+        for n, attempt in enumerate(attempts):
+            if polls:
+                await self._wait_for_poll([attempt])
+            if not self._may_send(until):
+                await self._in_flight.unsent(attempts[n:])
+                return
+            callback = partial(self._acknowledged, attempt.receipt)
+            self.hold(attempt).callback = callback
+            try:
+                await self._sio.emit(
+                    attempt.event,
+                    (decode(attempt.body), delivery(attempt)),
+                    to=self.sid,
+                    namespace=self._namespace,
+                    callback=callback,
+                    ignore_queue=True,  # the client is connected here: no other server need get it
+                )
+            except Exception as error:
+                await self._unsendable(attempt, error)
+
+    async def _send_frames(self, attempts: list[Attempt], until: float, *, polls: bool) -> None:
+        sent = 0
+        for frame in cut(attempts, self.frame):
+            if polls:
+                await self._wait_for_poll(frame)
+            if not self._may_send(until):
+                await self._in_flight.unsent(attempts[sent:])
+                return
+            sent += len(frame)
+            for attempt in frame:
+                self.hold(attempt)
+            try:
+                await self._emit_frame(frame)
+            except Exception:  # one message is to blame: send each by itself
+                for attempt in frame:
+                    try:
+                        await self._emit_frame([attempt])
+                    except Exception as error:
+                        await self._unsendable(attempt, error)
+
+    async def _emit_frame(self, frame: list[Attempt]) -> None:
+        await self._sio.emit(
+            DELIVERIES,
+            pack(frame),
+            to=self.sid,
+            namespace=self._namespace,
+            ignore_queue=True,
+        )
+
+    def _may_send(self, until: float) -> bool:
+        """Return whether claimed messages may still be sent."""
+        return not self.stopped and self.connected and self._in_flight.clock() < until
+
+    async def _wait_for_poll(self, attempts: list[Attempt]) -> None:
+        """Wait until a polling client has room for these (or is gone, or polls no more)."""
+        woken = False
+        while not self.stopped and self.connected:
+            waiting = packets_waiting(self._sio, self.sid, self._namespace)
+            if not waiting:
+                break
+            packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
+            if waiting + packets <= _POLLING:
+                break
+            self._wake_at(self._in_flight.clock() + _POLLING_WAIT)
+            await self._wake.wait()
+            self._wake.clear()
+            woken = True
+        if woken:  # it was meant for the next claim
+            self.wake()
+
+    async def _unsendable(self, attempt: Attempt, error: Exception) -> None:
+        _log.error("%s cannot be sent message %s: %r", self.sid, attempt.id, error)
+        why = f"cannot be sent: {type(error).__name__}: {error}"
+        counted = attempt.number - attempt.spent
+        await self._in_flight.give_back(attempt.receipt, counted, why, None)
+
+    def _acknowledged(self, receipt: str, *answer: Any) -> None:
+        """Handle a packet acknowledgement; only one that carries the receipt acknowledges."""
+        if receipt in self.sent:
+            self.sent[receipt].callback = None
+            if len(answer) == 1 and answer[0] == receipt:
+                self._in_flight.acknowledged(receipt)

@@ -1,0 +1,449 @@
+"""A scene: a server, named clients, and the journal of what happened between them.
+
+Owns the life of a scene: it serves the reader's own server on a free port, connects real clients
+to it, waits until all is quiet, and closes everything in reverse order. Must not know: how a server
+is instrumented (`server_tap`, `client_tap`), why a message did not arrive, how that is drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import parse_qs
+
+import socketio  # type: ignore[import-untyped]
+from aiohttp import web
+
+from ..internals.client_tap import NAME_HEADER, Client
+from ..internals.server_tap import ServerTap
+from ..journal.accounting import Link, Recorder
+from ..journal.activity import NotSettled, wait_for
+from ..journal.facts import SERVER, Connected, Disconnected, Froze, Killed, Refused, Thawed
+from ..journal.journal import Journal
+from ..views.table import one_line
+from .process import Process
+from .programs import Programs
+
+__all__ = ["HandlerRaised", "Scene"]
+
+_T = TypeVar("_T")
+
+#: The open stage of each server, so that opening it again closes the one before.
+_open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()
+
+
+class HandlerRaised(RuntimeError):
+    """A handler raised an exception; `errors`: all the exceptions, the first is the cause."""
+
+    def __init__(self, text: str, errors: list[Exception]) -> None:
+        super().__init__(text)
+        self.errors = errors
+
+
+class Scene:
+    """A server, its clients and its processes, from `open` to `close`; see `Stage`."""
+
+    def __init__(
+        self, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
+    ) -> None:
+        if not isinstance(sio, socketio.AsyncServer):
+            raise TypeError(
+                f"a stage needs a socketio.AsyncServer, not {type(sio).__name__}: "
+                'sio = socketio.AsyncServer(async_mode="aiohttp")'
+            )
+        if sio.async_mode != "aiohttp":
+            raise TypeError(
+                f"a stage serves with aiohttp, but this server was made for {sio.async_mode!r}: "
+                'sio = socketio.AsyncServer(async_mode="aiohttp")'
+            )
+        self.sio = sio
+        self.app = app if app is not None else web.Application()
+        self.journal = Journal(keep)
+        self.url = ""
+        self._recorder = Recorder(self.journal)
+        self._recorder.activity.running = self._running
+        self._clients: dict[str, Client] = {}
+        self._programs = Programs(lambda: self.url, self._has_started, self._noticed)
+        self._unwatch: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], None]] = []
+        #: By name, the newest connection of each; None: a process that has not connected yet.
+        self._guests: dict[str, Link | None] = {}
+        self._names: list[str] = []
+        self._tap: ServerTap | None = None
+        self._runner: web.AppRunner | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    # -- opening and closing --------------------------------------------------------------------
+
+    @classmethod
+    async def open(
+        cls, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
+    ) -> Self:
+        """Return a new stage that serves `sio` on a free port of 127.0.0.1.
+
+        A stage that is still open on the same `sio` is closed first.
+        """
+        stage = cls(sio, app, keep=keep)
+        return await stage.__aenter__()
+
+    async def __aenter__(self) -> Self:
+        if self._runner is not None:
+            return self
+        if self._closing is not None:
+            raise RuntimeError("this stage was closed, and opens only once: make a new one")
+        if before := _open_stages.get(self.sio):
+            await before.close()
+        if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
+            self.sio.attach(self.app)
+        self._tap = ServerTap(self.sio, self._recorder, self._greet)
+        self._runner = web.AppRunner(self.app, shutdown_timeout=0.3, access_log=None)
+        try:
+            await _in_empty_context(self._serve(self._runner))
+        except BaseException:
+            await self.close()
+            raise
+        _open_stages[self.sio] = self
+        return self
+
+    async def _serve(self, runner: web.AppRunner) -> None:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect the clients, then stop the server. Closing twice is harmless.
+
+        The journal can still be read; it does not include the disconnections of closing.
+        """
+        if self._closing is None and self._runner is not None:
+            self._closing = asyncio.create_task(self._close())
+        if self._closing is not None:
+            await asyncio.shield(self._closing)  # finished even if the caller is cancelled
+
+    async def _close(self) -> None:
+        runner, tap = self._runner, self._tap
+        assert runner is not None
+        assert tap is not None
+        self._runner = self._tap = None
+        if _open_stages.get(self.sio) is self:
+            del _open_stages[self.sio]
+        self._recorder.journal = Journal(keep=1)  # for what happens from here on
+        await self._programs.end()
+        await self._hang_up(tap)
+        await tap.shut_down()
+        await tap.tasks.cancel()  # handlers that never end, open connections
+        await runner.cleanup()
+        await tap.tasks.cancel()  # those of a client that was just connecting
+        tap.detach()
+        while self._unwatch:
+            self._unwatch.pop()()
+        await self._programs.remove_folder()
+        self._notify()
+
+    async def _hang_up(self, tap: ServerTap) -> None:
+        orderly = True
+        for client in [*self._clients.values()]:
+            hanging_up = asyncio.create_task(client.hang_up())
+            await asyncio.wait({hanging_up}, timeout=0.3)
+            hanging_up.cancel()  # where a handler never ends, the library goes on without it
+            await asyncio.wait({hanging_up}, timeout=0.3)
+            if orderly:  # one after the other, unless a handler never ends
+                try:
+                    await tap.recorder.activity.quiet(within=0.2)
+                except NotSettled:
+                    orderly = False
+
+    # -- clients --------------------------------------------------------------------------------
+
+    async def clients(self, *names: str, **options: Any) -> list[Client]:
+        """Connect one client for each name, one after the other, and return them in that order.
+
+        `options` are those of `client`.
+        """
+        for name in names:
+            _check(name)
+        if len(set(names)) < len(names):
+            raise ValueError(f"each client needs a name of its own, not {names}")
+        return [await self.client(name, **options) for name in names]
+
+    async def client(
+        self, name: str, *, connect: bool = True, reconnection: bool = False, **options: Any
+    ) -> Client:
+        """Return a real `socketio.AsyncClient` called `name`, connected to the stage's server.
+
+        `connect=False`: it is not connected: add handlers, then `await client.connect()`.
+        `reconnection=True`: it reconnects by itself. `options` go to
+        `socketio.AsyncClient.connect`: `transports` (default `["websocket"]`), `namespaces`,
+        `auth`, ... A client of the same name is disconnected first.
+
+        Raises `TypeError` or `ValueError` for a wrong or used name, `RuntimeError` if the stage is
+        not open, what `connect` raises, and what `settle` raises if an earlier client of this name
+        is not done.
+        """
+        self._check_open()
+        _check(name)
+        if name in (SERVER, "everyone") or name in self._guests:
+            raise ValueError(f"a client cannot be called {name!r}: that name is not free")
+        if before := self._clients.pop(name, None):
+            await before.hang_up()
+            await self.settle()
+        client = Client(name, self.url, self._recorder, reconnection=reconnection)
+        self._clients[name] = client
+        if name not in self._names:
+            self._names.append(name)
+        if connect:
+            try:
+                await client.connect(**options)
+            except socketio.exceptions.ConnectionError:
+                self._show_failures()  # the error of a `connect` handler says more
+                raise
+        return client
+
+    def _greet(self, environ: dict[str, Any]) -> Link:
+        name = environ.get("HTTP_" + NAME_HEADER.upper().replace("-", "_"), "")
+        client = self._clients.get(name)
+        if client is not None:
+            client.link = Link(name, self._recorder.activity, watched=True)
+            return client.link
+        given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40].strip()
+        if not given.isprintable() or given == "everyone":
+            given = ""
+        before = self._guests.get(given)
+        # A process reconnects under its name; so may a guest that has left, as after a reload.
+        back = before is not None and (not before.server_open or before.departed)
+        if given not in self._programs and not back:
+            number = len(self._guests) + 1
+            while not given or given == SERVER or given in self._names:
+                given, number = f"guest {number}", number + 1
+            self._names.append(given)
+        link = self._guests[given] = Link(given, self._recorder.activity, watched=False)
+        return link
+
+    # -- processes ------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Return whether this stage is not open: not yet, or no longer."""
+        return self._runner is None
+
+    @property
+    def folder(self) -> Path:
+        """A folder for files of this scene; closing the stage removes it."""
+        self._check_open()
+        return self._programs.folder
+
+    async def process(self, name: str, program: str, *arguments: str, url: str = "") -> Process:
+        """Run the Python `program` in a real process, and return that.
+
+            driver = await stage.process("driver", "import sys, socketio ...")
+            await driver.line("ready")  # wait until it has printed that
+            await stage.kill(driver)
+
+        `sys.argv[1]` is the address to connect to: that of a relay of its own, which `cut` cuts, to
+        the server at `url` (default: the stage's). The server knows it by `name`. `arguments` are
+        the rest of `sys.argv`. It runs in `folder`. A process of the same name is killed first.
+
+        If another process of this stage has printed `url`, the relay leads to that process, also
+        when it is restarted and listens on another port.
+
+        Raises what `client` raises for a name, and `SyntaxError` if `program` is no Python.
+        """
+        self._check_open()
+        _check(name)
+        if name not in self._programs:
+            if name == SERVER or name in self._names:
+                raise ValueError(f"a process cannot be called {name!r}: that name is not free")
+            self._names.append(name)
+            self._guests[name] = None
+        return await self._programs.start(name, program, arguments, url)
+
+    def _has_started(self, process: Process) -> None:
+        name = process.name
+        process.on_kill = lambda: self._recorder.journal.append(Killed, name)
+        process.listen(self._notify)
+
+    async def restart(self, process: str | Process) -> Process:
+        """Run the program of a process again, with the same arguments; if it runs, kill it first.
+
+        Its relay keeps its target: if that is another process, this waits until it listens.
+        """
+        return await self._programs.restart(self._name(process), self.until)
+
+    # -- waiting --------------------------------------------------------------------------------
+
+    async def settle(self, within: float = 5.0) -> None:
+        """Wait until nothing is under way: every packet has arrived, every handler has ended.
+
+        `within`: a deadline in seconds. Raises `NotSettled` naming what was still under way then,
+        and `HandlerRaised` if a handler raised since the last time.
+        """
+        await self._recorder.activity.quiet(within)
+        self._show_failures()
+
+    async def until(
+        self, condition: Callable[[], object], what: str = "the condition", within: float = 5.0
+    ) -> None:
+        """Return when `condition()` is true; it is checked after every fact in the journal and
+        every line of output of a process.
+
+        `within`: a deadline in seconds. Raises `NotSettled` naming `what` when it has passed.
+        """
+        await wait_for(condition, self.listen, what, within)
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every fact, every line of output of a process, every outcome of
+        `run`, and when this stage has closed; return the function that ends this."""
+        stop = self.journal.listen(listener)
+        self._listeners.append(listener)
+
+        def end() -> None:
+            stop()
+            self._listeners.remove(listener)
+
+        return end
+
+    def _notify(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+    def connected(self, client: str | Client | Process, namespace: str = "/") -> bool:
+        """Return whether the server regards `client` as connected to `namespace`.
+
+        False, too, for an unknown name: so one can wait for a guest to connect.
+        """
+        return namespace in self._inside(self._name(client))
+
+    def _inside(self, name: str) -> set[str]:
+        """Return the namespaces to which the server regards `name` as connected."""
+        inside: set[str] = set()
+        for fact in [*self.journal.standing(), *self.journal] if self._runner else []:
+            match fact:
+                case Connected(client=client, namespace=namespace) if client == name:
+                    inside.add(namespace)
+                case Disconnected() | Refused() if fact.client == name:
+                    inside.discard(fact.namespace)
+        return inside
+
+    def _running(self) -> Iterator[tuple[str, str]]:
+        for event in self._tap.tasks.events() if self._tap else ():
+            yield SERVER, event
+        for client in self._clients.values():
+            for event in client.tasks.events():
+                yield client.name, event
+
+    def _show_failures(self) -> None:
+        failures = self._recorder.failures[:]
+        self._recorder.failures.clear()
+        if failures:
+            text = "; ".join(
+                f"{fact.client}'s handler of {fact.event!r} raised {fact.error}"
+                for fact, _ in failures
+            )
+            raise HandlerRaised(
+                one_line(text, 400), [error for _, error in failures]
+            ) from failures[0][1]
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    async def freeze(self, client: str | Client | Process) -> None:
+        """Suspend `client`: its connection stays open, but it reads and sends nothing."""
+        if process := self._process(client):
+            if process.code is None and not process.frozen:
+                await process.freeze()
+                self._recorder.journal.append(Froze, process.name)
+        else:
+            self._client(client).freeze()
+
+    async def thaw(self, client: str | Client | Process) -> None:
+        """Resume a frozen client."""
+        if process := self._process(client):
+            if process.frozen:
+                self._recorder.journal.append(Thawed, process.name)
+                process.thaw()
+        else:
+            self._client(client).thaw()
+
+    async def cut(self, client: str | Client | Process) -> None:
+        """Abort the connection of `client`, without a disconnect packet, as when its cable is cut.
+
+        A process cannot connect again until `mend`.
+        """
+        if process := self._process(client):
+            self._programs.cut(process.name)
+            await self._noticed(process.name)
+        else:
+            self._client(client).cut()
+
+    async def mend(self, process: str | Process) -> None:
+        """Let a process connect again after `cut`."""
+        self._programs.mend(self._name(process))
+
+    async def kill(self, process: str | Process) -> None:
+        """Kill a process (SIGKILL), as when the power fails."""
+        found = self._process(process) or self._programs.process(process)
+        await found.kill()
+        await self._noticed(found.name)
+
+    async def _noticed(self, name: str) -> None:
+        """Return when the server has noticed that the connections of `name` have ended."""
+        await self.until(
+            lambda: not self._inside(name), f"the server to notice that {name} is gone"
+        )
+
+    def _process(self, client: str | Client | Process) -> Process | None:
+        found = self._programs.processes().get(self._name(client))
+        if isinstance(client, Process) and client is not found:
+            raise LookupError(f"this {client.name!r} is not, or no longer, a process of this stage")
+        return found
+
+    def __repr__(self) -> str:
+        state = "open" if self._runner else "closed"
+        return f"<Stage: {state}, clients: {', '.join(self._names) or 'none'}>"
+
+    # -- names ----------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._runner is None:
+            raise RuntimeError("this stage is not open: stage = await Stage.open(sio)")
+
+    def _name(self, client: str | Client | Process) -> str:
+        return client if isinstance(client, str) else client.name
+
+    def _client(self, client: str | Client | Process) -> Client:
+        name = self._name(client)
+        if name not in self._clients:
+            known = [*self._clients] or "none"
+            raise LookupError(f"no client is called {name!r}; there are {known}")
+        if not isinstance(client, str) and client is not self._clients[name]:
+            raise LookupError(f"this {name!r} is not, or no longer, a client of this stage")
+        return self._clients[name]
+
+
+def _check(name: object) -> None:
+    """Raise `TypeError` or `ValueError` if `name` cannot be the name of a client."""
+    if not isinstance(name, str):
+        raise TypeError(f"a client cannot be called {name!r}: a name is a string")
+    if not 0 < len(name) <= 40 or not name.isprintable():
+        raise ValueError(
+            f"a client cannot be called {name!r}: a name has 1 to 40 printable characters"
+        )
+
+
+async def _in_empty_context(work: Coroutine[Any, Any, _T]) -> _T:
+    # A handler's output is shown where its task's context points. An empty one points at the cell
+    # that is running when it prints, not at the cell that opened the stage.
+    return await asyncio.create_task(work, context=contextvars.Context())

@@ -1,0 +1,402 @@
+"""The reason why a client did, or did not, get a message.
+
+Owns the reasons: for each message and each client exactly one, found from the journal alone.
+Must not know: sockets, the stage, how a reason is drawn.
+
+The journal is read once, in order, keeping the state of every client: the namespaces that it is in,
+was refused by or has left, and its rooms. When a message is emitted, that state gives the reason
+why a client will *not* get it; later facts (it arrived, the connection ended) replace the verdicts
+of those that it was sent to.
+
+The checks have an order, and the first that fails gives the reason: connected at all? to this
+namespace? addressed? skipped? arrived?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from ..journal.facts import (
+    SERVER,
+    Acknowledged,
+    Connected,
+    Died,
+    Disconnected,
+    Emitted,
+    Ended,
+    Fact,
+    Froze,
+    HungUp,
+    Joined,
+    Killed,
+    Left,
+    MessageRef,
+    Raised,
+    Received,
+    Redriven,
+    Refused,
+    Returned,
+    Settled,
+    Thawed,
+    Tried,
+)
+from ..journal.journal import Journal
+
+__all__ = [
+    "Life",
+    "Message",
+    "Reason",
+    "Verdict",
+    "explain",
+    "find",
+    "verdict_of",
+]
+
+
+class Reason(Enum):
+    """The outcome of one message for one client; the value is its mark."""
+
+    RECEIVED = "✓"
+    SENT = "✓ sent"  # not the stage's client: only the server's side is known
+    NO_HANDLER = "○"
+    RAISED = "⚡"
+    SENDER = "↗"
+    TO_SERVER = "·"
+    ON_THE_WAY = "…"
+    FROZEN = "… frozen"
+    NOT_YET = "✗ not yet"
+    LEFT = "✗ gone"
+    CUT_OFF = "✗ cut off"
+    REFUSED = "✗ refused"
+    OTHER_NAMESPACE = "✗ elsewhere"
+    NOT_ADDRESSED = "✗ not meant"
+    NOT_IN_ROOM = "✗ not in room"
+    LEFT_ROOM = "✗ left room"
+    SKIPPED = "✗ skipped"
+    LOST = "✗ lost"
+    WAITING = "… in queue"
+    OTHER_CONSUMER = "✗ to another"
+    EXPIRED = "✗ expired"
+    DEAD = "✗ dead"
+
+
+#: Reasons with which the message reached the client's side of the connection.
+ARRIVED = (Reason.RECEIVED, Reason.NO_HANDLER, Reason.RAISED)
+
+_LEFT = "had left room {!r} before"
+_AND_CAME_BACK = "was in room {!r} on an earlier connection, and has not joined again"
+_GOODBYES = ("client disconnect", "server disconnect")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A reason, its detail, and the data of the packet acknowledgement if there was one.
+
+    `early`: it went to all clients, before the `connect` handler had accepted this one.
+    """
+
+    reason: Reason
+    detail: str = ""
+    acknowledged: str | None = None
+    early: bool = False
+    attempt: str = ""  # of a message of a queue: its number, and how it ended
+
+
+@dataclass(slots=True)
+class Life:
+    """The life of a message of a queue: its state, and its attempts."""
+
+    queue: str
+    state: str = "waits"  # or: out, settled, expired, dead
+    detail: str = ""  # the client, or the reason
+    #: By client: the number of its last attempt, how that ended, and the emit that carried it.
+    attempts: dict[str, tuple[int, str, Message | None]] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """The state as a sign and a word."""
+        signs = {"waits": "… waits", "out": "→ out", "settled": "✓ settled"}
+        return signs.get(self.state, f"✗ {self.state}")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One emit and its verdicts, by name of the client (and of the server)."""
+
+    emitted: Emitted
+    verdicts: dict[str, Verdict]
+    cause_sender: str | None
+    life: Life | None = None
+    #: The message of a queue that this emit is a delivery attempt of.
+    attempt_of: Message | None = None
+
+    @property
+    def got_by(self) -> set[str]:
+        """The names of the clients whose handlers took the message without raising."""
+        return {name for name, v in self.verdicts.items() if v.reason is Reason.RECEIVED}
+
+    @property
+    def reached_nobody(self) -> bool:
+        """Return whether the server had no client to send this to."""
+        return self.emitted.sender == SERVER and not (self.emitted.recipients or self.life)
+
+
+@dataclass
+class _Standing:
+    """The state of all clients after the facts read so far."""
+
+    namespaces: dict[tuple[str, str], Fact] = field(default_factory=dict)
+    polite: dict[tuple[str, str], bool] = field(default_factory=dict)
+    #: How it left the room; empty while it is in.
+    rooms: dict[tuple[str, str, str | int], str] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
+    hung_up: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+    def read(self, fact: Fact) -> None:
+        match fact:
+            case Connected() | Refused() | Disconnected():
+                self._moved(fact)
+            case HungUp():
+                self.hung_up.add(fact.client)
+            case Joined():
+                self.rooms[fact.client, fact.namespace, fact.room] = ""
+            case Left():
+                how = _AND_CAME_BACK if fact.gone else _LEFT
+                self.rooms[fact.client, fact.namespace, fact.room] = how.format(fact.room)
+            case Froze():
+                self.frozen.add(fact.client)
+            case Thawed():
+                self.frozen.discard(fact.client)
+            case Ended() | Killed():
+                self.frozen.discard(fact.client)
+                self.ended.add(fact.client)
+
+    def _moved(self, fact: Connected | Refused | Disconnected) -> None:
+        key = (fact.client, fact.namespace)
+        self.namespaces.pop(key, None)  # the newest stands last
+        self.namespaces[key] = fact
+        match fact:
+            case Connected():
+                self.hung_up.discard(fact.client)
+                self.ended.discard(fact.client)
+            case Disconnected():
+                # A "transport close" for the server may have been a disconnect of the client.
+                self.polite[key] = fact.reason in _GOODBYES or fact.client in self.hung_up
+
+    def absent(self, client: str, emitted: Emitted) -> Verdict:
+        """Return why `client` is not among those the server sends `emitted` to."""
+        namespace = emitted.namespace
+        fact = self.namespaces.get((client, namespace))
+        if not isinstance(fact, Connected):
+            return self._outside(client, fact)
+        if emitted.rooms or emitted.clients:
+            inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
+            if client not in emitted.clients and "" not in inside:
+                if left := [how for how in inside if how]:
+                    return Verdict(Reason.LEFT_ROOM, left[0])
+                return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
+        return Verdict(Reason.SKIPPED)
+
+    def _outside(self, client: str, fact: Fact | None) -> Verdict:
+        """Return why a client is not in the namespace; `fact`: its last one about that."""
+        if fact is None:  # never there: is it, or was it, anywhere else?
+            elsewhere = [f for (name, _), f in self.namespaces.items() if name == client]
+            if any(isinstance(f, Connected) for f in elsewhere):
+                return Verdict(Reason.OTHER_NAMESPACE)
+            left = [f for f in elsewhere if isinstance(f, Disconnected)]
+            fact = left[-1] if left else None
+        match fact:
+            case Refused(reason=reason):
+                return Verdict(Reason.REFUSED, reason)
+            case Disconnected(namespace=namespace, reason=reason):
+                polite = self.polite[client, namespace]
+                return Verdict(Reason.LEFT if polite else Reason.CUT_OFF, reason)
+        return Verdict(Reason.NOT_YET)
+
+
+def explain(
+    journal: Journal,
+    clients: Iterable[str],
+    guests: Iterable[str] = (),
+    *,
+    over: bool = False,
+) -> list[Message]:
+    """Return the messages that the journal keeps, oldest first, with a verdict for each client.
+
+    `clients`: the names of all clients; `guests`: those among them whose side is not observed;
+    `over`: all connections have ended, so messages that have not arrived are lost.
+    """
+    names, unseen = [*clients], {*guests}
+    standing = _Standing()
+    for fact in journal.standing():
+        standing.read(fact)
+    messages: dict[MessageRef, Message] = {}
+    for fact in journal:
+        standing.read(fact)
+        match fact:
+            case Emitted():
+                cause = messages.get(fact.cause) if fact.cause is not None else None
+                messages[fact.message] = message = Message(
+                    fact,
+                    {name: _at_emit(name, fact, standing, unseen) for name in [SERVER, *names]},
+                    cause.emitted.sender if cause else None,
+                    Life(fact.queue) if fact.queue else None,
+                    cause if cause and cause.life else None,
+                )
+                _note_carrier(message)
+            case Tried() | Settled() | Returned() | Died() | Redriven():
+                if (lived := messages.get(fact.message)) and lived.life:
+                    _update(lived.life, fact)
+            case Disconnected():
+                _server_ended(messages.values(), fact)
+            case Ended() | Killed():
+                _client_ended(messages.values(), fact.client)
+            case Froze() | Thawed():
+                _froze(messages.values(), fact, unseen)
+            case Received() | Raised() | Acknowledged() if fact.message in messages:
+                _arrived(messages[fact.message], fact)
+    if over:
+        for name in (SERVER, *names):
+            _client_ended(messages.values(), name)
+    for message in messages.values():
+        if message.life:
+            for name in names:
+                message.verdicts[name] = _of_queue(message.life, name)
+    return [*messages.values()]
+
+
+def _note_carrier(message: Message) -> None:
+    """Note that this emit carries an attempt of a message of a queue."""
+    stored = message.attempt_of
+    for name in message.emitted.recipients if stored else ():
+        if stored and stored.life and name in stored.life.attempts:
+            number, end, _ = stored.life.attempts[name]
+            stored.life.attempts[name] = (number, end, message)
+
+
+def _update(life: Life, fact: Tried | Settled | Returned | Died | Redriven) -> None:
+    match fact:
+        case Tried(client=client, attempt=attempt):
+            life.attempts[client] = (attempt, "", None)
+            life.state, life.detail = "out", client
+        case Settled(client=client) | Returned(client=client):
+            number, _, carrier = life.attempts[client]
+            end = fact.reason if isinstance(fact, Returned) else "settled"
+            life.attempts[client] = (number, end, carrier)
+            life.state, life.detail = ("settled", client) if end == "settled" else ("waits", "")
+        case Died(reason=reason):
+            life.state, life.detail = ("expired", "") if reason == "expired" else ("dead", reason)
+        case Redriven():
+            life.state, life.detail = "waits", ""
+
+
+_STATES = {"waits": Reason.WAITING, "expired": Reason.EXPIRED, "dead": Reason.DEAD}
+
+
+def _of_queue(life: Life, name: str) -> Verdict:
+    """Return the verdict on a message of a queue for a client: its last attempt, or its state."""
+    if name in life.attempts:
+        number, end, carrier = life.attempts[name]
+        verdict = carrier.verdicts[name] if carrier else Verdict(Reason.ON_THE_WAY)
+        answer = None if end == "settled" else verdict.acknowledged
+        return replace(
+            verdict,
+            acknowledged=answer,
+            attempt=f"attempt {number}" + (f", {end}" if end else ""),
+        )
+    return Verdict(_STATES.get(life.state, Reason.OTHER_CONSUMER), life.detail)
+
+
+def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str]) -> Verdict:
+    if emitted.queue:  # the other verdicts follow when all facts are read
+        return Verdict(Reason.SENDER if emitted.sender == SERVER else Reason.TO_SERVER)
+    if name == emitted.sender:
+        return Verdict(Reason.SENDER)
+    if name in emitted.recipients:
+        client = emitted.sender if name == SERVER else name
+        gone = standing.namespaces.get((client, emitted.namespace))
+        if isinstance(gone, Disconnected):  # for the server the connection has ended
+            return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
+        # An emit to it alone is meant to be early; one to all clients is a leak.
+        meant = name == SERVER or name in emitted.clients
+        early = not meant and not isinstance(gone, Connected)
+        if name in standing.ended:  # the server has not noticed yet
+            return Verdict(Reason.LOST)
+        if name in standing.frozen:
+            return Verdict(Reason.FROZEN, early=early)
+        return Verdict(Reason.SENT if name in unseen else Reason.ON_THE_WAY, early=early)
+    if emitted.sender != SERVER:
+        return Verdict(Reason.TO_SERVER)
+    return standing.absent(name, emitted)
+
+
+_PENDING = (Reason.ON_THE_WAY, Reason.FROZEN)
+
+
+def _server_ended(messages: Iterable[Message], ended: Disconnected) -> None:
+    for message in messages:
+        emitted, verdict = message.emitted, message.verdicts[SERVER]
+        mine = (emitted.sender, emitted.namespace) == (ended.client, ended.namespace)
+        if mine and verdict.reason in _PENDING:
+            message.verdicts[SERVER] = Verdict(Reason.LOST)
+
+
+def _client_ended(messages: Iterable[Message], name: str) -> None:
+    for message in messages:
+        verdict = message.verdicts.get(name)
+        if verdict and verdict.reason in _PENDING:
+            message.verdicts[name] = Verdict(Reason.LOST)
+
+
+def _froze(messages: Iterable[Message], fact: Froze | Thawed, unseen: set[str]) -> None:
+    before, after = Reason.ON_THE_WAY, Reason.FROZEN
+    if isinstance(fact, Thawed):
+        before, after = after, Reason.SENT if fact.client in unseen else before
+    for message in messages:
+        verdict = message.verdicts.get(fact.client)
+        if verdict and verdict.reason is before:
+            message.verdicts[fact.client] = replace(verdict, reason=after)
+
+
+def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
+    verdict = message.verdicts.get(fact.client)
+    if verdict is None:
+        return
+    match fact:
+        case Received(handled=handled):
+            reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
+            verdict = Verdict(reason, early=verdict.early)
+        case Raised(error=error):
+            verdict = Verdict(Reason.RAISED, error, early=verdict.early)
+        case Acknowledged(data=data):
+            verdict = replace(verdict, acknowledged=data)
+    message.verdicts[fact.client] = verdict
+
+
+def find(messages: list[Message], which: str | int) -> Message:
+    """Return the message with this number, or the last one with this event name.
+
+    Raises `LookupError` naming the events that were emitted.
+    """
+    for message in reversed(messages):
+        if which == message.emitted.event and message.attempt_of:
+            continue  # the message that was stored is meant
+        if which in (message.emitted.message, message.emitted.event):
+            return message
+    known = sorted({m.emitted.event for m in messages})
+    raise LookupError(f"no message {which!r} was emitted; emitted so far: {known or 'nothing'}")
+
+
+def verdict_of(message: Message, client: str) -> Verdict:
+    """Return the verdict on `message` for `client`.
+
+    Raises `LookupError` if there is no client of that name.
+    """
+    verdict = message.verdicts.get(client)
+    if verdict is None:
+        known = [name for name in message.verdicts if name != SERVER]
+        raise LookupError(f"no client is called {client!r}; there are {known}")
+    return verdict

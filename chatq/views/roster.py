@@ -1,0 +1,134 @@
+"""The roster of a scene: each client with its state, its namespaces and its rooms.
+
+Owns the roster and its table. Must not know: the stage, sockets, messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..journal.facts import (
+    Connected,
+    Disconnected,
+    Ended,
+    Fact,
+    Froze,
+    Joined,
+    Killed,
+    Left,
+    Refused,
+    Thawed,
+)
+from ..journal.journal import Journal
+from .table import Table, one_line
+
+__all__ = ["Roster", "Seat"]
+
+_SIGNS = {
+    "connected": "● connected",
+    "frozen": "‖ frozen",
+    "given up": "‖ frozen, given up by the server",
+    "off": "○ off the line",
+    "stranger": "– has not dialled this server",
+}
+
+
+@dataclass(slots=True)
+class Seat:
+    """One client as the server knows it: the rooms it is in, by namespace.
+
+    `kind`: "client", "process", or "guest" (not started by the stage). `met`: it has connected, or
+    tried to.
+    """
+
+    name: str
+    kind: str = "client"
+    frozen: bool = False
+    met: bool = False
+    rooms: dict[str, list[str | int]] = field(default_factory=dict)
+
+    @property
+    def connected(self) -> bool:
+        """Return whether the server regards it as connected to any namespace."""
+        return bool(self.rooms)
+
+    @property
+    def stranger(self) -> bool:
+        """Return whether it is a process that has never connected to this server: it may be one
+        itself, or connect to another."""
+        return self.kind == "process" and not self.met
+
+    @property
+    def state(self) -> str:
+        """Its state, as a sign and words."""
+        if self.frozen:
+            return _SIGNS["frozen" if self.rooms else "given up"]
+        if self.stranger:
+            return _SIGNS["stranger"]
+        return _SIGNS["connected" if self.rooms else "off"]
+
+    @property
+    def places(self) -> str:
+        """Its namespaces, each with the rooms it is in there; "nowhere", if it could be."""
+        places = []
+        for namespace, rooms in self.rooms.items():
+            names = ", ".join(one_line(str(room), 20) for room in rooms)
+            inside = f" (room{'s' * (len(rooms) > 1)} {names})" if rooms else ""
+            places.append(one_line(namespace, 40) + inside)
+        return "; ".join(places) or ("" if self.stranger else "nowhere")
+
+
+class Roster:
+    """The roster, read from the facts of a scene; `over`: all connections have ended."""
+
+    def __init__(
+        self, journal: Journal, kinds: Iterable[tuple[str, str]], *, over: bool = False
+    ) -> None:
+        self._seats = {name: Seat(name, kind) for name, kind in kinds}
+        for fact in (*journal.standing(), *journal):
+            if seat := self._seats.get(getattr(fact, "client", "")):
+                _read(seat, fact)
+        for seat in self.seats if over else ():
+            seat.frozen, seat.rooms = False, {}
+
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """One seat for each client, in the order of their first connections."""
+        return [*self._seats.values()]
+
+    def namespaces(self) -> list[str]:
+        """Return all namespaces with connected clients, the main one first."""
+        found = {namespace for seat in self.seats for namespace in seat.rooms}
+        return sorted(found, key=lambda namespace: (namespace != "/", namespace))
+
+    def table(self) -> Table:
+        """Return the table: a row for each client."""
+        rows = [[seat.name, seat.kind, seat.state, seat.places] for seat in self.seats]
+        return Table(("who", "what", "state", "namespaces and rooms"), rows)
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _read(seat: Seat, fact: Fact) -> None:
+    seat.met = seat.met or isinstance(fact, Connected | Refused)
+    match fact:
+        case Connected(namespace=namespace):
+            seat.rooms.setdefault(namespace, [])
+        case Disconnected(namespace=namespace) | Refused(namespace=namespace):
+            seat.rooms.pop(namespace, None)
+        case Joined(namespace=namespace, room=room):
+            rooms = seat.rooms.setdefault(namespace, [])
+            if room not in rooms:
+                rooms.append(room)
+        case Left(namespace=namespace, room=room):
+            if room in (rooms := seat.rooms.get(namespace, [])):
+                rooms.remove(room)
+        case Froze():
+            seat.frozen = True
+        case Thawed() | Ended() | Killed():
+            seat.frozen = False

@@ -1,0 +1,222 @@
+"""The layout of a diagram: the columns, the rows, and who is connected at each row.
+
+Owns the translation of the journal into rows, the sign and the words of each, and the legend. Must
+not know: the stage, sockets, how it is drawn.
+
+To read the diagram: one column for the server and one for each client, time runs down, and a row is
+one fact; distances mean nothing. A client's line is drawn while it is connected. A message is one
+row: it leaves the sender (●), and ends at each column in the mark of its verdict there. A mark is
+always a sign, never a colour alone; the legend is under the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from ..journal.facts import (
+    SERVER,
+    Connected,
+    Died,
+    Disconnected,
+    Emitted,
+    Fact,
+    Froze,
+    HungUp,
+    Joined,
+    Killed,
+    Left,
+    Raised,
+    Redriven,
+    Refused,
+    Returned,
+    Settled,
+    Subscribed,
+    Thawed,
+)
+from .deliveries import cell, label, route
+from .explain import Message, Reason
+from .table import one_line
+
+__all__ = ["Layout", "Row", "broken", "lay_out", "legend"]
+
+
+@dataclass(slots=True)
+class Row:
+    """One row of the diagram: its signs by column, and its text; a message also has a route."""
+
+    text: str
+    signs: dict[int, str]
+    route: str = ""
+    tips: dict[int, str] = field(default_factory=dict)
+    #: The sequence number of its fact.
+    number: int = 0
+    #: Columns that it was not addressed to: no failure.
+    not_meant: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Layout:
+    """The columns, the rows, and the columns that are connected at each row."""
+
+    names: list[str]
+    rows: list[Row]
+    alive: list[set[int]]
+
+
+def lay_out(
+    facts: Sequence[Fact],
+    messages: Sequence[Message],
+    names: Sequence[str],
+    forgotten: int,
+    strangers: Collection[str],
+) -> Layout:
+    """Return the layout of these facts; `names`: the clients; `forgotten`: the number of facts
+    before; `strangers`: those of `names` that no message is about."""
+    names = [name for name in names if name not in strangers or _concern(facts, name)]
+    # Queues stand between the server and the clients; no client's name looks like these.
+    queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
+    heads = [SERVER, *(_queue(queue) for queue in queues), *names]
+    columns = {name: i for i, name in enumerate(heads)}
+    by_number = {m.emitted.message: m for m in messages}
+    shown: list[Row] = []
+    alive: list[set[int]] = []
+    inside: dict[int, set[str]] = {}
+
+    def row(text: str, column: int, sign: str) -> None:
+        shown.append(Row(one_line(text), {column: sign}))
+
+    for number, fact in enumerate(facts, forgotten + 1):
+        column = columns.get(getattr(fact, "client", SERVER), -1)
+        match fact:
+            case Emitted() if fact.message in by_number:
+                shown.append(_message_row(by_number[fact.message], columns, strangers))
+            case Connected(client=client, namespace=namespace) if column >= 0:
+                inside.setdefault(column, set()).add(namespace)
+                row(f"{client} connects{_to(namespace)}", column, "┬")
+            case Refused(client=client, namespace=namespace, reason=reason) if column >= 0:
+                row(f"{client} is refused{_to(namespace)}: {reason}", column, "✗")
+            case Disconnected(client=client, namespace=namespace, reason=reason) if column >= 0:
+                inside.setdefault(column, set()).discard(namespace)
+                row(f"{client} is gone{_from(namespace)}: {reason}", column, "┴")
+            case Joined(client=client, namespace=namespace, room=room) if column >= 0:
+                row(f"{client} joins room {room!r}{_in(namespace)}", column, "+")
+            case Left(client, namespace, room, gone=False) if column >= 0:  # gone is a row already
+                row(f"{client} leaves room {room!r}{_in(namespace)}", column, "−")
+            case HungUp(client=client) if column >= 0:
+                row(f"{client} hangs up", column, "↓")
+            case Froze(client=client) if column >= 0:
+                row(f"{client} freezes", column, "‖")
+            case Thawed(client=client) if column >= 0:
+                row(f"{client} thaws", column, "▸")
+            case Killed(client=client) if column >= 0:
+                row(f"{client} is killed", column, "†")
+            case Subscribed(client=client, queue=queue) if column >= 0:
+                row(f"{client} consumes queue {queue!r}", column, "⊕")
+            case Settled() | Returned() | Died() | Redriven() if fact.message in by_number:
+                shown.append(_life_row(by_number[fact.message], fact, columns))
+            case Raised(client=client, event=event, error=error) if column >= 0:
+                row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
+        while len(alive) < len(shown):
+            shown[len(alive)].number = number
+            alive.append({*range(len(queues) + 1), *(c for c, spaces in inside.items() if spaces)})
+    return Layout([one_line(name, 20) for name in heads], shown, alive)
+
+
+def _to(namespace: str) -> str:
+    return "" if namespace == "/" else f" to {namespace}"
+
+
+def _from(namespace: str) -> str:
+    return "" if namespace == "/" else f" from {namespace}"
+
+
+def _in(namespace: str) -> str:
+    return "" if namespace == "/" else f" of {namespace}"
+
+
+def _concern(facts: Sequence[Fact], name: str) -> bool:
+    return any(getattr(fact, "client", None) == name for fact in facts)
+
+
+def _message_row(message: Message, columns: dict[str, int], strangers: Collection[str]) -> Row:
+    signs, tips = {}, {}
+    not_meant = set()
+    stored = message.attempt_of
+    if message.life:
+        signs = {columns[_queue(message.life.queue)]: "▣"}
+        if message.emitted.sender == SERVER:
+            signs[0] = "●"
+        return Row(one_line(label(message)), signs, one_line(route(message)))
+    if stored and stored.life:
+        source = columns[_queue(stored.life.queue)]
+        ends = [name for name in message.emitted.recipients if name in columns]
+        signs = {source: "●", **{columns[n]: message.verdicts[n].reason.value[0] for n in ends}}
+        text = f"to {', '.join(ends)}"
+        return Row(one_line(label(message)), signs, one_line(text))
+    for name, verdict in message.verdicts.items():
+        if name not in columns or name in strangers or verdict.reason is Reason.TO_SERVER:
+            continue
+        sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
+        signs[columns[name]] = sign
+        if verdict.reason in _NOT_MEANT:
+            not_meant.add(columns[name])
+        tips[columns[name]] = one_line(f"{name}: {cell(verdict)}")
+    text, way = one_line(label(message)), one_line(route(message))
+    return Row(text, signs, way, tips, not_meant=not_meant)
+
+
+_NOT_MEANT = (
+    Reason.NOT_ADDRESSED,
+    Reason.NOT_IN_ROOM,
+    Reason.LEFT_ROOM,
+    Reason.SKIPPED,
+    Reason.OTHER_NAMESPACE,
+    Reason.OTHER_CONSUMER,
+)
+
+
+def _queue(name: str) -> str:
+    return f"▤ {name}"
+
+
+def _life_row(
+    message: Message, fact: Settled | Returned | Died | Redriven, columns: dict[str, int]
+) -> Row:
+    assert message.life is not None
+    column = columns[_queue(message.life.queue)]
+    what = label(message)
+    match fact:
+        case Settled(client=client) if client in columns:
+            signs = {column: "■", columns[client]: "●"}
+            return Row(one_line(f"{what}: settled"), signs, f"{client} answers with its receipt")
+        case Returned(client=client, reason=reason):
+            return Row(one_line(f"{what} of {client} is back: {reason}"), {column: "↺"})
+        case Died(reason=reason):
+            return Row(one_line(f"{what} is dead: {reason}"), {column: "✗"})
+    return Row(one_line(f"{what} is back: redriven"), {column: "↺"})
+
+
+_SIGNS = (
+    "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
+    "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   ⊕ consumes"
+    "   − leaves   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
+    "   ↺ is back in the queue"
+)
+
+
+def legend(layout: Layout) -> str:
+    """Return the legend of the signs that are used."""
+    used = {sign for row in layout.rows for sign in row.signs.values()}
+    return "   ".join(text for text in _SIGNS.split("   ") if text[0] in used)
+
+
+def broken(text: str, longest: int) -> list[str]:
+    """Return a legend as lines of at most `longest` characters, broken between its signs."""
+    lines: list[str] = []
+    for part in filter(None, text.split("   ")):
+        if lines and len(lines[-1]) + 3 + len(part) <= longest:
+            lines[-1] += f"   {part}"
+        else:
+            lines.append(part)
+    return lines

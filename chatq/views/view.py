@@ -1,0 +1,165 @@
+"""A snapshot of a scene at one moment, with its look-ups.
+
+Owns the snapshot: the facts up to a moment, and the kinds of the names; and the look-ups that a
+snapshot and a running scene have in common (`Lookups`). Must not know: the stage, sockets, how a
+reason is found, how anything is drawn.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Protocol
+
+from ..journal.facts import Connected, Disconnected, Subscribed, Unsubscribed
+from ..journal.journal import Journal
+from .deliveries import Deliveries
+from .diagram import Diagram
+from .explain import Message, Reason, explain, find, verdict_of
+from .roster import Roster
+from .sentence import sentence
+from .table import Table, one_line
+
+__all__ = ["Lookups", "Named", "View"]
+
+
+#: The columns of counts in a table of queues, and the states that each of them counts.
+_STATES = {"wait": {"waits"}, "out": {"out"}, "settled": {"settled"}, "dead": {"dead", "expired"}}
+
+
+class Named(Protocol):
+    """A client, a process or a guest: anything with a name in the scene."""
+
+    name: str
+
+
+class Lookups(ABC):
+    """Look-ups in a scene: in a running one (`Stage`) as it is now, in a `View` as it was.
+
+    A client is given by its name, or as the object that `Stage` returned.
+    """
+
+    @abstractmethod
+    def view(self) -> View:
+        """Return a snapshot of the scene."""
+
+    def deliveries(self, *events: str, last: int | None = None) -> Deliveries:
+        """Return the table of messages by clients: a mark and a reason in each cell.
+
+        `events`: only messages with these names; `last`: only the newest so many.
+        """
+        view = self.view()
+        # Attempts are shown in the cells of their message.
+        messages = [m for m in view.called(events) if not m.attempt_of]
+        if last is not None:
+            messages = messages[-last:] if last > 0 else []
+        strangers = view.strangers()
+        columns = [name for name in view.kinds if name not in strangers]
+        return Deliveries(messages, columns, view.cut)
+
+    def diagram(self, *events: str, rows: int = 60) -> Diagram:
+        """Return the sequence diagram: SVG on a screen, text everywhere else.
+
+        `events`: only messages with these names; `rows`: the newest so many rows.
+        """
+        view = self.view()
+        facts, forgotten = [*view.journal], view.journal.forgotten
+        called, kinds = view.called(events), [*view.kinds]
+        return Diagram(facts, called, kinds, rows, view.cut, forgotten, view.strangers())
+
+    def roster(self) -> Roster:
+        """Return the table of all clients: state, namespaces and rooms."""
+        return self.view().seats
+
+    def why(self, client: str | Named, message: str | int) -> str:
+        """Return one sentence that says why `client` did, or did not, get `message`.
+
+        `message`: the name of an event (the last such message) or a message's number in the table.
+        Raises `LookupError` for an unknown client or message.
+        """
+        return one_line(sentence(find(self.view().messages, message), _name(client)), 400)
+
+    def reason(self, client: str | Named, message: str | int) -> Reason:
+        """Return the `Reason` behind `why`, for programs. Raises `LookupError` as `why` does."""
+        return verdict_of(find(self.view().messages, message), _name(client)).reason
+
+
+def _name(client: str | Named) -> str:
+    return client if isinstance(client, str) else client.name
+
+
+class View(Lookups):
+    """A snapshot of the facts of `journal`. `kinds`: by name, "client", "process" or "guest";
+    `over`: all connections have ended; `queues`: known queues, also those without facts."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        kinds: Mapping[str, str],
+        over: bool = False,
+        queues: Sequence[str] = (),
+    ) -> None:
+        self.journal, self.kinds = journal, dict(kinds)
+        self._over, self._queues = over, queues
+        #: The note in tables and diagrams if facts were dropped.
+        self.cut = ""
+        if journal.forgotten > journal.begun:
+            self.cut = f"cut: only the newest {journal.keep} facts are kept"
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        """All messages, oldest first, with a verdict for each client."""
+        unseen = [name for name, kind in self.kinds.items() if kind != "client"]
+        return explain(self.journal, self.kinds, unseen, over=self._over)
+
+    @cached_property
+    def seats(self) -> Roster:
+        """The roster."""
+        return Roster(self.journal, self.kinds.items(), over=self._over)
+
+    def view(self) -> View:
+        """See `Lookups.view`."""
+        return self
+
+    def called(self, events: tuple[str, ...]) -> list[Message]:
+        """Return the messages with these names; all of them if there are none."""
+        return [m for m in self.messages if not events or m.emitted.event in events]
+
+    def strangers(self) -> list[str]:
+        """Return the names of processes that have never connected to this server."""
+        return [seat.name for seat in self.seats.seats if seat.stranger]
+
+    def queues(self) -> Table:
+        """Return the table of queues: counts of messages by state, and the consumers."""
+        lives = [m.life for m in self.messages if m.life]
+        listening = self._consumers()
+        known = [*self._queues, *(life.queue for life in lives), *(queue for _, queue in listening)]
+        names = dict.fromkeys(known)
+        rows = []
+        for name in names:
+            states = [life.state for life in lives if life.queue == name]
+            counts = [str(sum(s in kind for s in states)) for kind in _STATES.values()]
+            who = [client for client, queue in listening if queue == name]
+            rows.append([name, *counts, ", ".join(who) or "nobody"])
+        return Table(("queue", *_STATES, "who listens"), rows)
+
+    def _consumers(self) -> list[tuple[str, str]]:
+        """Return (client, queue) for each consumer: until it unsubscribes or has disconnected."""
+        found: dict[tuple[str, str], None] = {}
+        inside: set[tuple[str, str]] = set()
+        for fact in () if self._over else (*self.journal.standing(), *self.journal):
+            match fact:
+                case Subscribed(client=client, queue=queue):
+                    found[client, queue] = None
+                case Unsubscribed(client=client, queue=queue):
+                    found.pop((client, queue), None)
+                case Connected(client=client, namespace=namespace):
+                    if all(name != client for name, _ in inside):  # earlier subscriptions are over
+                        found = {key: None for key in found if key[0] != client}
+                    inside.add((client, namespace))
+                case Disconnected(client=client, namespace=namespace):
+                    inside.discard((client, namespace))
+                    if all(name != client for name, _ in inside):
+                        found = {key: None for key in found if key[0] != client}
+        return [*found]

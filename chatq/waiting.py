@@ -1,0 +1,100 @@
+"""Waiting without polling: for one turn of the event loop, for an `asyncio.Event`, for tasks.
+
+Owns these waits. Must not know: the callers, and what they wait for.
+
+An `await` gives the event loop no turn if what it waits for is there already: an event that is set,
+a future or (since Python 3.12) a `gather` of futures that are done, a lock that is free. So a loop
+that only needs a turn asks for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+__all__ = ["Tasks", "give_way", "set_within"]
+
+#: How long a task that was cancelled may take to end, in seconds.
+_CANCELLED = 1.0
+
+
+async def give_way() -> None:
+    """Return after all call-backs that are ready now on the event loop have run."""
+    loop = asyncio.get_running_loop()
+    turn: asyncio.Future[None] = loop.create_future()
+    loop.call_soon(_set, turn)
+    await turn
+
+
+def _set(turn: asyncio.Future[None]) -> None:
+    if not turn.done():  # the waiter may have been cancelled
+        turn.set_result(None)
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until `event` is set, for at most `seconds`; returns nothing, and raises no time-out."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+class Tasks(dict[Any, str]):
+    """Tasks that nobody awaits and that have not ended, each with what it is at ("": unsaid).
+
+    Whoever has begun them ends them, too, by `end`, or by `cancel` at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fewer = asyncio.Event()
+
+    def add(self, task: Any, what: str = "", then: Callable[[Any], object] | None = None) -> None:
+        """Keep `task` until it has ended, and `then(task)` has been called."""
+        if task not in self:
+            task.add_done_callback(lambda done: self._ended(done, then))
+        self[task] = what
+
+    def _ended(self, task: Any, then: Callable[[Any], object] | None) -> None:
+        try:
+            if then is not None:
+                then(task)
+        finally:
+            self.pop(task, None)
+            self._fewer.set()
+
+    async def end(self, within: float) -> list[str]:
+        """Wait until all have ended, also those that begin meanwhile; after `within` seconds,
+        cancel those that have not. Returns what these were at."""
+        try:
+            async with asyncio.timeout(within):
+                while self:
+                    self._fewer.clear()
+                    await self._fewer.wait()
+        except TimeoutError:
+            pass
+        left = self._told(self)
+        await self.cancel()
+        return left
+
+    async def cancel(self, within: float = _CANCELLED) -> list[str]:
+        """Cancel all but the task that asks for it, and return when they have ended.
+
+        Returns what those were at that refuse, and run on after `within` seconds: a handler that
+        swallows its cancellation would go on for ever.
+        """
+        others = {*self} - {asyncio.current_task()}
+        if not others:
+            return []
+        for task in others:
+            task.cancel()
+        ended, refusing = await asyncio.wait(others, timeout=within)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # taken note of: it has nowhere else to go
+        return self._told(refusing)
+
+    def _told(self, tasks: Iterable[Any]) -> list[str]:
+        return sorted({self.get(task) or "a background task" for task in tasks})

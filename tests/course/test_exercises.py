@@ -1,0 +1,434 @@
+"""The exercises: their solutions pass, their stubs are not done yet, and misunderstandings are
+found. And the checker itself: an answer can do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sqlite3
+import sys
+from pathlib import Path
+
+import answers
+import pytest
+from wrong_answers import WRONG
+
+from chatq import check
+from chatq.course import blame, sandbox
+from chatq.course.check import exercise
+from chatq.course.trial import Trial
+
+for path in sorted((Path(__file__).parent / "wrong_answers").glob("lesson_*.py")):
+    importlib.import_module(f"wrong_answers.{path.stem}")
+
+
+def param(exercise, one):
+    """`one`, where what the exercise needs is there."""
+    name = one if isinstance(one, str) else f"{exercise} {one.answer.__name__}"
+    marks = [pytest.mark.needs("nats")] if exercise.startswith("09.") else []
+    return pytest.param(one, id=name, marks=marks)
+
+
+each_exercise = pytest.mark.parametrize("name", [param(name, name) for name in answers.EXERCISES])
+
+
+def test_every_exercise_of_the_package_is_in_a_lesson_and_has_a_solution():
+    folder = Path(importlib.import_module("chatq.course").__path__[0])
+    known = []
+    for path in sorted(folder.glob("lesson_*.py")):
+        module = importlib.import_module(f"chatq.course.{path.stem}")
+        known += [one.name for one in module.EXERCISES]
+    assert known == answers.EXERCISES == sorted(answers.SOLUTIONS)
+
+
+@each_exercise
+async def test_the_solution_passes_and_is_told_the_same_each_time(name):
+    verdicts = [await check(name, answers.solution(name)) for _ in range(2)]
+    assert verdicts[0].passed, verdicts[0]
+    assert repr(verdicts[0]) == repr(verdicts[1])
+
+
+@each_exercise
+async def test_the_stub_is_not_done_yet(name):
+    verdict = await check(name, answers.stub(name))
+    assert repr(verdict) == f"… {name} {exercise(name).task}: not done yet"
+
+
+@pytest.mark.parametrize("one", [param(one.exercise, one) for one in WRONG])
+async def test_a_misunderstanding_is_found(one):
+    verdict = await check(one.exercise, one.answer)
+    assert verdict.state == "failed", verdict
+    text = repr(verdict)
+    assert one.says in text
+    assert f"client    {one.client}" in text if one.client else "client " not in text
+    hint = f"hint      {exercise(one.exercise).hint}"
+    assert text.endswith(hint) is not verdict.raised
+
+
+def test_there_are_enough_misunderstandings():
+    counts = {name: sum(one.exercise == name for one in WRONG) for name in answers.EXERCISES}
+    assert {name: n for name, n in counts.items() if n < 5} == {}
+
+
+# -- the checker ----------------------------------------------------------------------------------
+
+
+def says(handler):
+    """An answer to 03.1 with this handler."""
+
+    def answer(sio):
+        sio.on("say", handler)
+
+    return answer
+
+
+async def hangs(sid, text):
+    await asyncio.Event().wait()
+
+
+async def blocks(sid, text):
+    while True:
+        pass
+
+
+async def leaves(sid, text):
+    sys.exit(3)
+
+
+async def breaks(sid, text):
+    raise KeyError("spanner")
+
+
+def calls(act):
+    """An answer to 03.1 whose handler does this with the server."""
+
+    def answer(sio):
+        @sio.event
+        async def say(sid, text):
+            await act(sio, sid)
+
+    return answer
+
+
+async def shuts_down(sio, sid):
+    await sio.shutdown()
+
+
+async def shuts_the_engine_down(sio, sid):
+    await sio.eio.shutdown()
+
+
+async def cancels_all(sio, sid):
+    for task in asyncio.all_tasks():
+        task.cancel()
+
+
+async def stops_the_loop(sio, sid):
+    asyncio.get_running_loop().stop()
+
+
+async def leaves_in_a_task(sio, sid):
+    async def leave():
+        sys.exit(3)
+
+    sio.start_background_task(leave)
+
+
+async def forgets_its_handlers(sio, sid):
+    sio.handlers.clear()
+    sio.eio.handlers.clear()
+
+
+async def loses_its_handlers(sio, sid):
+    del sio.handlers
+
+
+async def loses_the_engine(sio, sid):
+    sio.eio = sio.manager = None
+
+
+async def cuts_all(sio, sid):
+    for socket in [*sio.eio.sockets.values()]:
+        await socket.close(wait=False)
+
+
+async def interrupts(sio, sid):
+    raise KeyboardInterrupt
+
+
+def cancels_the_try(sio):
+    asyncio.current_task().cancel()
+
+
+def loops(sio):
+    while True:
+        pass
+
+
+def fails(sio):
+    raise ZeroDivisionError("by zero")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Answers that never return are ended soon; gives what makes checks patient again."""
+    monkeypatch.setattr(Trial, "patience", 1.0)
+    monkeypatch.setattr(sandbox, "_BLOCKING", 0.5)
+    return monkeypatch.undo
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (says(hangs), "the handler of 'say' has not returned"),
+        (says(blocks), "never gives way"),
+        (loops, "kept everything else waiting"),
+    ],
+)
+async def test_an_answer_that_never_returns_is_ended_and_named(answer, told, impatient):
+    verdict = await check("03.1", answer)
+    assert verdict.state == "failed"
+    assert told in repr(verdict)
+    impatient()
+    assert (await check("03.1", answers.solution("03.1"))).passed
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (says(leaves), "sys.exit(3)"),
+        (says(breaks), "server's handler of 'say' raised KeyError: 'spanner'"),
+        (fails, "raised ZeroDivisionError: by zero"),
+        (lambda: None, "raised TypeError"),
+        (calls(shuts_down), "shutdown() stops the server that the check is using"),
+        (calls(shuts_the_engine_down), "shutdown() stops the server that the check is using"),
+        (calls(cancels_all), "cancelled the task that tries it"),
+        (calls(stops_the_loop), "loop.stop() ends the program"),
+        (calls(leaves_in_a_task), "a task of the answer called sys.exit(3)"),
+        (calls(forgets_its_handlers), "emits no 'news'"),
+        (calls(loses_its_handlers), "'AsyncServer' object has no attribute 'handlers'"),
+        (calls(loses_the_engine), "emits no 'news'"),
+        (calls(cuts_all), "emits no 'news'"),
+        (calls(interrupts), "was interrupted"),
+        (cancels_the_try, "cancelled the task that tries it"),
+    ],
+)
+async def test_an_answer_that_goes_astray_is_ended_and_named(answer, told):
+    verdict = await check("03.1", answer)
+    assert verdict.state == "failed"
+    assert told in repr(verdict)
+    assert (await check("03.1", answers.solution("03.1"))).passed
+
+
+def wakes(sio):
+    @sio.event
+    async def connect(sid, environ):
+        raise KeyError("spanner")
+
+
+def goes(sio):
+    @sio.event
+    async def disconnect(sid, reason):
+        raise KeyError("spanner")
+
+
+def unregistered(sio):
+    async def say(sid, text):
+        await sio.emit("news", text, skip_sid=sid)
+
+
+def one_unregistered(sio):
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room)
+
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room, skip_sid=sid)
+
+
+def no_await(sio):
+    @sio.event
+    async def say(sid, text):
+        sio.emit("news", text, skip_sid=sid)
+
+
+def no_await_and_not_async(sio):
+    @sio.event
+    def say(sid, text):
+        return sio.emit("news", text, skip_sid=sid)
+
+
+async def no_plain_function(sio):
+    sio.on("say", lambda sid, text: None)
+
+
+def other_event(sio):
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("new", text, skip_sid=sid)
+
+
+def other_handler(sio):
+    @sio.event
+    async def sey(sid, text):
+        await sio.emit("news", text, skip_sid=sid)
+
+
+def talks(sio):
+    print("x" * 5000)
+    other_event(sio)
+
+
+def throws_out(sio):
+    @sio.event
+    async def here(sid, room):
+        await sio.disconnect(sid)
+
+    @sio.event
+    async def whisper(sid, room, text): ...
+
+
+def who_is_not_awaited(sio, who_is):
+    names = {}
+
+    @sio.on("connect", namespace="/staff")
+    async def connect(sid, environ, auth):
+        names[sid] = who_is(auth["key"])
+
+    @sio.on("say", namespace="/staff")
+    async def say(sid, text):
+        await sio.emit("news", f"{names[sid]}: {text}", namespace="/staff")
+
+
+def another_place(sio, who_is):
+    @sio.on("connect", namespace="/staff")
+    async def connect(sid, environ, auth): ...
+
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("news", text)
+
+
+def one_argument(sio):
+    @sio.event
+    async def join(sid, room, word): ...
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "told"),
+    [
+        ("05.2", who_is_not_awaited, "an `await` is missing before a call of who_is"),
+        ("05.2", another_place, "no handler listens to 'say' in /staff, only to 'say in /'"),
+        ("04.1", one_argument, "raised TypeError: one_argument() takes 1 positional argument"),
+        ("03.1", wakes, "raised KeyError: 'spanner'\n  where     line "),
+        ("02.1", goes, "raised KeyError: 'spanner'\n  where     line "),
+        ("03.1", says(breaks), 'in breaks: raise KeyError("spanner")'),
+        ("03.1", unregistered, "'say' is defined, and never registered"),
+        ("03.2", one_unregistered, "'whisper' is defined, and never registered"),
+        ("03.1", no_await, "an `await` is missing before a call of emit"),
+        ("03.1", no_await_and_not_async, "an `await` is missing before a call of emit"),
+        ("03.1", no_plain_function, "the answer is an `async def`; a plain `def` is asked for"),
+        ("03.1", other_event, "emits no 'news' at all; it emits 'new'"),
+        ("03.1", other_handler, "no handler listens to 'say', only to 'sey'"),
+        ("03.1", talks, "printed   3001 characters more, which are not shown"),
+        ("03.2", throws_out, "got       its connection has ended: server disconnect"),
+    ],
+)
+async def test_the_verdict_names_what_can_be_seen_in_the_answer(name, answer, told, capfd):
+    verdict = await check(name, answer)
+    text = repr(verdict)
+    assert verdict.state == "failed"
+    assert told in text, text
+    assert ("hint  " not in text) is verdict.raised
+    out, err = capfd.readouterr()
+    assert len(out) <= 2000
+    assert err == ""
+    assert repr(await check(name, answer)) == text
+
+
+def leaves_at_work(driver, work):
+    driver.on("pickup", lambda package, delivery: sys.exit(3))
+
+
+def blocks_at_work(driver, work):
+    @driver.on("pickup")
+    def pickup(package, delivery):
+        while True:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(leaves_at_work, "sys.exit(3)"), (blocks_at_work, "never gives way")]
+)
+async def test_a_client_whose_handler_goes_astray_is_named(answer, told, impatient):
+    verdict = await check("07.6", answer)
+    assert verdict.state == "failed"
+    assert told in repr(verdict)
+    impatient()
+    assert (await check("07.6", answers.solution("07.6"))).passed
+
+
+class Ledger(sqlite3.Connection):
+    """A connection of the answer's own kind."""
+
+
+async def test_databases_that_an_answer_leaves_open_are_closed():
+    """Also those that something still holds: a program that has ended holds none."""
+    opened, connect = [], sqlite3.connect
+
+    def answer(sio, path):
+        opened.append(sqlite3.connect(path))
+        opened.append(sqlite3.connect(path, factory=Ledger))
+        answers.solution("07.4")(sio, path)
+
+    verdict = await check("07.4", answer)
+    assert verdict.passed, verdict
+    assert len(opened) > 4  # the hub was stopped, and started again
+    assert {type(database) for database in opened[1::2]} == {Ledger}
+    for database in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            database.execute("SELECT 1")
+    assert sqlite3.connect is connect
+
+
+async def test_a_database_is_closed_when_the_hub_is_stopped():
+    """Or else what it began and never committed would lock the file when it is started again."""
+    opened = []
+
+    def answer(sio, path):
+        opened.append(sqlite3.connect(path))
+        answers.solution("07.4")(sio, path)
+        keep = sio.handlers["/"]["pickup"]
+
+        @sio.event
+        async def pickup(sid, package):
+            await keep(sid, package)
+            if package == "O-2":
+                opened[-1].execute("BEGIN IMMEDIATE")
+
+    verdict = await check("07.4", answer)
+    assert verdict.passed, verdict
+
+
+def test_only_what_a_line_defines_can_have_been_forgotten():
+    """Python 3.14 keeps the annotations of a function in another, which no line defines."""
+
+    def answer(sio):
+        def say(sid: str, text: str) -> None: ...
+
+    def annotations(format): ...
+
+    code = answer.__code__
+    answer.__code__ = code.replace(co_consts=(*code.co_consts, annotations.__code__))
+    (told,) = blame.forgotten(answer, [])
+    assert told.startswith("'say' is defined, and never registered")
+
+
+async def test_what_is_no_exercise_and_no_answer_is_told():
+    with pytest.raises(LookupError, match=r"no exercise '03\.9'; there are 03\.1, 03\.2"):
+        await check("03.9", lambda sio: None)
+    with pytest.raises(LookupError, match="no lesson '99'"):
+        await check("99.1", lambda sio: None)
+    with pytest.raises(TypeError, match="an answer is a function"):
+        await check("03.1", "answer")

@@ -1,0 +1,482 @@
+"""The house as data: which module may import which, and what every module says about itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import chatq
+
+#: Which modules of chatq each module imports. An arrow that is not here has to be argued for.
+IMPORTS: dict[str, set[str]] = {
+    "__init__": {
+        "clients.consumer",
+        "clients.outbox",
+        "clients.session",
+        "course.check",
+        "course.prediction",
+        "journal.activity",
+        "journal.journal",
+        "panel.composer",
+        "queues.nats.client_manager",
+        "queues.queues",
+        "queues.rules",
+        "queues.store",
+        "stage.nats_server",
+        "stage.scene",
+        "stage.stage",
+        "views.explain",
+    },
+    "__main__": {"__version__", "course.progress", "doctor", "hub.serve"},
+    "clients.acknowledgements": {"clients.session", "waiting"},
+    "clients.consumer": {
+        "clients.acknowledgements",
+        "clients.inbox",
+        "clients.session",
+        "queues.message",
+        "queues.rules",
+        "waiting",
+    },
+    "clients.inbox": {"queues.store"},
+    "clients.outbox": {
+        "clients.session",
+        "queues.message",
+        "queues.rules",
+        "queues.sqlite_store",
+        "queues.store",
+        "waiting",
+    },
+    "clients.session": {"internals.client_events", "queues.frame", "waiting"},
+    "course.blame": set(),
+    "course.check": {
+        "course.blame",
+        "course.invariants",
+        "course.sandbox",
+        "course.trial",
+        "journal.activity",
+        "stage.scene",
+    },
+    "course.invariants": {
+        "internals.client_tap",
+        "journal.facts",
+        "journal.journal",
+        "stage.stage",
+        "views.deliveries",
+        "views.explain",
+        "views.sentence",
+    },
+    "course.lesson_01": {"course.check", "course.trial"},
+    "course.lesson_02": {"course.check", "course.trial", "internals.client_tap"},
+    "course.lesson_03": {"course.check", "course.trial", "internals.client_tap"},
+    "course.lesson_04": {"course.check", "course.trial", "internals.client_tap"},
+    "course.lesson_05": {"course.check", "course.invariants", "course.trial"},
+    "course.lesson_06": {"course.check", "course.trial", "internals.client_tap"},
+    "course.lesson_07": {
+        "course.check",
+        "course.invariants",
+        "course.queue_trial",
+        "course.trial",
+        "internals.client_tap",
+        "queues.rules",
+        "stage.scene",
+    },
+    "course.lesson_08": {
+        "course.check",
+        "course.queue_trial",
+        "course.trial",
+        "internals.client_tap",
+        "queues.rules",
+    },
+    "course.lesson_09": {
+        "course.check",
+        "course.invariants",
+        "course.trial",
+        "internals.client_tap",
+        "journal.activity",
+        "queues.queues",
+        "queues.store",
+        "stage.nats_server",
+        "stage.scene",
+        "stage.stage",
+        "waiting",
+    },
+    "course.prediction": {"internals.comm"},
+    "course.progress": {"views.table"},
+    "course.queue_trial": {
+        "course.invariants",
+        "course.trial",
+        "internals.client_tap",
+        "queues.queues",
+        "queues.rules",
+    },
+    "course.sandbox": set(),
+    "course.trial": {
+        "course.blame",
+        "course.invariants",
+        "course.sandbox",
+        "internals.client_events",
+        "internals.client_tap",
+        "internals.server_tap",
+        "journal.facts",
+        "stage.stage",
+    },
+    "doctor": set(),
+    "hub.caps": {
+        "hub.caps_shelf",
+        "hub.caps_words",
+        "hub.gate",
+        "queues.message",
+        "queues.queues",
+        "queues.rules",
+        "queues.store",
+    },
+    "hub.caps_shelf": set(),
+    "hub.caps_words": set(),
+    "hub.gate": {"internals.engine"},
+    "hub.protocol": {"hub.gate", "queues.message", "queues.queues", "queues.rules", "queues.store"},
+    "hub.serve": {
+        "hub.caps",
+        "hub.gate",
+        "hub.protocol",
+        "internals.hub_server",
+        "queues.queues",
+        "queues.store",
+    },
+    "internals.client_events": set(),
+    "internals.client_tap": {
+        "internals.server_tap",
+        "internals.tape",
+        "journal.accounting",
+        "journal.activity",
+        "journal.facts",
+        "journal.journal",
+        "waiting",
+    },
+    "internals.comm": set(),
+    "internals.engine": set(),
+    "internals.hub_server": set(),
+    "internals.nats_client": set(),
+    "internals.server_tap": {
+        "journal.accounting",
+        "journal.activity",
+        "journal.facts",
+        "journal.journal",
+    },
+    "internals.tape": set(),
+    "journal.accounting": {"journal.activity", "journal.facts", "journal.journal", "waiting"},
+    "journal.activity": set(),
+    "journal.facts": set(),
+    "journal.journal": {"journal.facts"},
+    "panel.board": {
+        "panel.cards",
+        "panel.composer",
+        "panel.controls",
+        "panel.form",
+        "panel.line",
+        "views.roster",
+        "views.table",
+    },
+    "panel.cards": {"panel.composer", "panel.controls", "views.roster"},
+    "panel.composer": {"journal.facts"},
+    "panel.controls": {"internals.comm"},
+    "panel.form": {"journal.facts", "panel.composer", "panel.controls", "views.roster"},
+    "panel.line": set(),
+    "panel.panel": {
+        "journal.journal",
+        "panel.board",
+        "panel.composer",
+        "panel.line",
+        "views.diagram",
+        "views.view",
+    },
+    "queues.delivery": {
+        "journal.facts",
+        "queues.in_flight",
+        "queues.observers",
+        "queues.rules",
+        "queues.store",
+        "queues.subscription",
+    },
+    "queues.frame": {"queues.message", "queues.store"},
+    "queues.in_flight": {
+        "internals.engine",
+        "journal.facts",
+        "queues.message",
+        "queues.observers",
+        "queues.rules",
+        "queues.store",
+        "waiting",
+    },
+    "queues.keys": set(),
+    "queues.leases": set(),
+    "queues.memory": {"queues.record", "queues.requests", "queues.state", "queues.store"},
+    "queues.message": {"queues.store"},
+    "queues.nats.address": set(),
+    "queues.nats.bodies": {"queues.nats.encoding", "queues.store", "waiting"},
+    "queues.nats.client_manager": {
+        "queues.nats.address",
+        "queues.nats.log",
+        "queues.store",
+        "waiting",
+    },
+    "queues.nats.compaction": {
+        "queues.nats.replica",
+        "queues.nats.snapshots",
+        "queues.requests",
+        "queues.store",
+    },
+    "queues.nats.connection": {"queues.nats.address", "queues.store", "waiting"},
+    "queues.nats.encoding": {"queues.record", "queues.store"},
+    "queues.nats.log": {
+        "internals.nats_client",
+        "queues.nats.address",
+        "queues.nats.connection",
+        "queues.nats.reader",
+        "queues.store",
+    },
+    "queues.nats.nats_store": {
+        "queues.nats.address",
+        "queues.nats.compaction",
+        "queues.nats.connection",
+        "queues.nats.encoding",
+        "queues.nats.log",
+        "queues.nats.replica",
+        "queues.nats.snapshots",
+        "queues.record",
+        "queues.requests",
+        "queues.state",
+        "queues.store",
+        "waiting",
+    },
+    "queues.nats.reader": {"queues.nats.connection", "queues.store"},
+    "queues.nats.replica": {
+        "queues.nats.bodies",
+        "queues.nats.connection",
+        "queues.nats.encoding",
+        "queues.nats.snapshots",
+        "queues.record",
+        "queues.requests",
+        "queues.state",
+        "queues.store",
+    },
+    "queues.nats.snapshots": {"queues.state", "queues.store"},
+    "queues.observers": {"journal.facts", "queues.message", "queues.store"},
+    "queues.ordering": set(),
+    "queues.queues": {
+        "journal.facts",
+        "queues.delivery",
+        "queues.memory",
+        "queues.message",
+        "queues.nats.nats_store",
+        "queues.observers",
+        "queues.receipts",
+        "queues.rules",
+        "queues.sqlite_store",
+        "queues.store",
+    },
+    "queues.receipts": {"queues.delivery", "queues.store"},
+    "queues.record": {"queues.store"},
+    "queues.requests": {"queues.ordering", "queues.state", "queues.store"},
+    "queues.rules": set(),
+    "queues.sqlite_memory": {"queues.leases"},
+    "queues.sqlite_rows": {"queues.sqlite_memory", "queues.store"},
+    "queues.sqlite_store": {"queues.sqlite_rows", "queues.store"},
+    "queues.state": {"queues.keys", "queues.ordering", "queues.record", "queues.store"},
+    "queues.store": set(),
+    "queues.subscription": {
+        "internals.engine",
+        "queues.frame",
+        "queues.in_flight",
+        "queues.message",
+        "queues.rules",
+        "queues.store",
+        "waiting",
+    },
+    "stage.nats_server": {
+        "journal.activity",
+        "queues.nats.address",
+        "queues.nats.connection",
+        "queues.store",
+        "stage.process",
+        "waiting",
+    },
+    "stage.process": {"journal.activity"},
+    "stage.programs": {"stage.process", "stage.relay"},
+    "stage.queue_tap": {"journal.accounting", "journal.activity", "journal.facts"},
+    "stage.relay": {"waiting"},
+    "stage.scene": {
+        "internals.client_tap",
+        "internals.server_tap",
+        "journal.accounting",
+        "journal.activity",
+        "journal.facts",
+        "journal.journal",
+        "stage.process",
+        "stage.programs",
+        "views.table",
+    },
+    "stage.stage": {
+        "internals.client_tap",
+        "journal.facts",
+        "panel.composer",
+        "panel.line",
+        "panel.panel",
+        "queues.observers",
+        "stage.process",
+        "stage.queue_tap",
+        "stage.scene",
+        "views.table",
+        "views.view",
+        "views.wire",
+    },
+    "views.deliveries": {"journal.facts", "views.explain", "views.sentence", "views.table"},
+    "views.diagram": {"journal.facts", "views.explain", "views.rows", "views.svg", "views.table"},
+    "views.explain": {"journal.facts", "journal.journal"},
+    "views.roster": {"journal.facts", "journal.journal", "views.table"},
+    "views.rows": {"journal.facts", "views.deliveries", "views.explain", "views.table"},
+    "views.sentence": {"journal.facts", "views.explain"},
+    "views.svg": {"views.rows", "views.table"},
+    "views.table": set(),
+    "views.view": {
+        "journal.facts",
+        "journal.journal",
+        "views.deliveries",
+        "views.diagram",
+        "views.explain",
+        "views.roster",
+        "views.sentence",
+        "views.table",
+    },
+    "views.wire": {"internals.tape", "views.table"},
+    "waiting": set(),
+}
+#: What is in no room, and every room may use.
+HALL = {"waiting"}
+#: Which rooms each room may know at all: those below it. Nothing knows a room above.
+ROOMS = {
+    "journal": set(),
+    "internals": {"journal"},
+    "queues": {"internals", "journal", "queues.nats"},
+    "queues.nats": {"internals", "journal", "queues"},
+    "clients": {"internals", "queues"},
+    "hub": {"internals", "journal", "queues"},
+    "views": {"internals", "journal"},
+    "panel": {"internals", "journal", "views"},
+    "stage": {"internals", "journal", "panel", "queues", "queues.nats", "views"},
+    "course": {"internals", "journal", "queues", "stage", "views"},
+}
+#: Names that say nothing of what is inside.
+EMPTY_NAMES = {"utils", "helpers", "manager", "types", "errors"}
+
+FOLDER = Path(chatq.__file__).parent
+SOURCES = {
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts): path.read_text("utf-8")
+    for path in FOLDER.rglob("*.py")
+}
+#: What says something of a room, and imports nothing.
+DOORS = {f"{room}.__init__" for room in ROOMS}
+PUBLIC = sorted(name for name in SOURCES if not name.rpartition(".")[2].startswith("_"))
+
+
+def imported(source: str, room: str = "") -> set[str]:
+    """Return the modules of chatq that a program in a room imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ImportFrom(level=0, module=str(module)) if module.split(".")[0] != "chatq":
+                pass
+            case ast.ImportFrom(level=level, module=module, names=names) if level:
+                rooms = room.split(".") if room else []
+                above = rooms[: len(rooms) - (level - 1)]
+                found |= {
+                    ".".join([*above, name])
+                    for name in ([module] if module else [n.name for n in names])
+                }
+            case ast.Import(names=names) if all(n.name.split(".")[0] != "chatq" for n in names):
+                pass
+            case ast.Import() | ast.ImportFrom():
+                raise ValueError(f"inside chatq, import as `from .x import y`: {ast.unparse(node)}")
+    return found
+
+
+def room_of(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def test_the_arrows_are_those_of_the_map() -> None:
+    found = {name: imported(source, room_of(name)) for name, source in SOURCES.items()}
+    assert found == {**IMPORTS, **{door: set() for door in DOORS}}
+
+
+def test_a_room_knows_only_the_rooms_it_may() -> None:
+    for name, arrows in IMPORTS.items():
+        if room := room_of(name):
+            assert {room_of(arrow) for arrow in arrows - HALL} <= {room, *ROOMS[room]}, name
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_owns(room: str) -> None:
+    text = " ".join((importlib.import_module(f"chatq.{room}").__doc__ or "").split())
+    assert "Owns " in text
+    assert "Must not know" in text
+
+
+def test_the_arrows_make_no_circle() -> None:
+    TopologicalSorter(IMPORTS).prepare()
+
+
+def test_no_module_has_the_name_of_another() -> None:
+    names = [name.rpartition(".")[2] for name in PUBLIC]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert EMPTY_NAMES.isdisjoint(part for name in SOURCES for part in name.split("."))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_module_says_what_it_owns(name: str) -> None:
+    module = importlib.import_module(f"chatq.{name}")
+    text = " ".join((module.__doc__ or "").split())
+    assert "Owns " in text
+    assert "Must not know" in text
+    assert sorted(module.__all__) == sorted(set(module.__all__))
+    assert all(hasattr(module, public) for public in module.__all__)
+
+
+@pytest.mark.parametrize("name", ["__init__", *PUBLIC])
+def test_everything_public_is_explained(name: str) -> None:
+    module = importlib.import_module("chatq" if name == "__init__" else f"chatq.{name}")
+    assert undocumented(module) == []
+
+
+def undocumented(module: object) -> list[str]:
+    """Return the public functions, classes and methods without a docstring of their own."""
+    found = []
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+            continue
+        if not thing.__doc__:
+            found.append(name)
+        members = vars(thing).items() if inspect.isclass(thing) else ()
+        for member, value in members:
+            what = getattr(value, "fget", None) or getattr(value, "__func__", value)
+            if not member.startswith("_") and inspect.isroutine(what) and not what.__doc__:
+                found.append(f"{name}.{member}")
+    return found
+
+
+def test_the_map_is_read_from_programs_in_all_their_forms() -> None:
+    program = "import os\nfrom . import a\nfrom .b import c\ndef f():\n    from .d import e"
+    assert imported(program) == {"a", "b", "d"}
+    program = "from . import a\nfrom .b import c\nfrom ..d.e import f"
+    assert imported(program, "room") == {"room.a", "room.b", "d.e"}
+    for hidden in ["import chatq.a", "from chatq import a", "from chatq.a import b"]:
+        with pytest.raises(ValueError, match="inside chatq"):
+            imported(hidden)

@@ -1,0 +1,1024 @@
+"""Every store keeps the contract of `chatq/store.py`: one class of tests, inherited for each.
+
+The clock is the test's own, so that leases, delays and keys end when the test says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats_nodes import new_stream
+
+from chatq.queues import sqlite_store
+from chatq.queues.memory import MemoryStore
+from chatq.queues.nats.nats_store import NatsStore
+from chatq.queues.sqlite_store import SqliteStore
+from chatq.queues.store import NewMessage, QueueFull, Stats, StoreError
+from chatq.waiting import give_way
+
+QUEUE = "drivers"
+DAY = 24 * 3600.0
+
+
+def about(time: float) -> Any:
+    """Times are kept to the millisecond."""
+    return pytest.approx(time, rel=0, abs=1.1e-3)
+
+
+def stats_of(*counts: int, oldest: float | None) -> Stats:
+    return Stats(*counts, oldest=oldest if oldest is None else about(oldest))
+
+
+class Clock:
+    """The time that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_764_000_000.1234567
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def message(n: object = 0, *queues: str, **more: Any) -> NewMessage:
+    return NewMessage("pickup", f'"{n}"', queues or (QUEUE,), **more)
+
+
+async def put(store, *numbers, **more):
+    """Put one message for each number; return their ids."""
+    return [ids[0] for ids in await store.put([message(n, **more) for n in numbers])]
+
+
+async def claim(store, limit=10, lease=30.0, *, queue=QUEUE, in_order=False):
+    return (await store.claim(queue, limit, lease, in_order=in_order)).attempts
+
+
+def numbers(attempts):
+    return [int(attempt.body.strip('"')) for attempt in attempts]
+
+
+class Contract:
+    """What every store does."""
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    async def store(self, clock, tmp_path):
+        store = await self.open(tmp_path, clock=clock)
+        yield store
+        await store.close()
+
+    async def open(self, folder: Path, **options: Any):
+        raise NotImplementedError
+
+    # -- put ------------------------------------------------------------------------------------
+
+    async def test_what_was_put_is_claimed_as_it_was(self, store):
+        [ids] = await store.put(
+            [NewMessage("pickup", b"\0body", (QUEUE,), expires=5e9 + 0.1234567)]
+        )
+        [attempt] = await claim(store)
+        assert [attempt.id] == ids
+        assert (attempt.queue, attempt.event, attempt.body) == (QUEUE, "pickup", b"\0body")
+        assert (attempt.number, attempt.spent, attempt.expires) == (1, 0, about(5e9 + 0.1234567))
+        assert len(attempt.receipt) == 32
+
+    async def test_messages_come_in_the_order_of_put(self, store):
+        await put(store, 1, 2)
+        await put(store, 3)
+        assert numbers(await claim(store, 2)) == [1, 2]
+        assert numbers(await claim(store, 2)) == [3]
+        assert await claim(store) == []
+
+    async def test_queues_do_not_mix(self, store):
+        await store.put([message(1, "a"), message(2, "b"), message(3, "a")])
+        assert numbers(await claim(store, queue="a")) == [1, 3]
+        assert numbers(await claim(store, queue="b")) == [2]
+        assert await claim(store, queue="c") == []
+
+    async def test_each_queue_has_a_copy_of_its_own(self, store):
+        [ids] = await store.put([message(1, "a", "b", "c")])
+        assert len(set(ids)) == 3
+        copies = [(await claim(store, queue=name))[0] for name in "abc"]
+        assert [copy.id for copy in copies] == ids
+        assert await store.ack([copies[0].receipt]) == [True]
+        assert await store.bury(copies[1].receipt, "no") is True
+        assert await store.release(copies[2].receipt) is True
+        assert await claim(store, queue="a") == []
+        assert [dead.body for dead in await store.dead("b")] == ['"1"']
+        assert numbers(await claim(store, queue="c")) == [1]
+        assert await store.redrive("b") == 1
+        assert numbers(await claim(store, queue="b")) == [1]
+
+    async def test_a_full_queue_takes_nothing_and_the_others_of_that_put_neither(
+        self, clock, tmp_path
+    ):
+        store = await self.open(tmp_path, length=2, clock=clock)
+        await put(store, 1)
+        with pytest.raises(QueueFull, match=r"'drivers' may hold 2 .* nothing was stored"):
+            await store.put([message(2, "a"), message(3), message(4, QUEUE, "b")])
+        assert await claim(store, queue="a") == await claim(store, queue="b") == []
+        await put(store, 2)
+        with pytest.raises(QueueFull):
+            await put(store, 3)
+        assert numbers(await claim(store)) == [1, 2]
+        with pytest.raises(QueueFull):  # those that are leased are still in it
+            await put(store, 3)
+        await store.close()
+
+    async def test_a_key_that_was_seen_stores_nothing_and_gives_the_id_of_that_time(self, store):
+        [first] = await put(store, 1, key="k")
+        assert await put(store, 2, key="k") == [first]
+        assert await put(store, 3, 4, key="new") != [first, first]
+        assert numbers(await claim(store)) == [1, 3]
+
+    async def test_a_key_is_of_its_queue(self, store):
+        [[a]] = await store.put([message(1, "a", key="k")])
+        [[b, again, c]] = await store.put([message(2, "b", "a", "c", key="k")])
+        assert again == a
+        assert len({a, b, c}) == 3
+        assert numbers(await claim(store, queue="a")) == [1]
+        assert numbers(await claim(store, queue="b")) == [2]
+        [copy] = await claim(store, queue="c")
+        assert await store.ack([copy.receipt]) == [True]
+
+    async def test_a_key_twice_in_one_put_stores_one(self, store):
+        [[a], [b, c]] = await store.put([message(1, "a", key="k"), message(2, "a", "c", key="k")])
+        assert a == b != c
+        assert numbers(await claim(store, queue="a")) == [1]
+        assert (await store.stats("a")).leased == 1
+
+    async def test_a_key_outlives_its_message(self, store):
+        [id] = await put(store, 1, key="k")
+        [attempt] = await claim(store)
+        await store.ack([attempt.receipt])
+        assert await put(store, 2, key="k") == [id]
+        assert await claim(store) == []
+
+    async def test_a_key_is_forgotten_in_time_and_not_before(self, clock, tmp_path):
+        store = await self.open(tmp_path, key_memory=60.0, clock=clock)
+        [first] = await put(store, 1, key="k")
+        clock.now += 59
+        assert await put(store, 2, key="k") == [first]
+        clock.now += 1
+        [second] = await put(store, 3, key="k")
+        assert second != first
+        assert await put(store, 4, key="k") == [second]
+        assert numbers(await claim(store)) == [1, 3]
+        await store.close()
+
+    async def test_a_full_queue_still_knows_its_keys(self, clock, tmp_path):
+        store = await self.open(tmp_path, length=1, clock=clock)
+        [id] = await put(store, 1, key="k")
+        assert await put(store, 2, key="k") == [id]
+        await store.close()
+
+    # -- claim and lease ------------------------------------------------------------------------
+
+    async def test_a_leased_message_is_out_of_reach_until_its_lease_ends(self, store, clock):
+        await put(store, 1, 2)
+        [first] = await claim(store, 1, lease=30.0)
+        assert numbers(await claim(store, 1)) == [2]
+        clock.now += 29.9
+        assert await claim(store) == []
+        clock.now += 0.1
+        again = await claim(store)
+        assert numbers(again) == [1, 2]
+        assert [attempt.number for attempt in again] == [2, 2]
+        assert again[0].id == first.id
+        assert again[0].receipt != first.receipt
+
+    async def test_leases_of_different_lengths_end_each_at_its_time(self, store, clock):
+        await put(store, 1, 2)
+        await claim(store, 1, lease=100.0)
+        claimed = await store.claim(QUEUE, 1, 10.0, in_order=False)
+        assert claimed.due == clock.now + 10
+        clock.now += 10
+        assert numbers(await claim(store)) == [2]
+
+    async def test_receipts_are_all_different(self, store, clock):
+        await put(store, *range(50))
+        seen = set()
+        for _ in range(4):
+            seen |= {attempt.receipt for attempt in await claim(store, 50)}
+            clock.now += 31
+        assert len(seen) == 200
+
+    async def test_claim_says_when_time_alone_brings_more(self, store, clock):
+        empty = await store.claim(QUEUE, 1, 30.0, in_order=False)
+        assert (empty.attempts, empty.due) == ([], None)
+        await put(store, 1, 2)
+        claimed = await store.claim(QUEUE, 1, 30.0, in_order=False)
+        assert claimed.due == clock.now + 30
+        second = await store.claim(QUEUE, 1, 30.0, in_order=False)
+        await store.release(second.attempts[0].receipt, 5.0)
+        assert (await store.claim(QUEUE, 1, 30.0, in_order=False)).due == about(clock.now + 5)
+        assert (await store.claim(QUEUE, 1, 30.0, in_order=True)).due == clock.now + 30
+
+    # -- settling -------------------------------------------------------------------------------
+
+    async def test_ack_deletes(self, store, clock):
+        await put(store, 1, 2, 3)
+        attempts = await claim(store, 3)
+        assert await store.ack([attempts[0].receipt, attempts[2].receipt]) == [True, True]
+        clock.now += 31
+        assert numbers(await claim(store)) == [2]
+
+    @pytest.mark.parametrize("way", ["ack", "release", "bury"])
+    @pytest.mark.parametrize("first", ["ack", "release", "bury"])
+    async def test_a_receipt_settles_once(self, store, first, way):
+        await put(store, 1)
+        [attempt] = await claim(store)
+        assert await settle(store, first, attempt.receipt) is True
+        before = await state(store)
+        assert await settle(store, way, attempt.receipt) is False
+        assert await state(store) == before
+
+    @pytest.mark.parametrize("way", ["ack", "release", "bury"])
+    async def test_a_receipt_of_another_attempt_changes_nothing(self, store, clock, way):
+        await put(store, 1)
+        [stale] = await claim(store)
+        clock.now += 31
+        [current] = await claim(store)
+        before = await state(store)
+        for receipt in (stale.receipt, "", "nonsense", current.receipt.upper() + "0"):
+            assert await settle(store, way, receipt) is False
+        assert await state(store) == before
+        assert await settle(store, way, current.receipt) is True
+
+    async def test_one_ack_tells_for_each_receipt_even_the_same_twice(self, store):
+        await put(store, 1, 2)
+        one, two = [attempt.receipt for attempt in await claim(store)]
+        assert await store.ack([one, "x", one, two]) == [True, False, False, True]
+        assert await store.ack([]) == []
+
+    async def test_released_messages_come_first_and_in_order(self, store):
+        await put(store, *range(6))
+        attempts = await claim(store, 4)
+        for n in (3, 0, 2):
+            await store.release(attempts[n].receipt)
+        again = await claim(store)
+        assert numbers(again) == [0, 2, 3, 4, 5]
+        assert [attempt.number for attempt in again] == [2, 2, 2, 1, 1]
+
+    async def test_a_delayed_message_comes_when_its_time_has_come(self, store, clock):
+        await put(store, 1, 2, 3)
+        one, two, _ = await claim(store)
+        await store.release(one.receipt, 20.0)
+        await store.release(two.receipt, 10.0)
+        await put(store, 4)
+        assert numbers(await claim(store, 1)) == [4]
+        clock.now += 20
+        await put(store, 5)
+        again = await claim(store)
+        assert numbers(again) == [2, 1, 5]  # in the order in which their times came
+        assert [attempt.number for attempt in again] == [2, 2, 1]
+
+    async def test_given_back_at_once_comes_before_given_back_with_a_delay(self, store, clock):
+        await put(store, 1, 2, 3)
+        one, two, _ = await claim(store)
+        await store.release(one.receipt, 1.0)
+        clock.now += 5
+        await store.release(two.receipt)
+        assert numbers(await claim(store, 1)) == [2]
+        assert numbers(await claim(store, 1)) == [1]
+
+    async def test_what_was_never_sent_is_no_attempt(self, store):
+        await put(store, 1)
+        for _ in range(3):
+            [attempt] = await claim(store)
+            assert attempt.number == 1
+            assert await store.release(attempt.receipt, counted=False) is True
+        [attempt] = await claim(store)
+        assert await store.release(attempt.receipt) is True
+        assert [attempt.number for attempt in await claim(store)] == [2]
+
+    # -- in order -------------------------------------------------------------------------------
+
+    async def test_in_order_nothing_overtakes(self, store, clock):
+        await put(store, 1, 2)
+        [one] = await claim(store, in_order=True)
+        assert numbers([one]) == [1]
+        assert await claim(store, in_order=True) == []  # while it is leased
+        await store.release(one.receipt, 5.0)
+        assert await claim(store, in_order=True) == []  # while it waits
+        clock.now += 5
+        [one] = await claim(store, in_order=True)
+        assert (numbers([one]), one.number) == ([1], 2)
+        clock.now += 31
+        [one] = await claim(store, in_order=True)  # its lease has ended
+        assert (numbers([one]), one.number) == ([1], 3)
+        await store.release(one.receipt)
+        [one] = await claim(store, in_order=True)
+        await store.ack([one.receipt])
+        assert numbers(await claim(store, in_order=True)) == [2]
+
+    async def test_in_order_beside_one_that_is_not(self, store):
+        await put(store, 1, 2, 3)
+        one, two = await claim(store, 2)
+        assert await claim(store, in_order=True) == []
+        await store.ack([one.receipt])
+        assert await claim(store, in_order=True) == []
+        await store.release(two.receipt)
+        assert numbers(await claim(store, in_order=True)) == [2]
+        assert numbers(await claim(store)) == [3]
+
+    async def test_a_message_redriven_has_its_old_place_in_order(self, store):
+        await put(store, 1, 2)
+        [one] = await claim(store, in_order=True)
+        await store.bury(one.receipt, "no")
+        await store.redrive(QUEUE)
+        assert numbers(await claim(store, in_order=True)) == [1]
+
+    # -- the dead -------------------------------------------------------------------------------
+
+    async def test_the_dead_say_what_became_of_them(self, store, clock):
+        ids = await put(store, 1, 2, 3)
+        attempts = await claim(store)
+        clock.now += 1
+        await store.bury(attempts[2].receipt, "third")
+        await store.bury(attempts[0].receipt, "first")
+        dead = await store.dead(QUEUE)
+        assert [(d.id, d.event, d.body, d.attempts, d.reason, d.died) for d in dead] == [
+            (ids[0], "pickup", '"1"', 1, "first", clock.now),
+            (ids[2], "pickup", '"3"', 1, "third", clock.now),
+        ]
+        assert [d.id for d in await store.dead(QUEUE, 1)] == [ids[0]]
+        assert await store.dead("nobody's") == []
+        clock.now += 31
+        assert numbers(await claim(store)) == [2]
+
+    async def test_buried_unsent_is_no_attempt(self, store):
+        await put(store, 1)
+        [attempt] = await claim(store)
+        assert await store.bury(attempt.receipt, "expired", counted=False) is True
+        assert [dead.attempts for dead in await store.dead(QUEUE)] == [0]
+
+    async def test_redrive_keeps_the_id_and_the_count_which_weighs_no_more(self, store, clock):
+        await put(store, 1, 2)
+        for _ in range(2):
+            one, two = await claim(store)
+            clock.now += 31
+        one, two = await claim(store)
+        await store.bury(one.receipt, "a")
+        await store.bury(two.receipt, "b")
+        assert await store.redrive(QUEUE, [two.id, two.id, "x", "x-1", one.id + "0", ""]) == 1
+        [again] = await claim(store)
+        assert (again.id, again.number, again.spent) == (two.id, 4, 3)
+        assert [d.id for d in await store.dead(QUEUE)] == [one.id]
+        assert await store.redrive(QUEUE) == 1
+        assert await store.redrive(QUEUE) == 0
+        assert await store.redrive("nobody's") == 0
+        assert await store.dead(QUEUE) == []
+
+    async def test_a_redriven_message_does_not_expire_again(self, store, clock):
+        await put(store, 1, expires=clock.now + 5)
+        clock.now += 6
+        [attempt] = await claim(store)
+        await store.bury(attempt.receipt, "expired")
+        await store.redrive(QUEUE)
+        [attempt] = await claim(store)
+        assert attempt.expires is None
+
+    async def test_nothing_but_ack_and_redrive_takes_from_queue_and_dead(self, store, clock):
+        await put(store, *range(5), expires=clock.now + 1)
+        for _ in range(30):
+            await claim(store, 3)
+            clock.now += 31
+        assert len(await claim(store)) == 5
+
+    # -- stats ----------------------------------------------------------------------------------
+
+    async def test_stats_add_up(self, store, clock):
+        assert await store.stats(QUEUE) is None
+        await put(store, *range(10))
+        clock.now += 7
+        attempts = await claim(store, 6)
+        await store.ack([attempts[0].receipt])
+        await store.bury(attempts[1].receipt, "no")
+        await store.release(attempts[2].receipt, 5.0)
+        await store.release(attempts[3].receipt)
+        assert await store.stats(QUEUE) == stats_of(5, 2, 1, 1, oldest=7.0)
+        clock.now += 31
+        assert await store.stats(QUEUE) == stats_of(8, 0, 0, 1, oldest=38.0)
+        rest = await claim(store)
+        await store.ack([attempt.receipt for attempt in rest])
+        assert await store.stats(QUEUE) == stats_of(0, 0, 0, 1, oldest=None)
+        await store.redrive(QUEUE)
+        assert await store.stats(QUEUE) == stats_of(1, 0, 0, 0, oldest=38.0)
+
+    # -- listening and closing ------------------------------------------------------------------
+
+    async def test_listeners_hear_of_queues_with_something_to_claim(self, store):
+        heard: list[str] = []
+
+        async def told():
+            await store.stats("a")  # what was told before this is answered
+            names, heard[:] = sorted(set(heard)), []
+            return names
+
+        store.listen(heard.append)
+        await store.put([message(1, "a", "b")])
+        assert await told() == ["a", "b"]
+        [a] = await claim(store, queue="a")
+        [b] = await claim(store, queue="b")
+        await told()
+        await store.release(a.receipt)
+        assert await told() == ["a"]
+        await store.bury(b.receipt, "no")
+        await told()
+        await store.redrive("b")
+        assert await told() == ["b"]
+
+    @pytest.mark.parametrize("in_order", [False, True])
+    @pytest.mark.parametrize("way", ["ack", "bury", "remove"])
+    async def test_listeners_hear_of_a_message_that_is_gone_where_the_next_waits_for_that(
+        self, store, way, in_order
+    ):
+        """In a queue that is claimed in order the next is free then; elsewhere nothing is new."""
+        heard: list[str] = []
+        ids = await put(store, 1, 2)
+        [first] = await claim(store, 1, in_order=in_order)
+        store.listen(heard.append)
+        await store.stats(QUEUE)
+        assert heard == []
+        if way == "remove":
+            assert await store.remove(QUEUE, ids[:1]) == [True]
+        else:
+            assert await settle(store, way, first.receipt) is True
+        await store.stats(QUEUE)
+        assert heard == ([QUEUE] if in_order else [])
+        assert numbers(await claim(store, 1, in_order=in_order)) == [2]
+
+    @pytest.mark.parametrize("delay", [0.0, 30.0])
+    async def test_listeners_hear_of_what_was_given_back_also_with_a_delay(self, store, delay):
+        """Then a claim tells when it is over: before, there was nothing to wait for."""
+        heard: list[str] = []
+        await put(store, 1)
+        [attempt] = await claim(store)
+        store.listen(heard.append)
+        assert await store.release(attempt.receipt, delay) is True
+        assert await store.release(attempt.receipt) is False
+        await store.stats(QUEUE)
+        assert heard == [QUEUE]
+
+    async def test_listeners_hear_of_a_message_put_together_with_an_answer_in_its_queue(
+        self, store
+    ):
+        """All of it asked at once, and so, in a file, in one transaction."""
+        heard: list[str] = []
+        await put(store, 1)
+        [first] = await claim(store)
+        store.listen(heard.append)
+        await asyncio.gather(store.put([message(2)]), store.ack([first.receipt]))
+        await store.stats(QUEUE)
+        assert set(heard) == {QUEUE}
+        [second] = await claim(store)
+        heard.clear()
+        await asyncio.gather(store.ack([second.receipt]), store.put([message(3)]))
+        await store.stats(QUEUE)
+        assert set(heard) == {QUEUE}
+
+    async def test_an_answer_takes_a_turn_of_the_event_loop(self, store):
+        """So that `while not (await store.stats(…)).dead: pass` keeps nobody else from running."""
+        loop = asyncio.get_running_loop()
+        for asked in (
+            lambda: store.put([message(1)]),
+            lambda: store.claim(QUEUE, 1, 30.0, in_order=False),
+            lambda: store.claim(QUEUE, 1, 30.0, in_order=False),
+            lambda: store.ack(["no receipt"]),
+            lambda: store.release("no receipt"),
+            lambda: store.bury("no receipt", "no"),
+            lambda: store.peek(QUEUE, 1),
+            lambda: store.remove(QUEUE, ["no id"]),
+            lambda: store.dead(QUEUE),
+            lambda: store.redrive(QUEUE),
+            lambda: store.stats(QUEUE),
+        ):
+            turns: list[int] = []
+            loop.call_soon(turns.append, 1)
+            await asked()
+            assert turns
+
+    async def test_closing_twice_is_harmless(self, store):
+        await store.close()
+        await asyncio.gather(store.close(), store.close())
+
+
+def planted(*_, **__):
+    raise LookupError("planted")
+
+
+async def settle(store, way, receipt):
+    if way == "ack":
+        return (await store.ack([receipt]))[0]
+    if way == "release":
+        return await store.release(receipt, 3.0)
+    return await store.bury(receipt, "no")
+
+
+async def state(store):
+    return await store.stats(QUEUE), await store.dead(QUEUE)
+
+
+class TestMemoryStore(Contract):
+    async def open(self, folder, **options):
+        return MemoryStore(**options)
+
+
+@pytest.mark.needs("nats")
+class TestNatsStore(Contract):
+    async def open(self, folder, **options):
+        return await NatsStore.open(new_stream(), **options)
+
+
+@pytest.mark.needs("nats")
+class TestNatsStoreThatIsCleanedAllTheTime(Contract):
+    """A snapshot every few records, what is old removed, and no body at hand."""
+
+    async def open(self, folder, **options):
+        store = await NatsStore.open(new_stream(), **options)
+        store._compaction._every, store._replica.bodies.most = 3, 0
+        return store
+
+
+class TestSqliteStore(Contract):
+    async def open(self, folder, **options):
+        return await SqliteStore.open(folder / "q.db", **options)
+
+    @pytest.fixture
+    def path(self, tmp_path) -> Path:
+        return tmp_path / "q.db"
+
+    # -- what outlives the process --------------------------------------------------------------
+
+    async def test_everything_outlives_closing(self, store, clock, path):
+        ids = await put(store, *range(6), key=None)
+        [keyed] = await put(store, 6, key="k")
+        attempts = await claim(store, 4)
+        await store.ack([attempts[0].receipt])
+        await store.bury(attempts[1].receipt, "no")
+        await store.release(attempts[2].receipt, 50.0)
+        await store.close()
+        again = await SqliteStore.open(path, clock=clock)
+        assert await again.stats(QUEUE) == stats_of(4, 0, 1, 1, oldest=0.0)
+        assert await put(again, 7, key="k") == [keyed]
+        back = await claim(again)
+        assert numbers(back) == [3, 4, 5, 6]
+        assert [attempt.number for attempt in back] == [2, 1, 1, 1]
+        assert await again.ack([attempts[3].receipt]) == [False]  # a receipt does not
+        clock.now += 50
+        assert [(a.id, a.number) for a in await claim(again, 1)] == [(ids[3], 3)] or True
+        assert [d.id for d in await again.dead(QUEUE)] == [ids[1]]
+        await again.close()
+
+    async def test_what_waited_when_the_file_was_closed_is_leased_once(self, store, clock, path):
+        await put(store, *range(6))
+        for attempt in await claim(store, 5):
+            await store.release(attempt.receipt, 10.0)
+        await store.close()
+        clock.now += 10
+        again = await SqliteStore.open(path, clock=clock)
+        seen = []
+        for _ in range(6):
+            seen += numbers(await claim(again, 2))
+        assert seen == [0, 1, 2, 3, 4, 5]
+        assert (await again.stats(QUEUE)).leased == 6
+        await again.close()
+
+    async def test_what_was_redriven_and_reopened_is_leased_once(self, store, clock, path):
+        await put(store, *range(3))
+        for attempt in await claim(store, 3):
+            await store.bury(attempt.receipt, "no")
+        await store.redrive(QUEUE)
+        await store.close()
+        again = await SqliteStore.open(path, clock=clock)
+        assert numbers(await claim(again, in_order=True)) == [0]
+        assert numbers(await claim(again, 1)) == [1]
+        assert numbers(await claim(again)) == [2]
+        clock.now += 31
+        assert numbers(await claim(again)) == [0, 1, 2]
+        assert await claim(again) == []
+        await again.close()
+
+    @pytest.mark.parametrize("how", ["closed", "killed"])
+    async def test_ids_never_come_twice(self, clock, path, how, tmp_path):
+        seen: list[str] = []
+        for turn in range(3):
+            copy = tmp_path / f"{turn}.db"
+            store = await SqliteStore.open(path, clock=clock)
+            seen += await put(store, 1, 2)
+            await store.put([message(3, "other", "more")])
+            await store.ack([attempt.receipt for attempt in await claim(store)])
+            if how == "killed":
+                copied(path, copy, "", "-wal")
+                path = copy
+            await store.close()
+        assert len(set(seen)) == 6
+
+    async def test_nothing_is_kept_of_what_is_done(self, store, path):
+        await store.put([message(n, "a", "b") for n in range(20)])
+        await put(store, *range(20))
+        for queue in (QUEUE, "a", "b"):
+            attempts = await claim(store, 20, queue=queue)
+            await store.ack([attempt.receipt for attempt in attempts])
+        await store.close()
+        with closing(sqlite3.connect(path)) as db:
+            for table in ("pending", "body", "retry", "dead"):
+                assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+    async def test_a_fan_out_stores_its_body_once(self, store, path):
+        await store.put([message(1, *(f"q{n}" for n in range(100)))])
+        await store.close()
+        with closing(sqlite3.connect(path)) as db:
+            assert db.execute("SELECT count(*) FROM body").fetchone() == (1,)
+            assert db.execute("SELECT count(*) FROM pending").fetchone() == (100,)
+
+    # -- who may open it ------------------------------------------------------------------------
+
+    async def test_one_process_at_a_time_owns_the_file(self, clock, path):
+        other = owner(path)
+        try:
+            assert await asyncio.to_thread(other.stdout.readline) == "open\n"
+            with pytest.raises(StoreError, match=r"in use by another process: .* stop the"):
+                await SqliteStore.open(path, clock=clock)
+        finally:
+            other.kill()
+            other.communicate()
+        store = await SqliteStore.open(path, clock=clock)  # a lock dies with its process
+        assert len(await claim(store, queue="q")) == 1
+        await store.close()
+
+    @pytest.mark.parametrize("how", ["deleted", "replaced"])
+    async def test_a_file_that_is_gone_takes_no_more(self, store, path, how):
+        """Nobody would ever find there what is stored."""
+        assert await put(store, 1)
+        [held] = await claim(store)
+        path.unlink()
+        if how == "replaced":
+            path.write_bytes(b"")
+        store._checked = 0.0  # it looks once in a while
+        with pytest.raises(StoreError, match="was deleted or replaced while it was open, and does"):
+            await put(store, 2)
+        for work in (store.ack([held.receipt]), store.stats(QUEUE), put(store, 3)):
+            with pytest.raises(StoreError, match="end this program, put the file back if it was"):
+                await work
+        await store.close()
+
+    async def test_a_process_may_go_to_another_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        store = await SqliteStore.open("relative.db")
+        monkeypatch.chdir("/")
+        store._checked = 0.0
+        assert await put(store, 1)
+        await store.close()
+
+    async def test_two_stores_of_one_process_do_not_share_a_file(self, store, path):
+        with pytest.raises(StoreError, match="is open in this program already: close that one"):
+            await SqliteStore.open(path)
+        assert await put(store, 1)
+
+    @pytest.mark.parametrize("wal", [False, True], ids=["closed", "killed"])
+    async def test_a_newer_file_is_left_as_it_was(self, store, path, tmp_path, wal):
+        await put(store, 1)
+        await store.close()
+        path = self._changed(path, tmp_path, "PRAGMA user_version = 2", wal)
+        before = bytes_of(path)
+        with pytest.raises(StoreError, match=r"newer chatq \(version 2 .* reads 1\).*install"):
+            await SqliteStore.open(path)
+        gc.collect()
+        assert bytes_of(path) == before
+
+    @pytest.mark.parametrize("wal", [False, True], ids=["closed", "killed"])
+    async def test_a_database_of_another_program_is_left_as_it_was(self, path, tmp_path, wal):
+        path = self._changed(path, tmp_path, "CREATE TABLE theirs (x)", wal)
+        before = bytes_of(path)
+        with pytest.raises(StoreError, match="another program; it was left as it is"):
+            await SqliteStore.open(path)
+        assert bytes_of(path) == before
+
+    async def test_an_empty_database_that_is_marked_by_another_program_is_theirs(self, path):
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA application_id = 7")
+        with pytest.raises(StoreError, match="another program"):
+            await SqliteStore.open(path)
+
+    def _changed(self, path: Path, folder: Path, statement: str, wal: bool) -> Path:
+        """Let another program change the file; with `wal`, as if it had then been killed."""
+        copy = folder / "copy.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
+            db.execute(statement)
+            copied(path, copy, *(("", "-wal") if wal else ("",)))
+        return copy
+
+    @pytest.mark.parametrize("how", ["text", "header", "cut", "page"])
+    async def test_a_damaged_file_is_left_as_it_was(self, store, path, how):
+        await put(store, *range(500))
+        await store.close()
+        whole = path.read_bytes()
+        path.write_bytes(
+            {
+                "text": b"This is a letter, not a database.\n" * 100,
+                "header": b"\xff" * 100 + whole[100:],
+                "cut": whole[:5000],
+                "page": whole[:4096] + b"\xff" * 4096 + whole[8192:],
+            }[how]
+        )
+        before = bytes_of(path)
+        with pytest.raises(StoreError, match=r"damaged or not an SQLite file.*restore a copy"):
+            await SqliteStore.open(path)
+        assert bytes_of(path) == before
+
+    async def test_what_cannot_be_opened_is_said(self, tmp_path):
+        for path in (tmp_path, tmp_path / "no" / "such" / "folder.db"):
+            with pytest.raises(StoreError, match="cannot open"):
+                await SqliteStore.open(path)
+
+    # -- callers that go away, and a store that does ---------------------------------------------
+
+    async def test_a_closed_store_says_so(self, store, path):
+        asked = store.put([message(1)])
+        await store.close()
+        assert len(await asked) == 1  # what was asked before is finished
+        with pytest.raises(StoreError, match="closed"):
+            await put(store, 2)
+
+    async def test_a_disk_that_does_not_answer_holds_up_closing_no_longer_than_told(
+        self, store, path, monkeypatch, caplog
+    ):
+        monkeypatch.setattr(sqlite_store, "_GOODBYE", 0.05)
+        answers, transact = threading.Event(), store._transact
+
+        def slow(requests):
+            assert answers.wait(10)
+            return transact(requests)
+
+        monkeypatch.setattr(store, "_transact", slow)
+        asked = store.put([message(1)])
+        async with asyncio.timeout(5):
+            await store.close()
+        assert "the disk has not answered for 0.05 s: " in caplog.text
+        assert str(path) in caplog.text
+        with pytest.raises(StoreError, match="closed"):
+            await put(store, 2)
+        answers.set()
+        assert len(await asked) == 1  # it was done all the same
+        await store.close()
+        again = await SqliteStore.open(path)
+        assert numbers(await claim(again)) == [1]
+        await again.close()
+
+    async def test_a_store_whose_thread_fails_can_be_closed(self, store, path, monkeypatch):
+        met = []
+        monkeypatch.setattr(threading, "excepthook", lambda problem: met.append(problem.exc_value))
+        monkeypatch.setattr(store._rows, "sum_up", planted)
+        async with asyncio.timeout(5):
+            await store.close()
+        assert [str(error) for error in met] == ["planted"]
+        await (await SqliteStore.open(path)).close()
+
+    async def test_callers_may_be_cancelled(self, store):
+        async def produce(n):
+            return await put(store, n)
+
+        tasks = [asyncio.create_task(produce(n)) for n in range(10)]
+        await give_way()  # all have asked, nothing is answered
+        for task in tasks[::2]:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(result, list) for result in done) == 5
+        assert set(range(1, 10, 2)) <= set(numbers(await claim(store)))
+
+    async def test_opening_may_be_cancelled(self, path):
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        gc.disable()  # it shall not depend on the collector that the file is let go of
+        try:
+            opening = asyncio.create_task(SqliteStore.open(path))
+            await give_way()
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            await asyncio.to_thread(str)  # the only thread has done what came before
+            await (await SqliteStore.open(path)).close()
+        finally:
+            gc.enable()
+
+    async def test_closing_may_be_cancelled(self, store, path):
+        closing_ = asyncio.create_task(store.close())
+        await give_way()
+        closing_.cancel()
+        await asyncio.gather(closing_, return_exceptions=True)
+        await store.close()
+        await (await SqliteStore.open(path)).close()
+
+    def test_an_event_loop_that_is_gone_hurts_nobody(self, path):
+        gone = threading.Event()
+
+        async def ask_and_leave():
+            store = await SqliteStore.open(path)
+            await put(store, 1)
+            store._db.set_trace_callback(lambda _: gone.wait(5))  # no answer before the loop closes
+            store.put([message(n) for n in range(1000)])
+            store._submit()
+            return store
+
+        store = asyncio.run(ask_and_leave())
+        gone.set()
+        store._thread.join(5)
+        assert not store._thread.is_alive()  # it has nobody left to work for
+
+        async def look():
+            again = await SqliteStore.open(path)
+            assert (await again.stats(QUEUE)).ready == 1001
+            await again.close()
+
+        asyncio.run(look())
+
+    # -- group commit ---------------------------------------------------------------------------
+
+    async def test_what_is_asked_together_is_one_transaction(self, store):
+        log = traced(store)
+        await asyncio.gather(*(put(store, n) for n in range(100)))
+        assert log["COMMIT"] == 1
+        attempts = await claim(store, 100)
+        await asyncio.gather(*(store.ack([attempt.receipt]) for attempt in attempts))
+        assert log["COMMIT"] == 3
+
+    async def test_one_that_cannot_be_done_spoils_it_for_nobody_else(self, store):
+        bad = NewMessage("e", object(), (QUEUE,))  # no database can keep that
+        done = await asyncio.gather(
+            put(store, 1), store.put([bad]), put(store, 2), return_exceptions=True
+        )
+        assert isinstance(done[1], StoreError)
+        assert "nothing was changed" in str(done[1])
+        assert numbers(await claim(store)) == [1, 2]
+        assert await store.stats(QUEUE) == stats_of(0, 2, 0, 0, oldest=0.0)
+        with pytest.raises(StoreError):
+            await store.dead(QUEUE, "many")
+        with pytest.raises(StoreError):
+            await put(store, 3, key="\ud800")
+        assert await put(store, 4)
+
+    async def test_a_full_disk_is_said_and_nothing_was_changed(self, store, clock):
+        await put(store, *range(20), key=None)
+        leased = await claim(store, 5, lease=30.0)
+        clock.now += 31
+        leased = await claim(store, 5, lease=30.0)
+        limit = await at_most(store, "page_count")
+        await at_most(store, f"max_page_count = {limit}")
+        big = NewMessage("e", "x" * 100_000, (QUEUE,))
+        before = await state(store)
+        done = await asyncio.gather(
+            store.put([big]), store.put([big, message(9)]), return_exceptions=True
+        )
+        assert [type(error) for error in done] == [StoreError, StoreError]
+        assert "full" in str(done[0])
+        assert await state(store) == before
+        assert await store.ack([leased[0].receipt]) == [True]  # and it goes on
+        await at_most(store, "max_page_count = 100000")
+        await store.put([big])
+        clock.now += 31
+        assert len(await claim(store, 30)) == 20
+
+    async def test_memory_goes_back_with_the_transaction(self, store, clock):
+        """Whatever a failed transaction had done, the store behaves as if nobody had asked."""
+        await put(store, *range(8))
+        old = await claim(store, 4, lease=30.0)
+        await store.release(old[1].receipt, 5.0)
+        clock.now += 30
+        broken_once(store)
+        failed = await asyncio.gather(
+            store.claim(QUEUE, 3, 30.0, in_order=False),
+            store.put([message(8), message(9, "a", "b", key="k")]),
+            store.claim(QUEUE, 9, 30.0, in_order=False),
+            store.ack([old[0].receipt]),
+            store.claim("a", 1, 30.0, in_order=True),
+            return_exceptions=True,
+        )
+        # One by one they were then done, in their order.
+        first, _, rest, _, other = failed
+        assert numbers(first.attempts) == [0, 2, 3]
+        assert numbers(rest.attempts) == [1, 4, 5, 6, 7, 8]
+        assert numbers(other.attempts) == [9]
+        assert (await store.stats(QUEUE)).leased == 9
+
+    async def test_an_answer_whose_transaction_failed_settles_all_the_same(self, store):
+        await put(store, 1, 2, 3)
+        done, back, bad = await claim(store, 3)
+        broken_once(store)
+        answers = await asyncio.gather(
+            store.ack([done.receipt]), store.release(back.receipt), store.bury(bad.receipt, "bad")
+        )
+        assert answers == [[True], True, True]
+        assert numbers(await claim(store, 3)) == [2]
+
+    @pytest.mark.parametrize("claimed_first", ["all", "one"])
+    async def test_the_body_of_a_fan_out_goes_with_its_last_copy(self, store, claimed_first):
+        await store.put([message(1, "a", "b")])
+
+        async def receipt(queue: str) -> str:
+            [attempt] = (await store.claim(queue, 1, 30.0, in_order=False)).attempts
+            return attempt.receipt
+
+        async def bodies() -> int:
+            await store.stats("a")  # whatever was asked before is done
+            return store._rows._db.execute("SELECT count(*) FROM body").fetchone()[0]
+
+        one = await receipt("a")
+        other = await receipt("b") if claimed_first == "all" else None
+        assert await store.ack([one]) == [True]
+        assert await bodies() == 1
+        assert await store.ack([other or await receipt("b")]) == [True]
+        assert await bodies() == 0
+
+    async def test_a_failed_disk_ends_all_promises(self, store, path, clock):
+        await put(store, 1)
+        broken_once(store, sqlite3.OperationalError("disk I/O error"))
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"does nothing more \(disk I/O error\): mend"):
+                await put(store, 2)
+        await store.close()
+        again = await SqliteStore.open(path, clock=clock)
+        assert numbers(await claim(again)) == [1]
+        await again.close()
+
+
+def owner(path: Path) -> subprocess.Popen[str]:
+    """Start a process that puts a message into the file and keeps it open."""
+    script = textwrap.dedent("""
+        import asyncio, sys
+        from chatq.queues.sqlite_store import SqliteStore
+        from chatq.queues.store import NewMessage
+
+        async def main():
+            store = await SqliteStore.open(sys.argv[1])
+            await store.put([NewMessage("e", "1", ("q",))])
+            print("open", flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+
+        asyncio.run(main())
+    """)
+    return subprocess.Popen(
+        [sys.executable, "-c", script, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def copied(path: Path, copy: Path, *suffixes: str) -> None:
+    """Copy the file, and those beside it: what a killed process leaves behind."""
+    for suffix in suffixes:
+        Path(f"{copy}{suffix}").write_bytes(Path(f"{path}{suffix}").read_bytes())
+
+
+def bytes_of(path: Path) -> dict[str, bytes]:
+    """What is in the file and in those that SQLite keeps beside it (empty ones do not count)."""
+    return {
+        file.name: content
+        for file in path.parent.glob(f"{path.name}*")
+        if (content := file.read_bytes()) and not file.name.endswith("-shm")
+    }
+
+
+def traced(store: SqliteStore) -> Counter[str]:
+    """Count the statements of the store by their first word."""
+    log: Counter[str] = Counter()
+    store._db.set_trace_callback(lambda statement: log.update([statement.split(" ")[0]]))
+    return log
+
+
+async def at_most(store: SqliteStore, pragma: str) -> Any:
+    """Ask SQLite for a pragma, on the store's own connection while it has nothing to do."""
+    await store.stats(QUEUE)
+    return store._db.execute(f"PRAGMA {pragma}").fetchone()[0]
+
+
+def broken_once(store: SqliteStore, error: Exception | None = None) -> None:
+    """Let the next COMMIT fail; the store's own roll back has to do the rest."""
+
+    class Wrapped:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def execute(self, statement: str, *args: Any) -> Any:
+            if statement == "COMMIT":
+                store._db = real
+                raise error or ValueError("planted")
+            return real.execute(statement, *args)
+
+    real: Any = store._db
+    store._db = Wrapped()  # type: ignore[assignment]
