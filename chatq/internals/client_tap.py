@@ -317,6 +317,8 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
         polls = self.current_transport == "polling"
         if self.state == "connected" and not abort:
             if polls:
+                if self.read_loop_task is not asyncio.current_task():
+                    self.read_loop_task.cancel()  # it would poll a session that has ended
                 await self._send_packet(engineio_packet.Packet(engineio_packet.CLOSE))
             await self._written()
         # Engine.IO's own goodbye, which may or may not leave, is not needed: a websocket has its

@@ -572,8 +572,8 @@ async def test_an_answer_given_while_there_is_no_connection_goes_out_with_the_ne
         if order == 1:
             raise ValueError("at a bad moment")
 
+    await fill(hub, 2)  # before there is a consumer: both come in one frame
     async with consumer:
-        await fill(hub, 2)
         await begun.reach(1)
         cable.cut(stay=True)
         await cable.dials.until(lambda: False in cable.dials, "a vain attempt")
