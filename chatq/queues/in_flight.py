@@ -69,10 +69,10 @@ class Holder(ABC):
         """Return whether the client is still there, as far as the server knows."""
         return bool(self._sio.manager.is_connected(self.sid, self._namespace))
 
-    def hold(self, attempt: Attempt) -> Sent:
-        """Start the lease of this attempt with this client."""
+    def hold(self, attempt: Attempt, claimed_at: float) -> Sent:
+        """Note that this attempt is going to this client; its lease runs since `claimed_at`."""
         in_flight = self._in_flight
-        until = in_flight.clock() + in_flight.rules.lease
+        until = claimed_at + in_flight.rules.lease
         sent = self.sent[attempt.receipt] = Sent(until, attempt.number - attempt.spent)
         in_flight.hold(attempt, self)
         return sent

@@ -16,7 +16,8 @@ __all__ = ["Rules", "back_off", "verdict"]
 class Rules:
     """The limits of all queues of one `Queues`; times in seconds, sizes in bytes.
 
-    `lease`: the visibility time-out: how long a delivered message is kept from other consumers.
+    `lease`: the visibility time-out: how long a message is kept from other consumers, since its
+    claim. It is sent at once; only a polling client may get it later, with at least half left.
     `attempts`: the most deliveries of a message before it is a dead letter.
     `back_off`, `longest_back_off`: the wait after the first failure, doubled after each, and its
     limit. `length`: the most messages in a queue. `payload`: the largest message as JSON.

@@ -200,13 +200,12 @@ class Subscription(Holder):
             return False
         if self.sent:  # the client works on the other half while the store claims
             room = min(room, (self.window + 1) // 2)
-        # What cannot be sent by then is released, well before its lease ends.
-        until = in_flight.clock() + in_flight.rules.lease / 2
+        claimed_at = in_flight.clock()
         attempts, due = await self.claim(room)
         self._wake_at(due)
         deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
         send = self._send_frames if self.frame else self._send
-        await send(deliverable, until, polls=polled is not None)
+        await send(deliverable, claimed_at, polls=polled is not None)
         return len(attempts) == room
 
     def _room(self, polled: int | None) -> int:
@@ -265,15 +264,15 @@ class Subscription(Holder):
 
     # -- sending ----------------------------------------------------------------------------------
 
-    async def _send(self, attempts: list[Attempt], until: float, *, polls: bool) -> None:
+    async def _send(self, attempts: list[Attempt], claimed_at: float, *, polls: bool) -> None:
         for n, attempt in enumerate(attempts):
             if polls:
                 await self._wait_for_poll([attempt])
-            if not self._may_send(until):
+            if not self._may_send(claimed_at):
                 await self._in_flight.unsent(attempts[n:])
                 return
             callback = partial(self._acknowledged, attempt.receipt)
-            self.hold(attempt).callback = callback
+            self.hold(attempt, claimed_at).callback = callback
             try:
                 await self._sio.emit(
                     attempt.event,
@@ -286,17 +285,19 @@ class Subscription(Holder):
             except Exception as error:
                 await self._unsendable(attempt, error)
 
-    async def _send_frames(self, attempts: list[Attempt], until: float, *, polls: bool) -> None:
+    async def _send_frames(
+        self, attempts: list[Attempt], claimed_at: float, *, polls: bool
+    ) -> None:
         sent = 0
         for frame in cut(attempts, self.frame):
             if polls:
                 await self._wait_for_poll(frame)
-            if not self._may_send(until):
+            if not self._may_send(claimed_at):
                 await self._in_flight.unsent(attempts[sent:])
                 return
             sent += len(frame)
             for attempt in frame:
-                self.hold(attempt)
+                self.hold(attempt, claimed_at)
             try:
                 await self._emit_frame(frame)
             except Exception:  # one message is to blame: send each by itself
@@ -315,9 +316,10 @@ class Subscription(Holder):
             ignore_queue=True,
         )
 
-    def _may_send(self, until: float) -> bool:
-        """Return whether claimed messages may still be sent."""
-        return not self.stopped and self.connected and self._in_flight.clock() < until
+    def _may_send(self, claimed_at: float) -> bool:
+        """Return whether claimed messages may still be sent: not when half their lease is over."""
+        half = claimed_at + self._in_flight.rules.lease / 2
+        return not self.stopped and self.connected and self._in_flight.clock() < half
 
     async def _wait_for_poll(self, attempts: list[Attempt]) -> None:
         """Wait until a polling client has room for these (or is gone, or polls no more)."""

@@ -139,7 +139,7 @@ TOUCHED = {
     "a websocket of the Engine.IO server": (
         "python-engineio",
         lambda: WebSocket(lambda _: None, server().eio),
-        {"_sock", "handler", "server", "wait"},
+        {"_sock", "handler", "wait"},
     ),
     "the Engine.IO payload": ("python-engineio", lambda: Payload, {"max_decode_packets"}),
     "the Engine.IO client": (

@@ -130,6 +130,7 @@ class Machine(RuleBasedStateMachine):
         self.numbers, self.batches = itertools.count(1), itertools.count(1)
         self.messages: list[Message] = []
         self.by_receipt: dict[str, Sent] = {}
+        self.ends: dict[str, float] = {}  # of leases, which run from the claim, by receipt
         self.keys: dict[tuple[str, str], tuple[Message, float]] = {}
         self.clients: list[Client] = []
         self.must_be_dead: list[Message] = []
@@ -176,6 +177,7 @@ class Machine(RuleBasedStateMachine):
         for message in self.messages:
             message.batch = None
         self.watch_claims()
+        self.watch_leases()
         self.clients = []
         self.life += 1
 
@@ -186,6 +188,18 @@ class Machine(RuleBasedStateMachine):
         async def noting(queue: str, limit: int, lease: float, *, in_order: bool) -> Any:
             claimed = await claim(queue, limit, lease, in_order=in_order)
             self.on_claimed(queue, [(a.id, a.number) for a in claimed.attempts])
+            return claimed
+
+        self.store.claim = noting
+
+    def watch_leases(self) -> None:
+        """Note when each lease ends; it runs since its claim, not since what is sent then."""
+        claim = self.store.claim
+
+        async def noting(queue: str, limit: int, lease: float, *, in_order: bool) -> Any:
+            end = self.loop.now + lease
+            claimed = await claim(queue, limit, lease, in_order=in_order)
+            self.ends |= {attempt.receipt: end for attempt in claimed.attempts}
             return claimed
 
         self.store.claim = noting
@@ -363,7 +377,7 @@ class Machine(RuleBasedStateMachine):
             self.must_be_dead += [
                 m for m in self.untouched_before(message) if m.batch in (None, message.batch)
             ]
-        sent = Sent(message, client, delivery["receipt"], number, now + RULES.lease)
+        sent = Sent(message, client, delivery["receipt"], number, self.ends[delivery["receipt"]])
         if last is not None:
             last.open = False
         message.attempts.append(sent)

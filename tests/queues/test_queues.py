@@ -541,6 +541,30 @@ async def test_a_message_that_is_never_answered_keeps_no_other_away(stage, url, 
         assert (await queues.stats("drivers")).ready == 0
 
 
+async def test_a_lease_runs_from_the_claim_however_late_it_is_sent(stage, url, sio):
+    """Or the window stays taken by what the store has long given to others."""
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        claim = queues.store.claim
+
+        async def slow(*args, **options):
+            claimed = await claim(*args, **options)
+            clock.now += 10 if claimed.attempts else 0
+            return claimed
+
+        queues.store.claim = slow
+        await queues.emit("pickup", 0, to="drivers")
+        ada = await consumer(stage, queues, "ada", answer=silent, window=1)
+        await stage.settle()
+        assert ada.data == [0]
+        clock.now += 20  # 30 after the claim, 20 after it was sent
+        queues.tick()
+        await stage.settle()
+        assert [d["attempt"] for d in ada.deliveries] == [1, 2]
+
+
 async def test_a_frozen_consumer_holds_back_nobody_and_uses_up_nothing(stage, url, sio):
     now = [1000.0]
     rules = Rules(lease=30, attempts=50)
