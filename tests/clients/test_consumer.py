@@ -10,46 +10,21 @@ from time import perf_counter
 
 import pytest
 import socketio
-from scripted_hub import NAMESPACE, Cable, Hub, Program, Seen, hang_up, new_client, start_hub
+from scripted_hub import (
+    NAMESPACE,
+    Cable,
+    Hub,
+    Program,
+    Seen,
+    connect,
+    hang_up,
+    new_client,
+    start_hub,
+)
 
 import chatq
 from chatq import Consumer, Refused, Rules, Stage, StoreError
 from chatq.waiting import give_way
-
-
-@pytest.fixture(autouse=True)
-async def nothing_stays():
-    yield
-    await Hub.close_all()
-    await Program.kill_all()
-
-
-@pytest.fixture
-async def hub():
-    hub = await Hub.open()
-    yield hub
-    await hub.close()
-
-
-@pytest.fixture
-async def dial():
-    """Return connected clients, and end them afterwards."""
-    clients = []
-
-    async def dial(url=None, **options):
-        client = new_client(**options)
-        clients.append(client)
-        if url:
-            await connect(client, url)
-        return client
-
-    yield dial
-    for client in clients:
-        await hang_up(client)
-
-
-async def connect(client, url, transports=("websocket",)):
-    await client.connect(url, transports=[*transports], namespaces=[NAMESPACE])
 
 
 def make(client, seen=None, queue="drivers", **options):

@@ -7,47 +7,13 @@ import sqlite3
 from random import Random
 
 import pytest
-from scripted_hub import NAMESPACE, Cable, Hub, Program, Seen, hang_up, new_client, start_hub
+from scripted_hub import NAMESPACE, Cable, Hub, Program, Seen, connect, new_client, start_hub
 from sizes import size
 
 from chatq import Outbox, QueueFull, Queues, Rules, StoreError
 from chatq.queues.message import decode
 
 QUICK = Rules(back_off=0.01, longest_back_off=0.05)
-
-
-@pytest.fixture(autouse=True)
-async def nothing_stays():
-    yield
-    await Hub.close_all()
-    await Program.kill_all()
-
-
-@pytest.fixture
-async def hub():
-    hub = await Hub.open()
-    yield hub
-    await hub.close()
-
-
-@pytest.fixture
-async def dial():
-    clients = []
-
-    async def dial(url=None, **options):
-        client = new_client(**options)
-        clients.append(client)
-        if url:
-            await connect(client, url)
-        return client
-
-    yield dial
-    for client in clients:
-        await hang_up(client)
-
-
-async def connect(client, url):
-    await client.connect(url, transports=["websocket"], namespaces=[NAMESPACE])
 
 
 @pytest.fixture

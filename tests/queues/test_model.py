@@ -38,6 +38,7 @@ from chatq.queues.memory import MemoryStore
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.queues import Queues
 from chatq.queues.rules import Rules
+from chatq.queues.sqlite_store import SqliteStore
 from chatq.queues.store import QueueFull, StoreError
 from chatq.waiting import give_way
 
@@ -1007,3 +1008,10 @@ def test_each_lease_of_a_consumption_that_was_ended_is_looked_at():
         step(**given)
         machine.adds_up()
     machine.teardown()
+
+
+def test_what_the_inline_store_replaces_is_still_there():
+    """Or the machine would try the real thread, and nobody would know."""
+    replaced = {name for name, what in vars(InlineStore).items() if callable(what)}
+    assert replaced == {"_run", "_submit", "close"}
+    assert replaced <= {*vars(SqliteStore)}

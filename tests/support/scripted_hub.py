@@ -1,7 +1,8 @@
 """What tests of consumers and outboxes need around them: a hub, a cable, processes to be killed.
 
 The hub says on the wire what the protocol says, and no more; run as a program, it is a process:
-`python post.py FILE PORT RULES`. Nothing here waits for a time: things are counted as they happen.
+`python scripted_hub.py FILE PORT RULES`. Nothing here waits for a time: things are counted as they
+happen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -271,6 +273,12 @@ def new_client(**options: Any) -> socketio.AsyncClient:
     """A client that connects again within a moment."""
     quick = {"reconnection_delay": 0.02, "reconnection_delay_max": 0.1, "randomization_factor": 0}
     return socketio.AsyncClient(handle_sigint=False, **{**quick, **options})
+
+
+async def connect(
+    client: socketio.AsyncClient, url: str, transports: Sequence[str] = ("websocket",)
+) -> None:
+    await client.connect(url, transports=[*transports], namespaces=[NAMESPACE])
 
 
 async def hang_up(client: socketio.AsyncClient) -> None:

@@ -13,12 +13,14 @@ import pytest
 from nats_nodes import background, new_stream, shared_url
 
 from chatq import Queues, StoreError
+from chatq.course.sandbox import ends_what_blocks
 from chatq.journal.activity import wait_for
 from chatq.queues.nats.address import Address
 from chatq.queues.nats.connection import ATTEMPT, SOON, Connection, Unconfirmed
 from chatq.queues.nats.encoding import Part, encoded
 from chatq.queues.nats.log import NatsLog
 from chatq.queues.nats.nats_store import NatsStore
+from chatq.queues.nats.reader import Reader
 from chatq.queues.record import Record
 from chatq.queues.store import NewMessage, QueueFull
 from chatq.stage.nats_server import NatsServers
@@ -389,6 +391,18 @@ async def test_much_to_read_takes_longer_than_patience_and_that_is_no_failure():
     assert there >= 2_000
     assert time.monotonic() - began > log._connection.patience
     await log.close()
+
+
+async def test_a_reader_whose_connection_is_closed_ends_and_blocks_nobody():
+    connection = Connection(Address.parse(shared_url()), 0.05)
+    await connection.open()
+    await connection.close()
+    reader = Reader(connection, "nobody's", 0, lambda *_: None, lambda: None)
+    reader.again()
+    with ends_what_blocks():
+        async with asyncio.timeout(10):
+            await reader._run()
+    await reader.close()
 
 
 async def test_a_record_that_comes_twice_counts_once(servers):
