@@ -315,21 +315,23 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
 
     async def disconnect(self, abort: bool = False, reason: Any = None) -> None:
         polls = self.current_transport == "polling"
-        if self.state == "connected" and not abort:
-            if polls:
-                if self.read_loop_task is not asyncio.current_task():
-                    self.read_loop_task.cancel()  # it would poll a session that has ended
-                await self._send_packet(engineio_packet.Packet(engineio_packet.CLOSE))
-            await self._written()
-        # Engine.IO's own goodbye, which may or may not leave, is not needed: a websocket has its
-        # closing frame, and a client that polls has said it above.
-        self._closing = self.state == "connected"
         loops = (self.read_loop_task, self.write_loop_task) if polls and not abort else ()
-        # Of a poll that is open, Engine.IO's own waits for the response, for half a minute.
-        await super().disconnect(abort=abort or polls, reason=reason)
-        for loop in loops:
-            if loop:
-                loop.cancel()
+        try:
+            if self.state == "connected" and not abort:
+                if polls:
+                    if self.read_loop_task is not asyncio.current_task():
+                        self.read_loop_task.cancel()  # it would poll a session that has ended
+                    await self._send_packet(engineio_packet.Packet(engineio_packet.CLOSE))
+                await self._written()
+        finally:  # also if whoever hangs up waits no longer for a server that does not answer
+            # Engine.IO's own goodbye, which may or may not leave, is not needed: a websocket has
+            # its closing frame, and a client that polls has said it above.
+            self._closing = self.state == "connected"
+            # Of a poll that is open, Engine.IO's own waits for the response, for half a minute.
+            await super().disconnect(abort=abort or polls, reason=reason)
+            for loop in loops:
+                if loop:
+                    loop.cancel()
 
     async def _written(self) -> None:
         """Return when all that is queued has been written, or never will be: the writer has ended,
