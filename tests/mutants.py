@@ -25,6 +25,7 @@ __all__ = ["MUTANTS", "Mutant", "planted"]
 ROOT = Path(__file__).resolve().parent.parent
 #: The model first: it has to find nearly all of them.
 SUITES = ["test_model", "test_stores", "test_queues", "test_rules", "test_leases", "test_frame"]
+SUITES += ["test_peek"]
 SUITES = [f"queues/{suite}.py" for suite in SUITES]
 SUITES += ["queues/nats/test_nats_store.py", "queues/test_crash.py"]
 OPTIONS = ["--long", "--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
@@ -52,6 +53,12 @@ MUTANTS = [
         "state",
         "        if name in self._in_order:\n",
         "        if False:\n",
+    ),
+    Mutant(
+        "a lease is counted from sending",
+        "in_flight",
+        "until = claimed_at + in_flight.rules.lease",
+        "until = in_flight.clock() + in_flight.rules.lease",
     ),
     Mutant(
         "a bare packet acknowledgement settles",

@@ -6,6 +6,7 @@ tokens, packets, files.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..queues.message import TooLarge, check_queue
@@ -25,6 +26,7 @@ BATCH = 1_000
 #: The most dead letters of one reply, and the most bytes of them.
 DEAD, DEAD_BYTES = 100, 800_000
 
+_MESSAGE = ("queue", "event", "data", "key", "ttl")
 _NOT_GIVEN = object()
 
 
@@ -38,16 +40,17 @@ class Native:
         self._made: dict[str, int] = {}
         self._known: set[str] = set()
         queues.attach(guard.sio, guard.namespace, listen=False)
-        requests: dict[str, Handler] = {
-            "publish": self._publish,
-            "subscribe": self._subscribe,
-            "unsubscribe": self._unsubscribe,
-            "stats": self._stats,
-            "dead": self._dead,
-            "redrive": self._redrive,
+        #: What clients may ask, and by which parameters.
+        self._requests: dict[str, tuple[Handler, str]] = {
+            "publish": (self._publish, ", ".join(sorted({*_MESSAGE, "messages"}))),
+            "subscribe": (self._subscribe, "frame, queue, window"),
+            "unsubscribe": (self._unsubscribe, "queue"),
+            "stats": (self._stats, "queue"),
+            "dead": (self._dead, "queue"),
+            "redrive": (self._redrive, "ids, queue"),
         }
-        for event, handler in requests.items():
-            guard.on(event, self._request(event, handler))
+        for event, (handler, parameters) in self._requests.items():
+            guard.on(event, self._request(event, handler, parameters))
         guard.on("received", self._receipt("received", queues.answers.received))
         guard.on("failed", self._receipt("failed", queues.answers.failed))
         guard.on("*", self._unknown)
@@ -56,14 +59,17 @@ class Native:
     async def start(self) -> None:
         """Do nothing: nothing has to be read before clients connect."""
 
-    def _request(self, event: str, handler: Handler) -> Handler:
+    def _request(self, event: str, handler: Handler, parameters: str) -> Handler:
         """Return `handler` with a check of the request's form, and with errors as replies."""
 
         async def checked(sid: str, *arguments: Any) -> Any:
             try:
                 if len(arguments) != 1 or not isinstance(arguments[0], dict):
                     raise TypeError(f"{event} takes one object")
-                return await handler(sid, **_parameters(event, arguments[0]))
+                for name in arguments[0]:
+                    if name not in parameters.split(", "):
+                        raise TypeError(f"{event} takes {parameters}, not {name!r:.60}")
+                return await handler(sid, **arguments[0])
             except Exception as problem:
                 code = _code(problem)
                 if code is None:
@@ -89,21 +95,15 @@ class Native:
 
         return checked
 
-    async def _publish(
-        self,
-        sid: str,
-        queue: Any = None,
-        event: Any = None,
-        data: Any = None,
-        key: Any = None,
-        ttl: Any = None,
-        messages: Any = None,
-    ) -> dict[str, Any]:
-        if messages is None:
-            message = self._message(queue, event, data, key, ttl)
+    async def _publish(self, sid: str, **asked: Any) -> dict[str, Any]:
+        if "messages" not in asked:
+            message = self._message(asked)
             await self._may_make(sid, message.queues)
             ids = (await self._queues.emit_many((message,)))[0]
-            return {"id": ids[0]} if isinstance(queue, str) else {"ids": ids}
+            return {"id": ids[0]} if isinstance(asked["queue"], str) else {"ids": ids}
+        if len(asked) > 1:
+            raise TypeError("publish takes messages, or one message, not both")
+        messages = asked["messages"]
         if not isinstance(messages, list) or not 0 < len(messages) <= BATCH:
             raise TypeError(f"messages is a list of 1 to {BATCH} messages")
         read = [self._listed(n, message) for n, message in enumerate(messages)]
@@ -120,19 +120,21 @@ class Native:
         try:
             if not isinstance(message, dict):
                 raise TypeError("a message is an object")
-            wrong = message.keys() - {"queue", "event", "data", "key", "ttl"}
+            wrong = message.keys() - set(_MESSAGE)
             if wrong:
                 raise TypeError(f"a message has no {sorted(wrong)[0]!r:.60}")
-            return self._message(*map(message.get, ("queue", "event", "data", "key", "ttl")))
+            return self._message(message)
         except (TypeError, ValueError) as problem:
             kind = TooLarge if isinstance(problem, TooLarge) else ValueError
             raise kind(f"messages[{n}], and so none was stored: {problem}") from None
 
-    def _message(self, queue: Any, event: Any, data: Any, key: Any, ttl: Any) -> NewMessage:
+    def _message(self, given: Mapping[str, Any]) -> NewMessage:
+        fields: list[Any] = [given.get(name) for name in _MESSAGE]
+        queue, event, data, key, ttl = fields
         if isinstance(queue, list) and len(queue) > FAN_OUT:
             raise ValueError(f"a message goes to at most {FAN_OUT} queues")
-        for name, given in (("queue", queue), ("event", event)):
-            if given is None:
+        for name, value in (("queue", queue), ("event", event)):
+            if value is None:
                 raise TypeError(f"publish needs {'an' if name == 'event' else 'a'} {name}")
         return self._queues.message(event, data, to=queue, key=key, ttl=ttl)
 
@@ -212,8 +214,8 @@ class Native:
         return {"queue": queue, "redriven": await self._queues.redrive(queue, ids)}
 
     async def _unknown(self, event: str, sid: str, *_: Any) -> dict[str, Any]:
-        message = "this hub knows publish, subscribe, unsubscribe, received, failed, stats, dead"
-        return self._guard.refuse(sid, event, "malformed", f"{message} and redrive")
+        known = ", ".join((*self._requests, "received and failed"))
+        return self._guard.refuse(sid, event, "malformed", f"this hub knows {known}")
 
     async def _left(self, sid: str) -> None:
         self._made.pop(sid, None)
@@ -223,26 +225,6 @@ class Native:
 
 class _Limit(RuntimeError):
     """A limit of one client, or of the hub, is reached."""
-
-
-_PARAMETERS = {
-    "publish": {"queue", "event", "data", "key", "ttl", "messages"},
-    "subscribe": {"queue", "window", "frame"},
-    "unsubscribe": {"queue"},
-    "stats": {"queue"},
-    "dead": {"queue"},
-    "redrive": {"queue", "ids"},
-}
-
-
-def _parameters(event: str, given: dict[str, Any]) -> dict[str, Any]:
-    for name in given:
-        if name not in _PARAMETERS[event]:
-            known = ", ".join(sorted(_PARAMETERS[event]))
-            raise TypeError(f"{event} takes {known}, not {name!r:.60}")
-    if "messages" in given and len(given) > 1:
-        raise TypeError("publish takes messages, or one message, not both")
-    return given
 
 
 def _code(problem: Exception) -> str | None:

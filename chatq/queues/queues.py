@@ -251,7 +251,7 @@ class Queues:
         """Deliver `queue` to the client `sid` from now on; like `enter_room`, but durable.
 
         `window`: the prefetch window: the most messages in flight to it. A lease runs from
-        delivery, not from when a handler begins, so the window times what one message takes has to
+        the claim, not from when a handler begins, so the window times what one message takes has to
         stay below the lease. 1 means strictly in order, for the whole queue: while one message is
         in flight, or waits for redelivery, no other consumer with window 1 gets the next. Parallel
         workers need at least 2; order holds only if all consumers of the queue have window 1.
@@ -366,8 +366,10 @@ class Queues:
     def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
         """Return the oldest messages of `queue`, leased or not, put after the one with id `after`.
 
-        Changes nothing: for consumers that keep no receipts. Dead letters are not included.
+        Changes nothing. Delayed and expired ones are among them, dead letters are not, nor what was
+        acknowledged; bodies are JSON. Raises `StoreError`.
         """
+        self._delivery.in_flight.flush()
         return self.store.peek(queue, limit, after)
 
     def remove(self, queue: str, ids: Sequence[str]) -> Awaitable[list[bool]]:

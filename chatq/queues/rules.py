@@ -1,7 +1,7 @@
 """The rules of delivery as pure functions: lease, back-off, and the limit of attempts.
 
-Owns the numbers and what follows from them. Must not know: stores, sockets, clocks. Time and
-randomness are arguments.
+Owns the numbers and what follows from them; the order of messages is that of `ordering` and the
+stores. Must not know: stores, sockets, clocks. Time and randomness are arguments.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""The replicated state machine of all queues: it applies the records of a log, one after the other.
+"""The state machine of all queues: the one statement of what each verb does to the messages.
 
-Owns what a record does to the messages; it is deterministic, without a clock, randomness, or an
-order other than that of the records. Must not know: NATS, event loops, where bodies are.
+Owns what a record (verbs, a time, chance) does to them; it is deterministic, without a clock,
+randomness, or an order other than that of the records. Must not know: NATS, event loops, where
+bodies are.
 
-Every server applies every record in the order of the log, so all replicas have the same results,
-and each uses those of its own records. Time and randomness come with the record. So a result may
-depend on nothing that is not in the log: a change of behaviour here needs a new version of the
-stream.
+The store in memory is this machine, NATS replays a log with it, SQLite is judged against it. On
+NATS every server applies every record in the order of the log, so all replicas have the same
+results, and each uses those of its own records. So a result may depend on nothing that is not in
+the log: a change of behaviour here needs a new version of the stream.
 
 A message costs a few hundred bytes here; its body stays in the log.
 """

@@ -182,7 +182,7 @@ class Store(ABC):
     def peek(self, queue: str, limit: int, after: str = "") -> asyncio.Future[list[Kept]]:
         """Return the oldest messages of `queue`, leased or not, put after the one with id `after`.
 
-        Changes nothing: for consumers that keep no receipts. Dead letters are not included.
+        Changes nothing. Delayed and expired ones are among them, dead letters are not.
         """
         return self.ask("peek", queue, limit, after)
 

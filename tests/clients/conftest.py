@@ -1,7 +1,7 @@
 """What tests of consumers and outboxes share: a hub, clients, and nothing left when they end."""
 
 import pytest
-from scripted_hub import Hub, Program, connect, hang_up, new_client
+from watched_hub import Hub, Program, connect, hang_up, new_client
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import pytest
 import socketio
-from scripted_hub import (
+from watched_hub import (
     NAMESPACE,
     Cable,
     Hub,
@@ -983,7 +983,7 @@ async def test_a_handled_message_that_cannot_be_remembered_is_answered_and_repor
 CONSUMER = """
 import asyncio, itertools, os, signal, sqlite3, sys
 import chatq
-from scripted_hub import NAMESPACE, new_client
+from watched_hub import NAMESPACE, new_client
 
 async def main(url, file, name, kill_at, where):
     database = sqlite3.connect(file, timeout=20)

@@ -7,8 +7,8 @@ import sqlite3
 from random import Random
 
 import pytest
-from scripted_hub import NAMESPACE, Cable, Hub, Program, Seen, connect, new_client, start_hub
 from sizes import size
+from watched_hub import NAMESPACE, Cable, Hub, Program, Seen, connect, new_client, start_hub
 
 from chatq import Outbox, QueueFull, Queues, Rules, StoreError
 from chatq.queues.message import decode
@@ -386,7 +386,7 @@ async def test_a_file_of_a_newer_version_is_left_alone(dial, open_outbox, tmp_pa
 FULL_DISK = """
 import asyncio, resource, sys
 import chatq
-from scripted_hub import NAMESPACE, new_client
+from watched_hub import NAMESPACE, new_client
 
 async def main(file):
     outbox = await chatq.Outbox.open(file, new_client(), NAMESPACE)
@@ -428,7 +428,7 @@ PRODUCER = """
 import asyncio, sys
 import chatq
 from random import Random
-from scripted_hub import NAMESPACE, new_client
+from watched_hub import NAMESPACE, new_client
 
 async def main(url, file, first, last):
     client = new_client()

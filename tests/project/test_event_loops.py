@@ -19,7 +19,7 @@ import pytest
 import socketio
 from answers import solution
 from nats_nodes import new_stream, shared_url
-from scripted_hub import Seen, hang_up, new_client
+from watched_hub import Seen, hang_up, new_client
 
 from chatq import (
     Consumer,

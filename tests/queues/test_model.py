@@ -341,7 +341,7 @@ class Machine(RuleBasedStateMachine):
     def on_sent(self, client: Client, delivery: dict[str, Any], number: int) -> None:
         try:
             self.look_at(client, delivery, number)
-        except AssertionError as error:  # the pump would take it for a message that cannot be sent
+        except AssertionError as error:  # else: a message that cannot be sent
             self.loop.errors.append(error)
 
     def look_at(self, client: Client, delivery: dict[str, Any], number: int) -> None:
@@ -366,8 +366,8 @@ class Machine(RuleBasedStateMachine):
         assert delivery["receipt"] not in self.by_receipt, "a receipt came again"
         message.sent += 1
         assert message.sent <= RULES.attempts, "tried too often"
-        pump = self.queues._delivery._subscriptions.get((client.sid, queue))
-        strict = pump is not None and pump.window == 1 and len(pump.sent) == 1
+        subscription = self.queues._delivery._subscriptions.get((client.sid, queue))
+        strict = subscription is not None and subscription.window == len(subscription.sent) == 1
         if strict:
             self.must_be_dead += [
                 m
@@ -383,7 +383,7 @@ class Machine(RuleBasedStateMachine):
             last.open = False
         message.attempts.append(sent)
         self.by_receipt[sent.receipt] = sent
-        if pump is not None:
+        if subscription is not None:
             out = [
                 s
                 for s in self.by_receipt.values()
@@ -575,8 +575,8 @@ class Machine(RuleBasedStateMachine):
         must = self.current(sent)
         if sent.client is not client:
             gone = sent.client.sid not in self.wire.clients
-            pumps = self.queues._delivery._subscriptions
-            stands_in = gone and (client.sid, sent.message.queue) in pumps
+            subscriptions = self.queues._delivery._subscriptions
+            stands_in = gone and (client.sid, sent.message.queue) in subscriptions
             must = (None if must else must) if stands_in else False
         before = [self.stats(queue) for queue in QUEUES]
         if self.killed:
@@ -649,19 +649,19 @@ class Machine(RuleBasedStateMachine):
             stats = self.stats(queue)
             if not stats or not stats.ready:
                 continue
-            for (sid, name), pump in self.queues._delivery._subscriptions.items():
+            for (sid, name), subscription in self.queues._delivery._subscriptions.items():
                 if name != queue or sid not in self.wire.clients:
                     continue
                 client = self.wire.clients[sid]
                 if client.polling and len(client.packets) >= 12:
                     continue  # it takes nothing
-                if pump.window == 1:
-                    stalls = not (pump.sent or stats.leased or stats.delayed)
-                elif pump.suspect:
-                    stalls = len(pump.sent) < min(2, pump.window)
+                if subscription.window == 1:
+                    stalls = not (subscription.sent or stats.leased or stats.delayed)
+                elif subscription.suspect:
+                    stalls = len(subscription.sent) < min(2, subscription.window)
                 else:
-                    stalls = pump.window > len(pump.sent)
-                    stalls &= not client.polling or len(pump.sent) < 12
+                    stalls = subscription.window > len(subscription.sent)
+                    stalls &= not client.polling or len(subscription.sent) < 12
                 assert not stalls, f"{stats} of {queue!r}, and a consumer waits for it"
 
     @rule(queue=queue_names, all_of_them=st.booleans(), what=which)

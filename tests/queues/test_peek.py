@@ -1,23 +1,17 @@
-"""The two verbs for consumers that keep no receipts: `peek` and `remove`, in every store."""
+"""The verbs that need no receipt: `peek` and `remove`, in every store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from clock import Clock
 from nats_nodes import new_stream
 
 from chatq.queues.memory import MemoryStore
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.sqlite_store import SqliteStore
 from chatq.queues.store import NewMessage, Store
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("nats", marks=pytest.mark.needs("nats"))])

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import socketio
+from clock import Clock
+from hubs import Inbox
 
 from chatq import QueueFull, Queues, Rules, StoreError
 from chatq.course.sandbox import ends_what_blocks
@@ -24,48 +26,19 @@ from chatq.waiting import give_way
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
 
 
-class Inbox:
-    """What one client has been given: every event and delivery, in order.
+class Deliveries(Inbox):
+    """An inbox that answers with receipts, and takes frames apart."""
 
-    `answer`: what its handler returns, made of (data, delivery); by default the receipt.
-    """
-
-    def __init__(self, client, answer=lambda data, delivery: delivery["receipt"]) -> None:
-        self.client, self.answer = client, answer
-        self.got: list[tuple[str, Any, dict[str, Any]]] = []
-        self.changed = asyncio.Event()
-        client.on("*", self._take)
+    def __init__(self, client, answer=True) -> None:
+        super().__init__(client, "/", answer)
         client.on("deliveries", self._take_frame)
-
-    def _take(self, event, data, delivery):
-        self.got.append((event, data, delivery))
-        self.changed.set()
-        return self.answer(data, delivery)
 
     async def _take_frame(self, packed):
         frame = unpack(packed)
         for event, data, delivery in frame:
-            self._take(event, data, delivery)
+            self.take(event, data, delivery)
         receipts = [delivery["receipt"] for *_, delivery in frame]
         await self.client.emit("received", {"receipts": receipts})
-
-    async def until(self, n: int, within: float = 5.0) -> None:
-        """Return when `n` deliveries have come in all."""
-        try:
-            async with asyncio.timeout(within):
-                while len(self.got) < n:
-                    self.changed.clear()
-                    await self.changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"waited for {n} deliveries: {self.got}") from None
-
-    @property
-    def data(self) -> list[Any]:
-        return [data for _, data, _ in self.got]
-
-    @property
-    def deliveries(self) -> list[dict[str, Any]]:
-        return [delivery for *_, delivery in self.got]
 
 
 def nested(depth):
@@ -120,10 +93,10 @@ async def soon(work, within=5.0):
         return await work
 
 
-async def consumer(stage, queues, name, queue="drivers", answer=None, **options):
+async def consumer(stage, queues, name, queue="drivers", answer=True, **options):
     transports = options.pop("transports", ["websocket"])
     client = await stage.client(name, transports=transports)
-    inbox = Inbox(client, answer) if answer else Inbox(client)
+    inbox = Deliveries(client, answer)
     await queues.subscribe(client.get_sid(), queue, **options)
     return inbox
 
@@ -155,7 +128,7 @@ async def test_data_arrives_as_it_was(stage, queues, data, frame):
     inbox = await consumer(stage, queues, "ada", frame=frame)
     await queues.emit("pickup", data, to="drivers")
     await inbox.until(1)
-    assert inbox.got[0][:2] == ("pickup", data)
+    assert (inbox.events[0][0], inbox.data[0]) == ("pickup", data)
 
 
 async def test_a_claim_takes_half_a_window_while_the_rest_is_out(stage, queues):
@@ -362,7 +335,7 @@ async def test_the_lease_does_not_end_with_the_connection(stage, queues):
     await old.client.disconnect()
     new = await consumer(stage, queues, "bob")
     await stage.settle()
-    assert new.got == []
+    assert new.events == []
     assert (await queues.stats("drivers")).leased == 1
 
 
@@ -481,15 +454,6 @@ async def test_an_unanswered_message_comes_again_and_dies_though_nothing_else_ha
         await queues.close(0)  # it has not answered
 
 
-class Clock:
-    """Time that a test moves."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.mark.parametrize(("window", "again"), [(5, 2), (1, 1)])
 async def test_who_lets_a_lease_end_gets_two_at_a_time_until_it_answers(
     stage, url, sio, window, again
@@ -507,11 +471,11 @@ async def test_who_lets_a_lease_end_gets_two_at_a_time_until_it_answers(
             clock.now += 31
             queues.tick()
             await stage.settle()
-            assert len(ada.got) == window + n * again
+            assert len(ada.events) == window + n * again
             assert (await queues.stats("drivers")).leased == again
         assert {*ada.data[window:]} == {*range(again)}
         ada.answer = lambda data, delivery: delivery["receipt"]
-        before = len(ada.got)
+        before = len(ada.events)
         clock.now += 31
         queues.tick()
         await stage.settle()
@@ -583,7 +547,7 @@ async def test_a_frozen_consumer_holds_back_nobody_and_uses_up_nothing(stage, ur
         queues.tick()  # she, too, asks for more, but not before him
         await until(queues, ready=0, leased=0)
         assert sorted(bob.data) == [*range(20)]
-        assert frozen.got == []
+        assert frozen.events == []
         assert [d["attempt"] for d in bob.deliveries] == [1] * 12 + [2] * 8
         await stage.thaw("ada")
 
@@ -654,7 +618,7 @@ async def test_a_disk_that_was_full_for_a_while_stops_nobody_for_good(stage, sio
     async with await Queues.open(f"sqlite:///{tmp_path}/q.db") as queues:
         queues.attach(sio)
         ada = await stage.client("ada")
-        inbox = Inbox(ada)
+        inbox = Deliveries(ada)
         await queues.emit("pickup", 1, to="drivers")
         failures = [sqlite3.OperationalError("planted")] * 2
         rows = queues.store._rows
@@ -694,7 +658,7 @@ async def test_a_failed_store_tells_everybody(stage, sio, tmp_path, caplog):
 
 async def test_a_subscription_that_fails_can_be_made_again(stage, queues):
     ada = await stage.client("ada")
-    inbox = Inbox(ada)
+    inbox = Deliveries(ada)
     await queues.emit("pickup", 1, to="drivers")
     stats = queues.store.stats
 
@@ -819,7 +783,7 @@ async def test_a_polling_client_is_given_no_more_than_it_can_take(stage, queues,
         for _ in range(40):
             await queues.emit("pickup", data, to=queue)
     ada = await stage.client("ada", transports=["polling"])
-    inbox = Inbox(ada)
+    inbox = Deliveries(ada)
     for queue in ("one", "two", "three"):
         await queues.subscribe(ada.get_sid(), queue, window=100)
     await inbox.until(120)

@@ -1,4 +1,4 @@
-"""Every store keeps the contract of `chatq/store.py`: one class of tests, inherited for each.
+"""Every store keeps the contract of `queues/store.py`: one class of tests, inherited for each.
 
 The clock is the test's own, so that leases, delays and keys end when the test says so.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import Clock
 from nats_nodes import new_stream
 
 from chatq.queues import sqlite_store
@@ -39,16 +40,6 @@ def about(time: float) -> Any:
 
 def stats_of(*counts: int, oldest: float | None) -> Stats:
     return Stats(*counts, oldest=oldest if oldest is None else about(oldest))
-
-
-class Clock:
-    """The time that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_764_000_000.1234567
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def message(n: object = 0, *queues: str, **more: Any) -> NewMessage:

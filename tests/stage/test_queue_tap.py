@@ -4,18 +4,12 @@ import asyncio
 from random import Random
 
 import pytest
+from clock import Clock
 
 from chatq import NotSettled, Queues, Reason, Rules, Stage
 from chatq.journal.facts import Died, Emitted, Redriven, Returned, Settled, Subscribed, Tried
 from chatq.journal.journal import preview
 from chatq.waiting import give_way
-
-
-class Clock:
-    now = 1_000_000_000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

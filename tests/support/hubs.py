@@ -147,22 +147,32 @@ def end(process: subprocess.Popen[Any]) -> None:
             pipe.close()
 
 
+def _receipt(data: Any, delivery: Any = None) -> Any:
+    return delivery["receipt"]
+
+
 class Inbox:
     """What a client is given: `events` as (name, arguments), and a way to wait for more.
 
-    `answer`: acknowledge each with its receipt.
+    `answer`: what its handler returns, made of the arguments; True: the receipt; False: nothing.
     """
 
-    def __init__(self, client: socketio.AsyncClient, namespace: str, answer: bool = False) -> None:
-        self.events: list[tuple[str, tuple[Any, ...]]] = []
+    def __init__(
+        self,
+        client: socketio.AsyncClient,
+        namespace: str,
+        answer: Callable[..., Any] | bool = False,
+    ) -> None:
+        self.client, self.events = client, list[tuple[str, tuple[Any, ...]]]()
+        self.answer = answer if callable(answer) else _receipt if answer else None
         self._more = asyncio.Event()
-        self._answer = answer
-        client.on("*", self._heard, namespace=namespace)
+        client.on("*", self.take, namespace=namespace)
 
-    async def _heard(self, event: str, *arguments: Any) -> Any:
+    def take(self, event: str, *arguments: Any) -> Any:
+        """Keep an event, and return the answer to it."""
         self.events.append((event, arguments))
         self._more.set()
-        return arguments[1]["receipt"] if self._answer else None
+        return self.answer(*arguments) if self.answer else None
 
     async def until(self, condition: Callable[[], bool] | int, what: str = "more") -> None:
         """Wait until `condition` holds, or so many events are there."""
@@ -180,8 +190,12 @@ class Inbox:
         return [arguments[0] for _, arguments in self.events]
 
     @property
+    def deliveries(self) -> list[dict[str, Any]]:
+        return [arguments[1] for _, arguments in self.events]
+
+    @property
     def receipts(self) -> list[str]:
-        return [arguments[1]["receipt"] for _, arguments in self.events]
+        return [delivery["receipt"] for delivery in self.deliveries]
 
 
 _FROZEN = """

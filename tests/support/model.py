@@ -1,8 +1,8 @@
 """What the model of the queues runs on: time, wire and disk that a test controls.
 
-`Queues`, pumps, stores and SQLite are the real ones. Time moves when a test moves it. The wire is
-the part of a python-socketio server that pumps touch. The disk can be full, and the process can be
-killed, or the power cut, before any statement and inside any commit.
+`Queues`, subscriptions, stores and SQLite are the real ones. Time moves when a test moves it. The
+wire is the part of a python-socketio server that subscriptions touch. The disk can be full, and the
+process can be killed, or the power cut, before any statement and inside any commit.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Client:
 
 
 class Wire(socketio.AsyncServer):
-    """As much of an `AsyncServer` as pumps and queues use; `sent` hears of every delivery."""
+    """As much of an `AsyncServer` as queues use; `sent` hears of every delivery."""
 
     def __init__(self, sent: Callable[[Client, dict[str, Any], Any], None]) -> None:
         self.sent = sent

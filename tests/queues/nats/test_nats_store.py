@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from clock import Clock
 from nats_nodes import background, new_stream, shared_url
 
 from chatq import Queues, StoreError
@@ -29,13 +30,6 @@ from chatq.waiting import give_way
 pytestmark = pytest.mark.needs("nats")
 
 QUEUE = "drivers"
-
-
-class Clock:
-    now = 1_764_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """What tests of consumers and outboxes need around them: a hub, a cable, processes to be killed.
 
-The hub says on the wire what the protocol says, and no more; run as a program, it is a process:
-`python scripted_hub.py FILE PORT RULES`. Nothing here waits for a time: things are counted as they
-happen.
+The hub is the real one, watched; run as a program, it is a process: `python watched_hub.py FILE
+PORT RULES`. Nothing here waits for a time: things are counted as they happen.
 """
 
 from __future__ import annotations
@@ -14,14 +13,17 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import socketio
 from aiohttp import web
 
-from chatq import QueueFull, Queues, Rules, StoreError
-from chatq.queues.message import new_message
+from chatq import Queues, Rules
+from chatq.hub.gate import Guard, RateLimit
+from chatq.hub.protocol import Native
+from chatq.internals.hub_server import hub_server
 from chatq.waiting import give_way
 
 NAMESPACE = "/caps"
@@ -55,24 +57,22 @@ class Seen(list):
 
 
 class Hub:
-    """Queues behind a Socket.IO server. `refuse`: event to the error that answers it. `running`:
-    those that nobody has closed."""
+    """The real hub in this process; it notes what clients ask of it and what they are answered.
+
+    `refuse`: event to the error that answers it; `batches`: whether it knows them (as older ones
+    do not). `running`: those that nobody has closed.
+    """
 
     running: ClassVar[set[Hub]] = set()
 
     def __init__(self, queues: Queues, batches: bool = True) -> None:
         self.queues, self.batches = queues, batches
-        self.sio = socketio.AsyncServer(async_mode="aiohttp", http_compression=False)
         self.refuse: dict[str, dict] = {}
-        #: What clients asked, with what they were answered.
-        self.publishes, self.subscribes, self.answers = Seen(), Seen(), Seen()
-        self.unsubscribes = Seen()
-        queues.attach(self.sio, namespace=NAMESPACE, listen=False)
-        self._on("received", self._noted("received", queues.answers.received))
-        self._on("failed", self._noted("failed", queues.answers.failed))
-        self._on("publish", self._publish)
-        self._on("subscribe", self._subscribe)
-        self._on("unsubscribe", self._unsubscribe)
+        #: (what was asked, the ids); (sid, what was asked); sids; (event, data, answer).
+        self.publishes, self.subscribes, self.unsubscribes = Seen(), Seen(), Seen()
+        self.answers = Seen()
+        self.sio = hub_server(RateLimit().may)
+        Native(queues, _Watched(self.sio, NAMESPACE, self._watch))
 
     @classmethod
     async def open(cls, url: str = "memory:", port: int = 0, rules: Rules | None = None, **options):
@@ -100,58 +100,37 @@ class Hub:
         for hub in [*cls.running]:
             await hub.close()
 
-    def _on(self, event, handler) -> None:
-        async def answer(sid, *args):
-            if event in self.refuse:
-                return {"error": self.refuse[event]}
-            try:
-                return await handler(sid, *args)
-            except QueueFull as error:
-                return {"error": {"code": "queue_full", "message": str(error)}}
-            except StoreError as error:
-                return {"error": {"code": "unavailable", "message": str(error)}}
-            except PermissionError as error:
-                return {"error": {"code": "forbidden", "message": str(error)}}
-            except (TypeError, ValueError, KeyError) as error:
-                return {"error": {"code": "malformed", "message": str(error)}}
-
-        self.sio.on(event, answer, namespace=NAMESPACE)
-
-    def _noted(self, name, handler):
-        async def note(sid, data):
-            answer = await handler(sid, data)
-            self.answers.add((name, data, answer))
-            return answer
-
-        return note
-
-    async def _publish(self, sid, asked):
-        batch = asked.get("messages") if self.batches else None
-        now, longest = self.queues.clock(), self.queues.rules.payload
-        messages = [
-            new_message(m["event"], m["data"], m["queue"], m.get("key"), m.get("ttl"), longest, now)
-            for m in batch or [asked]
-        ]
-        stored = await self.queues.store.put(messages)
-        ids = [i[0] if len(i) == 1 else i for i in stored]
-        self.publishes.add((asked, ids))
-        return {"ids": ids} if batch else {"id": ids[0]}
-
-    async def _subscribe(self, sid, asked):
-        queue, window = asked["queue"], asked.get("window", 16)
-        stats = await self.queues.subscribe(sid, queue, window, frame=asked.get("frame", 0))
-        self.subscribes.add((sid, asked))
-        answer = {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
-        return answer | ({"lease": self.queues.rules.lease} if "frame" in asked else {})
-
-    async def _unsubscribe(self, sid, asked):
-        self.unsubscribes.add(sid)
-        return {"ok": await self.queues.unsubscribe(sid, asked["queue"])}
+    async def _watch(self, event: str, handler, sid: str, asked) -> Any:
+        if event in self.refuse:
+            return {"error": self.refuse[event]}
+        if event == "publish" and "messages" in asked and not self.batches:
+            return {"error": {"code": "malformed", "message": "publish needs a queue"}}
+        answer = await handler(sid, asked)
+        if event == "publish" and "error" not in answer:
+            self.publishes.add((asked, answer.get("ids") or [answer["id"]]))
+        elif event == "subscribe" and "error" not in answer:
+            self.subscribes.add((sid, asked))
+        elif event == "unsubscribe":
+            self.unsubscribes.add(sid)
+        elif event in ("received", "failed"):
+            self.answers.add((event, asked, answer))
+        return answer
 
     async def left(self, queue: str = "drivers"):
         """Return how many are ready or delayed, leased, dead."""
         stats = await self.queues.stats(queue)
         return stats.ready + stats.delayed, stats.leased, stats.dead
+
+
+class _Watched(Guard):
+    """The hub's guard, whose handlers are called by `watch(event, handler, sid, asked)`."""
+
+    def __init__(self, sio: socketio.AsyncServer, namespace: str, watch) -> None:
+        super().__init__(sio, namespace, None)
+        self._watch = watch
+
+    def on(self, event: str, handler) -> None:
+        super().on(event, handler if event == "*" else partial(self._watch, event, handler))
 
 
 class Cable:
