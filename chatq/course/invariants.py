@@ -125,7 +125,7 @@ class Invariants(ABC):
                 expected=expected,
                 got=f"the server emits no {event!r} at all" + self._instead(since),
             )
-        mark = cell(message.verdicts.get(name)).replace("✓", "gets it")
+        mark = cell(message.explanations.get(name)).replace("✓", "gets it")
         raise Wrong(
             message=f"{what}: {label(message)} ({route(message)})",
             client=name,

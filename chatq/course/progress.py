@@ -26,7 +26,7 @@ from typing import Any, TextIO
 
 from ..views.table import Table, one_line
 
-__all__ = ["Record", "add_arguments", "run"]
+__all__ = ["Run", "add_arguments", "run"]
 
 _CHECKED = re.compile(r"\bcheck\(\s*[\"'](\d\d\.\d+)[\"']")
 _WORDS = {"passed": "✓", "failed": "✗ wrong", "not done yet": "… not done"}
@@ -38,7 +38,7 @@ _LONGEST, _NOTEBOOK = 200_000, 300.0
 
 
 @dataclass
-class Record:
+class Run:
     """The result of one notebook: a mark for each exercise, and errors."""
 
     learner: str
@@ -91,7 +91,7 @@ def _grouped(notes: list[str]) -> list[str]:
     ]
 
 
-async def _run_all(folder: Path, paths: list[Path], limit: float, progress: TextIO) -> list[Record]:
+async def _run_all(folder: Path, paths: list[Path], limit: float, progress: TextIO) -> list[Run]:
     records = []
     for number, path in enumerate(paths):
         _show(progress, number, len(paths), str(path.relative_to(folder)))
@@ -112,8 +112,8 @@ def _show(out: TextIO, done: int, all: int, name: str) -> None:
     out.flush()
 
 
-async def _record(learner: str, path: Path, limit: float) -> Record:
-    record = Record(learner, path)
+async def _record(learner: str, path: Path, limit: float) -> Run:
+    record = Run(learner, path)
     try:
         cells = _cells(path)
     except (OSError, ValueError) as error:
@@ -143,7 +143,7 @@ def _cells(path: Path) -> list[str]:
         raise ValueError("it is no notebook of version 4") from None
 
 
-async def _run_cells(record: Record, cells: Iterable[str], limit: float) -> None:
+async def _run_cells(record: Run, cells: Iterable[str], limit: float) -> None:
     kernel = _Kernel(record.path.parent)
     try:
         for number, source in enumerate(cells, 1):
@@ -300,7 +300,7 @@ class _Died(Exception):
     """The kernel has died."""
 
 
-def table(records: list[Record]) -> Table:
+def table(records: list[Run]) -> Table:
     """Return the table: a row for each learner, a column for each exercise."""
     exercises = sorted({name for record in records for name in record.marks})
     rows = []

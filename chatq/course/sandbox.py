@@ -63,7 +63,7 @@ class Fence:
     def __init__(self) -> None:
         self.unheard: list[warnings.WarningMessage] = []
         self.troubles: list[RuntimeError] = []
-        self._pipes: list[_Short] = []
+        self._pipes: list[_Limited] = []
         self._databases: weakref.WeakSet[sqlite3.Connection] = weakref.WeakSet()
         self._stack = contextlib.ExitStack()
 
@@ -74,7 +74,7 @@ class Fence:
             warnings.simplefilter("always")
             budget = [_PRINTED]
             for name in ("stdout", "stderr"):
-                pipe = _Short(getattr(sys, name), budget)
+                pipe = _Limited(getattr(sys, name), budget)
                 self._pipes.append(pipe)
                 stack.enter_context(_replaced(sys, name, pipe))
             stop = refuse("loop.stop() ends the program that the check runs in")
@@ -133,7 +133,7 @@ class _Database(sqlite3.Connection):
     """A connection that can be referred to without keeping it open."""
 
 
-class _Short:
+class _Limited:
     """A stream that drops output beyond `budget` characters."""
 
     def __init__(self, stream: Any, budget: list[int]) -> None:

@@ -33,7 +33,7 @@ from ..journal.facts import (
     Joined,
     Left,
     Received,
-    Refused,
+    Rejected,
 )
 from ..journal.journal import preview
 
@@ -336,7 +336,7 @@ class ServerTap:
         ):
             reason = data.get("message", data) if isinstance(data, dict) else data
             # Anybody may ask for any name: what is kept of a long one is its beginning.
-            self.recorder.journal.append(Refused, link.name, namespace[:200], str(reason)[:200])
+            self.recorder.journal.append(Rejected, link.name, namespace[:200], str(reason)[:200])
 
     def _on_enter_room(
         self, original: Any, sid: str, namespace: str, room: Any, eio_sid: Any = None

@@ -34,7 +34,7 @@ __all__ = [
     "Raised",
     "Received",
     "Redriven",
-    "Refused",
+    "Rejected",
     "Returned",
     "Settled",
     "Stored",
@@ -60,7 +60,7 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """The server refused `client` in `namespace`."""
 
     client: str
@@ -272,7 +272,7 @@ QueueFact = Subscribed | Unsubscribed | Stored | Tried | Settled | Returned | Di
 
 Fact = (
     Connected
-    | Refused
+    | Rejected
     | Disconnected
     | Joined
     | Left

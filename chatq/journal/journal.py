@@ -34,7 +34,7 @@ from .facts import (
     Joined,
     Killed,
     Left,
-    Refused,
+    Rejected,
     Subscribed,
     Thawed,
     Unsubscribed,
@@ -46,7 +46,7 @@ __all__ = ["Journal", "preview"]
 #: question that each answers, and how many of its first fields are the key.
 _STANDING: dict[type[Fact], tuple[str, int]] = {
     Connected: ("inside?", 2),
-    Refused: ("inside?", 2),
+    Rejected: ("inside?", 2),
     Disconnected: ("inside?", 2),
     Joined: ("in the room?", 3),
     Left: ("in the room?", 3),

@@ -40,7 +40,7 @@ _WITHIN = 25.0
 _PERIOD, _SHARE = 0.1, 0.05
 
 
-class Scene(Protocol):
+class StageLike(Protocol):
     """The interface of a stage that a panel needs."""
 
     journal: Journal
@@ -72,7 +72,7 @@ class Scene(Protocol):
 class Panel:
     """Drives the scene of `stage`; see `Stage.panel`."""
 
-    def __init__(self, stage: Scene, question: str, draft: Draft) -> None:
+    def __init__(self, stage: StageLike, question: str, draft: Draft) -> None:
         self.stage, self.question, self.draft = stage, question, draft
         self._board: Board | None = None
         self._drawing: asyncio.TimerHandle | asyncio.Task[None] | None = None

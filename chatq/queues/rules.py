@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-__all__ = ["Rules", "back_off", "verdict"]
+__all__ = ["Rules", "back_off", "undeliverable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Rules:
             )
 
 
-def verdict(counted: int, expires: float | None, rules: Rules, now: float) -> str | None:
+def undeliverable(counted: int, expires: float | None, rules: Rules, now: float) -> str | None:
     """Return why a message must not be delivered any more; None if it may.
 
     `counted`: its attempts so far that count, this one included.

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from .leases import Lease, Leases
 
-__all__ = ["Memory", "Out", "Queue"]
+__all__ = ["Memory", "Out", "QueueState"]
 
 
 @dataclass(slots=True, eq=False)
-class Queue:
+class QueueState:
     """One queue. `back`: a heap of the numbers of released messages.
 
     `next`: the first number not claimed since the file was opened; `ahead`: the numbers from there
@@ -52,10 +52,10 @@ class Memory:
     def __init__(self) -> None:
         #: Names of queues that may have something to claim now.
         self.touched: set[str] = set()
-        self._queues: dict[str, Queue] = {}
+        self._queues: dict[str, QueueState] = {}
         self._leases: Leases[Out] = Leases()
         self._undo: list[Callable[[], object]] = []
-        self._grown: dict[Queue, int] = {}
+        self._grown: dict[QueueState, int] = {}
 
     def committed(self) -> None:
         """Forget the undo log: the transaction is in the file."""
@@ -71,7 +71,7 @@ class Memory:
         self._grown.clear()
         self._undo.clear()
 
-    def _grow(self, queue: Queue, n: int) -> None:
+    def _grow(self, queue: QueueState, n: int) -> None:
         """Add `n` to the count of messages of a queue."""
         queue.count += n
         if n > 0 or queue.in_order:
@@ -84,11 +84,11 @@ class Memory:
             self._undo.append(lambda: self._leases.restore(lease))
         return lease
 
-    def _push_back(self, queue: Queue, seq: int) -> None:
+    def _push_back(self, queue: QueueState, seq: int) -> None:
         heapq.heappush(queue.back, seq)
         self._undo.append(lambda: self._remove_back(queue, seq))
 
-    def _pop_back(self, queue: Queue, seq: int | None = None) -> int:
+    def _pop_back(self, queue: QueueState, seq: int | None = None) -> int:
         if seq is None:
             seq = heapq.heappop(queue.back)
         else:
@@ -96,19 +96,19 @@ class Memory:
         self._undo.append(lambda: heapq.heappush(queue.back, seq))
         return seq
 
-    def _remove_back(self, queue: Queue, seq: int) -> None:
+    def _remove_back(self, queue: QueueState, seq: int) -> None:
         queue.back.remove(seq)
         heapq.heapify(queue.back)
 
-    def _set_next(self, queue: Queue, seq: int) -> None:
+    def _set_next(self, queue: QueueState, seq: int) -> None:
         before, queue.next = queue.next, seq
         self._undo.append(lambda: setattr(queue, "next", before))
 
-    def _grow_dead(self, queue: Queue, n: int) -> None:
+    def _grow_dead(self, queue: QueueState, n: int) -> None:
         queue.dead += n
         self._undo.append(lambda: setattr(queue, "dead", queue.dead - n))
 
-    def _clear_ahead(self, queue: Queue, seq: int) -> None:
+    def _clear_ahead(self, queue: QueueState, seq: int) -> None:
         """Note that this message is neither leased nor released any more."""
         if seq in queue.ahead:
             queue.ahead.remove(seq)

@@ -17,7 +17,7 @@ from functools import cache, partial
 from operator import itemgetter
 from typing import Any, overload
 
-from .sqlite_memory import Memory, Out, Queue
+from .sqlite_memory import Memory, Out, QueueState
 from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
 __all__ = ["SCHEMA", "Rows"]
@@ -91,7 +91,7 @@ class Rows(Memory):
         self._new_bodies: list[tuple[Any, ...]] = []
         self._new_rows: list[tuple[Any, ...]] = []
         #: Acknowledged messages to be deleted: numbers by queue, and bodies that are not shared.
-        self._settled: dict[Queue, list[int]] = {}
+        self._settled: dict[QueueState, list[int]] = {}
         self._bodies: list[int] = []
         self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
         self._last = self._next
@@ -110,7 +110,7 @@ class Rows(Memory):
             [(queue.count, queue.dead, queue.id) for queue in self._queues.values()],
         )
 
-    def _queue(self, name: str, *, make: bool = False) -> Queue | None:
+    def _queue(self, name: str, *, make: bool = False) -> QueueState | None:
         found = self._queues.get(name)
         if found is not None:
             return found
@@ -120,9 +120,9 @@ class Rows(Memory):
             if not make:
                 return None
             made = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
-            found = Queue(made.fetchone()[0], name, 0, 0)
+            found = QueueState(made.fetchone()[0], name, 0, 0)
         else:
-            found = Queue(row[0], name, *self._counted(*row))
+            found = QueueState(row[0], name, *self._counted(*row))
         self._queues[name] = found
         self._undo.append(lambda: self._queues.pop(name, None))
         return found
@@ -182,11 +182,11 @@ class Rows(Memory):
 
     def _plan(
         self, messages: Sequence[NewMessage]
-    ) -> tuple[list[dict[str, int]], dict[str, tuple[Queue, int]]]:
+    ) -> tuple[list[dict[str, int]], dict[str, tuple[QueueState, int]]]:
         """Return for each message the numbers it already has by its key, and for each queue how
         many messages it would grow by; before anything is written."""
         plan: list[dict[str, int]] = []
-        room: dict[str, tuple[Queue, int]] = {}
+        room: dict[str, tuple[QueueState, int]] = {}
         new_keys: set[tuple[str, str]] = set()
         now = self._clock()
         for message in messages:
@@ -209,7 +209,7 @@ class Rows(Memory):
     def _put_many(self, message: NewMessage, known: dict[str, int]) -> list[str]:
         """Put a message into those of its queues that do not know its key: one body, many rows."""
         now, numbers = self._clock(), dict(known)
-        missing: list[Queue] = []
+        missing: list[QueueState] = []
         for name in message.queues:
             if name in numbers:
                 continue
@@ -233,7 +233,7 @@ class Rows(Memory):
                     self._add_key(queue, message.key, seq, now)
         return [f"{self._name}-{numbers[name]}" for name in message.queues]
 
-    def _add_key(self, queue: Queue, key: str, seq: int, now: float) -> None:
+    def _add_key(self, queue: QueueState, key: str, seq: int, now: float) -> None:
         self._db.execute(
             "DELETE FROM key WHERE (queue, key) IN "
             "(SELECT queue, key FROM key WHERE until <= ? LIMIT ?)",
@@ -290,7 +290,7 @@ class Rows(Memory):
         ends = [time for time in (due, self._leases.next_end(name)) if time is not None]
         return Claimed(granted, min(ends, default=None))
 
-    def _oldest(self, queue: Queue, now: float) -> tuple[list[_Row], float | None]:
+    def _oldest(self, queue: QueueState, now: float) -> tuple[list[_Row], float | None]:
         """Return the oldest message, unless it is leased or delayed; and when its delay ends."""
         rows = self._read("ORDER BY p.seq LIMIT 1", queue.id)
         if not rows or any(out.item.seq == rows[0][0] for out in self._leases.of(queue.name)):
@@ -306,7 +306,9 @@ class Rows(Memory):
             self._set_next(queue, seq + 1)
         return rows, None
 
-    def _next_rows(self, queue: Queue, limit: int, now: float) -> tuple[list[_Row], float | None]:
+    def _next_rows(
+        self, queue: QueueState, limit: int, now: float
+    ) -> tuple[list[_Row], float | None]:
         """Return released messages, then due ones, then the rest; and when the next delay ends."""
         again = [self._pop_back(queue) for _ in range(min(limit, len(queue.back)))]
         query = "SELECT due, seq FROM retry WHERE queue = ? ORDER BY due, seq LIMIT ?"
@@ -349,7 +351,7 @@ class Rows(Memory):
                 row[6] = body.fetchone()[0]
         return rows
 
-    def _lease(self, queue: Queue, rows: list[_Row], until: float) -> list[Attempt]:
+    def _lease(self, queue: QueueState, rows: list[_Row], until: float) -> list[Attempt]:
         self._execute_many(
             "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq IN",
             [row[0] for row in rows],
@@ -452,7 +454,7 @@ class Rows(Memory):
             return [False for _ in ids]
         return [self._remove(queue, self._seq(id)) for id in ids]
 
-    def _remove(self, queue: Queue, seq: int | None) -> bool:
+    def _remove(self, queue: QueueState, seq: int | None) -> bool:
         query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
         query += "WHERE p.queue = ? AND p.seq = ?"
         row = self._db.execute(query, (queue.id, seq)).fetchone()
@@ -534,7 +536,7 @@ class Rows(Memory):
             oldest=None if born is None else now - born[0],
         )
 
-    def _delay(self, queue: Queue, entries: list[tuple[float, int]]) -> None:
+    def _delay(self, queue: QueueState, entries: list[tuple[float, int]]) -> None:
         rows = [(queue.id, due, seq) for due, seq in entries]
         self._db.executemany("INSERT INTO retry VALUES (?, ?, ?)", rows)
         self._db.executemany(
@@ -542,7 +544,7 @@ class Rows(Memory):
             [(due, id, seq) for id, due, seq in rows],
         )
 
-    def _end_delays(self, queue: Queue, entries: list[tuple[float, int]]) -> None:
+    def _end_delays(self, queue: QueueState, entries: list[tuple[float, int]]) -> None:
         self._db.executemany(
             "DELETE FROM retry WHERE queue = ? AND due = ? AND seq = ?",
             [(queue.id, due, seq) for due, seq in entries],
@@ -552,7 +554,7 @@ class Rows(Memory):
             queue.ahead |= ahead
             self._undo.append(lambda: queue.ahead.difference_update(ahead))
 
-    def _delete(self, queue: Queue, numbers: list[int]) -> None:
+    def _delete(self, queue: QueueState, numbers: list[int]) -> None:
         self._execute_many("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)
 
     def _seq(self, id: object) -> int | None:

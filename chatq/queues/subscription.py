@@ -25,7 +25,7 @@ from ..waiting import give_way
 from .frame import DELIVERIES, cut, delivery, pack
 from .in_flight import Holder, InFlight
 from .message import attachments, decode
-from .rules import verdict
+from .rules import undeliverable
 from .store import Attempt, StoreError
 
 __all__ = ["Consumers", "Subscription"]
@@ -257,7 +257,7 @@ class Subscription(Holder):
         """Return whether it may still be delivered; if not, it becomes a dead letter."""
         in_flight = self._in_flight
         counted = attempt.number - attempt.spent
-        why = verdict(counted, attempt.expires, in_flight.rules, in_flight.clock())
+        why = undeliverable(counted, attempt.expires, in_flight.rules, in_flight.clock())
         if why is not None:
             in_flight.bury(attempt, why)
         return why is None

@@ -23,7 +23,15 @@ from ..internals.client_tap import NAME_HEADER, Client
 from ..internals.server_tap import ServerTap
 from ..journal.accounting import Link, Recorder
 from ..journal.activity import NotSettled, wait_for
-from ..journal.facts import SERVER, Connected, Disconnected, Froze, Killed, Refused, Thawed
+from ..journal.facts import (
+    SERVER,
+    Connected,
+    Disconnected,
+    Froze,
+    Killed,
+    Rejected,
+    Thawed,
+)
 from ..journal.journal import Journal
 from ..views.table import one_line
 from .process import Process
@@ -334,7 +342,7 @@ class Scene:
             match fact:
                 case Connected(client=client, namespace=namespace) if client == name:
                     inside.add(namespace)
-                case Disconnected() | Refused() if fact.client == name:
+                case Disconnected() | Rejected() if fact.client == name:
                     inside.discard(fact.namespace)
         return inside
 

@@ -1,6 +1,6 @@
 """The table of deliveries: messages by clients, a mark and a reason in each cell.
 
-Owns the words for one message, its route and its verdicts, and the table made of them. Must not
+Owns the words for one message, its route and its explanations, and the table made of them. Must not
 know: the stage, sockets, how a reason is found.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..journal.facts import SERVER
-from .explain import ARRIVED, Message, Reason, Verdict
+from .explain import ARRIVED, Explanation, Message, Reason
 from .sentence import target
 from .table import Table
 
@@ -53,7 +53,7 @@ class Deliveries:
         queues = [*dict.fromkeys(m.life.queue for m in self.messages if m.life)]
         for message in self.messages:
             emitted = message.emitted
-            cells = [cell(message.verdicts.get(name)) for name in (SERVER, *self.names)]
+            cells = [cell(message.explanations.get(name)) for name in (SERVER, *self.names)]
             kept = [_kept(message, queue) for queue in queues]
             rows.append([str(emitted.message), label(message), route(message), *kept, *cells])
         notes = [self._cut] if self._cut else []
@@ -64,11 +64,11 @@ class Deliveries:
         )
 
     def _legend(self) -> list[str]:
-        used = {v.reason for m in self.messages for v in m.verdicts.values()}
+        used = {v.reason for m in self.messages for v in m.explanations.values()}
         texts = [text for reason, text in _MEANING.items() if reason in used]
         if used - set(_MEANING):
             texts.append(f"{_NOT}, and why")
-        if any(v.acknowledged is not None for m in self.messages for v in m.verdicts.values()):
+        if any(v.acknowledged is not None for m in self.messages for v in m.explanations.values()):
             texts.append("ack: its acknowledgement came back")
         return ["   ".join(texts)] if texts else []
 
@@ -79,16 +79,16 @@ class Deliveries:
         return self.table()._repr_html_()
 
 
-def cell(verdict: Verdict | None) -> str:
+def cell(explanation: Explanation | None) -> str:
     """Return the mark of one message for one client, and its acknowledgement."""
-    if verdict is None:
+    if explanation is None:
         return ""
-    attempt = f" {verdict.attempt}" if verdict.attempt else ""
-    acknowledged = "" if verdict.acknowledged is None else ", ack"
-    if acknowledged and verdict.acknowledged:
-        acknowledged += f" {verdict.acknowledged}"
-    early = " before it was let in" if verdict.early else ""
-    return verdict.reason.value + early + attempt + acknowledged
+    attempt = f" {explanation.attempt}" if explanation.attempt else ""
+    acknowledged = "" if explanation.acknowledged is None else ", ack"
+    if acknowledged and explanation.acknowledged:
+        acknowledged += f" {explanation.acknowledged}"
+    early = " before it was let in" if explanation.early else ""
+    return explanation.reason.value + early + attempt + acknowledged
 
 
 def _kept(message: Message, queue: str) -> str:

@@ -5,8 +5,8 @@ Must not know: sockets, the stage, how a reason is drawn.
 
 The journal is read once, in order, keeping the state of every client: the namespaces that it is in,
 was refused by or has left, and its rooms. When a message is emitted, that state gives the reason
-why a client will *not* get it; later facts (it arrived, the connection ended) replace the verdicts
-of those that it was sent to.
+why a client will *not* get it; later facts (it arrived, the connection ended) replace that of those
+that it was sent to.
 
 The checks have an order, and the first that fails gives the reason: connected at all? to this
 namespace? addressed? skipped? arrived?
@@ -36,7 +36,7 @@ from ..journal.facts import (
     Raised,
     Received,
     Redriven,
-    Refused,
+    Rejected,
     Returned,
     Settled,
     Thawed,
@@ -45,13 +45,13 @@ from ..journal.facts import (
 from ..journal.journal import Journal
 
 __all__ = [
+    "Explanation",
     "Life",
     "Message",
     "Reason",
-    "Verdict",
     "explain",
+    "explanation_of",
     "find",
-    "verdict_of",
 ]
 
 
@@ -91,7 +91,7 @@ _GOODBYES = ("client disconnect", "server disconnect")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Explanation:
     """A reason, its detail, and the data of the packet acknowledgement if there was one.
 
     `early`: it went to all clients, before the `connect` handler had accepted this one.
@@ -123,10 +123,10 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One emit and its verdicts, by name of the client (and of the server)."""
+    """One emit and its explanations, by name of the client (and of the server)."""
 
     emitted: Emitted
-    verdicts: dict[str, Verdict]
+    explanations: dict[str, Explanation]
     cause_sender: str | None
     life: Life | None = None
     #: The message of a queue that this emit is a delivery attempt of.
@@ -135,7 +135,7 @@ class Message:
     @property
     def got_by(self) -> set[str]:
         """The names of the clients whose handlers took the message without raising."""
-        return {name for name, v in self.verdicts.items() if v.reason is Reason.RECEIVED}
+        return {name for name, v in self.explanations.items() if v.reason is Reason.RECEIVED}
 
     @property
     def reached_nobody(self) -> bool:
@@ -157,7 +157,7 @@ class _Standing:
 
     def read(self, fact: Fact) -> None:
         match fact:
-            case Connected() | Refused() | Disconnected():
+            case Connected() | Rejected() | Disconnected():
                 self._moved(fact)
             case HungUp():
                 self.hung_up.add(fact.client)
@@ -174,7 +174,7 @@ class _Standing:
                 self.frozen.discard(fact.client)
                 self.ended.add(fact.client)
 
-    def _moved(self, fact: Connected | Refused | Disconnected) -> None:
+    def _moved(self, fact: Connected | Rejected | Disconnected) -> None:
         key = (fact.client, fact.namespace)
         self.namespaces.pop(key, None)  # the newest stands last
         self.namespaces[key] = fact
@@ -186,7 +186,7 @@ class _Standing:
                 # A "transport close" for the server may have been a disconnect of the client.
                 self.polite[key] = fact.reason in _GOODBYES or fact.client in self.hung_up
 
-    def absent(self, client: str, emitted: Emitted) -> Verdict:
+    def absent(self, client: str, emitted: Emitted) -> Explanation:
         """Return why `client` is not among those the server sends `emitted` to."""
         namespace = emitted.namespace
         fact = self.namespaces.get((client, namespace))
@@ -196,25 +196,25 @@ class _Standing:
             inside = [self.rooms.get((client, namespace, room)) for room in emitted.rooms]
             if client not in emitted.clients and "" not in inside:
                 if left := [how for how in inside if how]:
-                    return Verdict(Reason.LEFT_ROOM, left[0])
-                return Verdict(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
-        return Verdict(Reason.SKIPPED)
+                    return Explanation(Reason.LEFT_ROOM, left[0])
+                return Explanation(Reason.NOT_IN_ROOM if emitted.rooms else Reason.NOT_ADDRESSED)
+        return Explanation(Reason.SKIPPED)
 
-    def _outside(self, client: str, fact: Fact | None) -> Verdict:
+    def _outside(self, client: str, fact: Fact | None) -> Explanation:
         """Return why a client is not in the namespace; `fact`: its last one about that."""
         if fact is None:  # never there: is it, or was it, anywhere else?
             elsewhere = [f for (name, _), f in self.namespaces.items() if name == client]
             if any(isinstance(f, Connected) for f in elsewhere):
-                return Verdict(Reason.OTHER_NAMESPACE)
+                return Explanation(Reason.OTHER_NAMESPACE)
             left = [f for f in elsewhere if isinstance(f, Disconnected)]
             fact = left[-1] if left else None
         match fact:
-            case Refused(reason=reason):
-                return Verdict(Reason.REFUSED, reason)
+            case Rejected(reason=reason):
+                return Explanation(Reason.REFUSED, reason)
             case Disconnected(namespace=namespace, reason=reason):
                 polite = self.polite[client, namespace]
-                return Verdict(Reason.LEFT if polite else Reason.CUT_OFF, reason)
-        return Verdict(Reason.NOT_YET)
+                return Explanation(Reason.LEFT if polite else Reason.CUT_OFF, reason)
+        return Explanation(Reason.NOT_YET)
 
 
 def explain(
@@ -224,7 +224,7 @@ def explain(
     *,
     over: bool = False,
 ) -> list[Message]:
-    """Return the messages that the journal keeps, oldest first, with a verdict for each client.
+    """Return the messages that the journal keeps, oldest first, explained for each client.
 
     `clients`: the names of all clients; `guests`: those among them whose side is not observed;
     `over`: all connections have ended, so messages that have not arrived are lost.
@@ -264,7 +264,7 @@ def explain(
     for message in messages.values():
         if message.life:
             for name in names:
-                message.verdicts[name] = _of_queue(message.life, name)
+                message.explanations[name] = _of_queue(message.life, name)
     return [*messages.values()]
 
 
@@ -296,40 +296,40 @@ def _update(life: Life, fact: Tried | Settled | Returned | Died | Redriven) -> N
 _STATES = {"waits": Reason.WAITING, "expired": Reason.EXPIRED, "dead": Reason.DEAD}
 
 
-def _of_queue(life: Life, name: str) -> Verdict:
-    """Return the verdict on a message of a queue for a client: its last attempt, or its state."""
+def _of_queue(life: Life, name: str) -> Explanation:
+    """Explain a message of a queue for a client: by its last attempt, or by its state."""
     if name in life.attempts:
         number, end, carrier = life.attempts[name]
-        verdict = carrier.verdicts[name] if carrier else Verdict(Reason.ON_THE_WAY)
-        answer = None if end == "settled" else verdict.acknowledged
+        explanation = carrier.explanations[name] if carrier else Explanation(Reason.ON_THE_WAY)
+        answer = None if end == "settled" else explanation.acknowledged
         return replace(
-            verdict,
+            explanation,
             acknowledged=answer,
             attempt=f"attempt {number}" + (f", {end}" if end else ""),
         )
-    return Verdict(_STATES.get(life.state, Reason.OTHER_CONSUMER), life.detail)
+    return Explanation(_STATES.get(life.state, Reason.OTHER_CONSUMER), life.detail)
 
 
-def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str]) -> Verdict:
-    if emitted.queue:  # the other verdicts follow when all facts are read
-        return Verdict(Reason.SENDER if emitted.sender == SERVER else Reason.TO_SERVER)
+def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str]) -> Explanation:
+    if emitted.queue:  # the other explanations follow when all facts are read
+        return Explanation(Reason.SENDER if emitted.sender == SERVER else Reason.TO_SERVER)
     if name == emitted.sender:
-        return Verdict(Reason.SENDER)
+        return Explanation(Reason.SENDER)
     if name in emitted.recipients:
         client = emitted.sender if name == SERVER else name
         gone = standing.namespaces.get((client, emitted.namespace))
         if isinstance(gone, Disconnected):  # for the server the connection has ended
-            return Verdict(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
+            return Explanation(Reason.LOST) if name == SERVER else standing.absent(name, emitted)
         # An emit to it alone is meant to be early; one to all clients is a leak.
         meant = name == SERVER or name in emitted.clients
         early = not meant and not isinstance(gone, Connected)
         if name in standing.ended:  # the server has not noticed yet
-            return Verdict(Reason.LOST)
+            return Explanation(Reason.LOST)
         if name in standing.frozen:
-            return Verdict(Reason.FROZEN, early=early)
-        return Verdict(Reason.SENT if name in unseen else Reason.ON_THE_WAY, early=early)
+            return Explanation(Reason.FROZEN, early=early)
+        return Explanation(Reason.SENT if name in unseen else Reason.ON_THE_WAY, early=early)
     if emitted.sender != SERVER:
-        return Verdict(Reason.TO_SERVER)
+        return Explanation(Reason.TO_SERVER)
     return standing.absent(name, emitted)
 
 
@@ -338,17 +338,17 @@ _PENDING = (Reason.ON_THE_WAY, Reason.FROZEN)
 
 def _server_ended(messages: Iterable[Message], ended: Disconnected) -> None:
     for message in messages:
-        emitted, verdict = message.emitted, message.verdicts[SERVER]
+        emitted, explanation = message.emitted, message.explanations[SERVER]
         mine = (emitted.sender, emitted.namespace) == (ended.client, ended.namespace)
-        if mine and verdict.reason in _PENDING:
-            message.verdicts[SERVER] = Verdict(Reason.LOST)
+        if mine and explanation.reason in _PENDING:
+            message.explanations[SERVER] = Explanation(Reason.LOST)
 
 
 def _client_ended(messages: Iterable[Message], name: str) -> None:
     for message in messages:
-        verdict = message.verdicts.get(name)
-        if verdict and verdict.reason in _PENDING:
-            message.verdicts[name] = Verdict(Reason.LOST)
+        explanation = message.explanations.get(name)
+        if explanation and explanation.reason in _PENDING:
+            message.explanations[name] = Explanation(Reason.LOST)
 
 
 def _froze(messages: Iterable[Message], fact: Froze | Thawed, unseen: set[str]) -> None:
@@ -356,24 +356,24 @@ def _froze(messages: Iterable[Message], fact: Froze | Thawed, unseen: set[str]) 
     if isinstance(fact, Thawed):
         before, after = after, Reason.SENT if fact.client in unseen else before
     for message in messages:
-        verdict = message.verdicts.get(fact.client)
-        if verdict and verdict.reason is before:
-            message.verdicts[fact.client] = replace(verdict, reason=after)
+        explanation = message.explanations.get(fact.client)
+        if explanation and explanation.reason is before:
+            message.explanations[fact.client] = replace(explanation, reason=after)
 
 
 def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
-    verdict = message.verdicts.get(fact.client)
-    if verdict is None:
+    explanation = message.explanations.get(fact.client)
+    if explanation is None:
         return
     match fact:
         case Received(handled=handled):
             reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
-            verdict = Verdict(reason, early=verdict.early)
+            explanation = Explanation(reason, early=explanation.early)
         case Raised(error=error):
-            verdict = Verdict(Reason.RAISED, error, early=verdict.early)
+            explanation = Explanation(Reason.RAISED, error, early=explanation.early)
         case Acknowledged(data=data):
-            verdict = replace(verdict, acknowledged=data)
-    message.verdicts[fact.client] = verdict
+            explanation = replace(explanation, acknowledged=data)
+    message.explanations[fact.client] = explanation
 
 
 def find(messages: list[Message], which: str | int) -> Message:
@@ -390,13 +390,13 @@ def find(messages: list[Message], which: str | int) -> Message:
     raise LookupError(f"no message {which!r} was emitted; emitted so far: {known or 'nothing'}")
 
 
-def verdict_of(message: Message, client: str) -> Verdict:
-    """Return the verdict on `message` for `client`.
+def explanation_of(message: Message, client: str) -> Explanation:
+    """Return the explanation on `message` for `client`.
 
     Raises `LookupError` if there is no client of that name.
     """
-    verdict = message.verdicts.get(client)
-    if verdict is None:
-        known = [name for name in message.verdicts if name != SERVER]
+    explanation = message.explanations.get(client)
+    if explanation is None:
+        known = [name for name in message.explanations if name != SERVER]
         raise LookupError(f"no client is called {client!r}; there are {known}")
-    return verdict
+    return explanation

@@ -17,7 +17,7 @@ from ..journal.facts import (
     Joined,
     Killed,
     Left,
-    Refused,
+    Rejected,
     Thawed,
 )
 from ..journal.journal import Journal
@@ -115,11 +115,11 @@ class Roster:
 
 
 def _read(seat: Seat, fact: Fact) -> None:
-    seat.met = seat.met or isinstance(fact, Connected | Refused)
+    seat.met = seat.met or isinstance(fact, Connected | Rejected)
     match fact:
         case Connected(namespace=namespace):
             seat.rooms.setdefault(namespace, [])
-        case Disconnected(namespace=namespace) | Refused(namespace=namespace):
+        case Disconnected(namespace=namespace) | Rejected(namespace=namespace):
             seat.rooms.pop(namespace, None)
         case Joined(namespace=namespace, room=room):
             rooms = seat.rooms.setdefault(namespace, [])

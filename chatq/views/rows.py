@@ -5,7 +5,7 @@ not know: the stage, sockets, how it is drawn.
 
 To read the diagram: one column for the server and one for each client, time runs down, and a row is
 one fact; distances mean nothing. A client's line is drawn while it is connected. A message is one
-row: it leaves the sender (●), and ends at each column in the mark of its verdict there. A mark is
+row: it leaves the sender (●), and ends at each column in the mark of what became of it. A mark is
 always a sign, never a colour alone; the legend is under the picture.
 """
 
@@ -28,7 +28,7 @@ from ..journal.facts import (
     Left,
     Raised,
     Redriven,
-    Refused,
+    Rejected,
     Returned,
     Settled,
     Subscribed,
@@ -94,7 +94,7 @@ def lay_out(
             case Connected(client=client, namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).add(namespace)
                 row(f"{client} connects{_to(namespace)}", column, "┬")
-            case Refused(client=client, namespace=namespace, reason=reason) if column >= 0:
+            case Rejected(client=client, namespace=namespace, reason=reason) if column >= 0:
                 row(f"{client} is refused{_to(namespace)}: {reason}", column, "✗")
             case Disconnected(client=client, namespace=namespace, reason=reason) if column >= 0:
                 inside.setdefault(column, set()).discard(namespace)
@@ -151,17 +151,17 @@ def _message_row(message: Message, columns: dict[str, int], strangers: Collectio
     if stored and stored.life:
         source = columns[_queue(stored.life.queue)]
         ends = [name for name in message.emitted.recipients if name in columns]
-        signs = {source: "●", **{columns[n]: message.verdicts[n].reason.value[0] for n in ends}}
+        signs = {source: "●", **{columns[n]: message.explanations[n].reason.value[0] for n in ends}}
         text = f"to {', '.join(ends)}"
         return Row(one_line(label(message)), signs, one_line(text))
-    for name, verdict in message.verdicts.items():
-        if name not in columns or name in strangers or verdict.reason is Reason.TO_SERVER:
+    for name, explanation in message.explanations.items():
+        if name not in columns or name in strangers or explanation.reason is Reason.TO_SERVER:
             continue
-        sign = "●" if verdict.reason is Reason.SENDER else verdict.reason.value[0]
+        sign = "●" if explanation.reason is Reason.SENDER else explanation.reason.value[0]
         signs[columns[name]] = sign
-        if verdict.reason in _NOT_MEANT:
+        if explanation.reason in _NOT_MEANT:
             not_meant.add(columns[name])
-        tips[columns[name]] = one_line(f"{name}: {cell(verdict)}")
+        tips[columns[name]] = one_line(f"{name}: {cell(explanation)}")
     text, way = one_line(label(message)), one_line(route(message))
     return Row(text, signs, way, tips, not_meant=not_meant)
 

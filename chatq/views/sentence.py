@@ -1,4 +1,4 @@
-"""The explanation of a verdict in one sentence.
+"""An explanation in one sentence.
 
 Owns the words. Must not know: how a reason is found, tables, pictures.
 """
@@ -6,7 +6,7 @@ Owns the words. Must not know: how a reason is found, tables, pictures.
 from __future__ import annotations
 
 from ..journal.facts import SERVER, Emitted
-from .explain import Message, Reason, verdict_of
+from .explain import Message, Reason, explanation_of
 
 __all__ = ["sentence", "target"]
 
@@ -29,8 +29,8 @@ def sentence(message: Message, client: str) -> str:
 
     Raises `LookupError` if there is no client of that name.
     """
-    verdict = verdict_of(message, client)
-    emitted, reason, detail = message.emitted, verdict.reason, verdict.detail
+    explanation = explanation_of(message, client)
+    emitted, reason, detail = message.emitted, explanation.reason, explanation.detail
     event = repr(emitted.event)
     not_got = f"{client} did not get {event}"
     rooms = " or ".join(repr(room) for room in emitted.rooms)
@@ -60,12 +60,12 @@ def sentence(message: Message, client: str) -> str:
         Reason.EXPIRED: f"{not_got}: it expired in {target(emitted)}",
         Reason.DEAD: f"{not_got}: it is dead in {target(emitted)} ({detail})",
     }[reason]
-    if verdict.early:
+    if explanation.early:
         text += f", though {emitted.namespace} had not let it in"
-    if verdict.attempt:
-        text += f" ({verdict.attempt}{_whereabouts(message)})"
-    if verdict.acknowledged is not None:
-        text += f" and acknowledged it with {verdict.acknowledged or 'nothing'}"
+    if explanation.attempt:
+        text += f" ({explanation.attempt}{_whereabouts(message)})"
+    if explanation.acknowledged is not None:
+        text += f" and acknowledged it with {explanation.acknowledged or 'nothing'}"
     if message.reached_nobody:
         text += "; the emit reached nobody at all"
     return f"{text}."

@@ -16,7 +16,7 @@ from ..journal.facts import Connected, Disconnected, Subscribed, Unsubscribed
 from ..journal.journal import Journal
 from .deliveries import Deliveries
 from .diagram import Diagram
-from .explain import Message, Reason, explain, find, verdict_of
+from .explain import Message, Reason, explain, explanation_of, find
 from .roster import Roster
 from .sentence import sentence
 from .table import Table, one_line
@@ -82,7 +82,7 @@ class Lookups(ABC):
 
     def reason(self, client: str | Named, message: str | int) -> Reason:
         """Return the `Reason` behind `why`, for programs. Raises `LookupError` as `why` does."""
-        return verdict_of(find(self.view().messages, message), _name(client)).reason
+        return explanation_of(find(self.view().messages, message), _name(client)).reason
 
 
 def _name(client: str | Named) -> str:
@@ -109,7 +109,7 @@ class View(Lookups):
 
     @cached_property
     def messages(self) -> list[Message]:
-        """All messages, oldest first, with a verdict for each client."""
+        """All messages, oldest first, with an explanation for each client."""
         unseen = [name for name, kind in self.kinds.items() if kind != "client"]
         return explain(self.journal, self.kinds, unseen, over=self._over)
 

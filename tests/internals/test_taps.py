@@ -21,7 +21,7 @@ from chatq.journal.facts import (
     Joined,
     Left,
     Received,
-    Refused,
+    Rejected,
 )
 
 
@@ -196,7 +196,7 @@ async def test_a_refusal_is_a_fact_with_its_reason(always_connect):
         except socketio.exceptions.ConnectionError:
             assert not always_connect
         await stage.settle()
-        assert facts(stage, Refused) == [Refused("bob", "/", "not bob")]
+        assert facts(stage, Rejected) == [Rejected("bob", "/", "not bob")]
         assert [stage.connected(name) for name in ("ada", "bob")] == [True, False]
         await sio.emit("news")
         assert stage.reason("bob", "news") is Reason.REFUSED
@@ -204,8 +204,8 @@ async def test_a_refusal_is_a_fact_with_its_reason(always_connect):
 
 async def test_a_namespace_that_is_not_served_refuses(sio, stage):
     await stage.client("ada", namespaces=["/", "/nowhere"], wait=False)
-    await stage.until(lambda: facts(stage, Refused), "the refusal")
-    assert facts(stage, Refused) == [Refused("ada", "/nowhere", "Unable to connect")]
+    await stage.until(lambda: facts(stage, Rejected), "the refusal")
+    assert facts(stage, Rejected) == [Rejected("ada", "/nowhere", "Unable to connect")]
 
 
 async def test_rooms_are_facts_once_and_under_the_name_of_the_client(sio, stage):

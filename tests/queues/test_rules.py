@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chatq.queues.rules import Rules, back_off, verdict
+from chatq.queues.rules import Rules, back_off, undeliverable
 
 RULES = Rules(attempts=5, back_off=1.0, longest_back_off=60.0)
 
@@ -68,11 +68,11 @@ def test_jitter_comes_from_the_chance_that_is_given():
     ],
 )
 def test_the_verdict(counted, expires, why):
-    assert verdict(counted, expires, RULES, now=100.0) == why
+    assert undeliverable(counted, expires, RULES, now=100.0) == why
 
 
 def test_one_attempt_is_said_in_the_singular():
-    assert verdict(2, None, Rules(attempts=1), now=0.0) == "not acknowledged in 1 attempt"
+    assert undeliverable(2, None, Rules(attempts=1), now=0.0) == "not acknowledged in 1 attempt"
 
 
 @pytest.mark.parametrize("name", ["lease", "attempts", "length", "payload", "window", "key_memory"])

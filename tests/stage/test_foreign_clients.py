@@ -11,7 +11,7 @@ from lesson_server import cells, lesson, served
 from socketio.exceptions import ConnectionRefusedError
 
 from chatq import NotSettled, Reason, Stage
-from chatq.journal.facts import Connected, Disconnected, Joined, Left, Refused
+from chatq.journal.facts import Connected, Disconnected, Joined, Left, Rejected
 
 LESSON = "01-the-phone-call"
 CHAT = "chat message"
@@ -223,7 +223,7 @@ async def test_a_namespace_lets_in_whom_it_knows_and_tells_the_others_why(sio, s
     await sio.emit("memo", "psst", namespace="/staff")
     assert await node.do("wait", who="eve's", event="memo") == [["psst"]]
     assert stage.connected("eve", "/staff")
-    assert facts(stage, Refused) == [Refused("zed", "/staff", "staff only")]
+    assert facts(stage, Rejected) == [Rejected("zed", "/staff", "staff only")]
     assert stage.reason("eve", "memo") is Reason.SENT
     assert stage.why("zed", "memo") == "zed did not get 'memo': /staff had refused it (staff only)."
     assert [fact for fact in facts(stage, Connected) if fact.client == "eve"] == [

@@ -664,7 +664,7 @@ async def test_after_settle_no_message_is_said_to_be_on_its_way(stage, scene):
         waiting = [
             (seed, name, message.emitted)
             for message in stage.deliveries().messages
-            for name, verdict in message.verdicts.items()
+            for name, verdict in message.explanations.items()
             if verdict.reason in (Reason.ON_THE_WAY, Reason.FROZEN)
         ]
         assert not waiting

@@ -208,7 +208,7 @@ def told(seed, steps, at, what):
 def compare(seed, steps, world, stage):
     """Every message there is, and for each of them the verdict of everybody."""
     got = {
-        (m.emitted.event, m.emitted.data): {n: v.reason for n, v in m.verdicts.items()}
+        (m.emitted.event, m.emitted.data): {n: v.reason for n, v in m.explanations.items()}
         for m in stage.deliveries().messages
     }
     unknown = got.keys() - world.verdicts.keys()
