@@ -67,7 +67,7 @@ class Consumer:
     `unsubscribe`, `received` and `failed` as chatq/PROTOCOL.md says.
 
     `window`: the prefetch window: the most messages in flight to this consumer. A lease runs from
-    delivery, not from when a handler begins: the window times what one message takes has to stay
+    the claim, not from when a handler begins: the window times what one message takes has to stay
     below the lease (30 s on the hub); for slow work take a smaller window. 1 means strictly in
     order, for the whole queue: while one message is in flight, or waits for redelivery, no other
     consumer with window 1 gets the next. Parallel workers need at least 2; order holds only if all
@@ -217,9 +217,9 @@ class Consumer:
 
     async def _keep_subscribed(self) -> None:
         request = {"queue": self.queue, "window": self.window, "frame": self.frame}
-        failures = 0
+        failures, tried = 0, self._answers.sid
         while True:
-            sid = await self._connection.connected(other_than=self._answers.sid)
+            sid = await self._connection.connected(other_than=tried)
             try:
                 reply = await self._connection.call("subscribe", request, _REPLY)
             except ConnectionError:
@@ -232,14 +232,14 @@ class Consumer:
                 else:
                     self._report("is not subscribed", error)
                 if isinstance(error, Refused) and error.for_good:
-                    self._answers.sid = sid  # do not try again on this connection
+                    tried = sid  # not again on this connection
                     continue
                 failures += 1
                 await self._connection.pause(back_off(failures, _RETRY, self._random) or 0)
                 continue
             lease = reply.get("lease")
             self._lease = lease if isinstance(lease, (int, float)) else inf
-            failures, self._answers.sid = 0, sid
+            failures, self._answers.sid, tried = 0, sid, sid
             if self._subscribed is not None and not self._subscribed.done():
                 self._subscribed.set_result(None)
             await self._answers.send()

@@ -137,7 +137,11 @@ class Outbox:
         connection = Session(client, namespace)
         store = await SqliteStore.open(path, kind="outbox", length=rules.length, clock=clock)
         outbox = cls(store, connection, rules, on_error=on_error, clock=clock, random=random)
-        stats = await store.stats(_QUEUE)
+        try:
+            stats = await store.stats(_QUEUE)
+        except BaseException:
+            await store.close()
+            raise
         outbox._count(stats.ready + stats.leased + stats.delayed if stats else 0)
         outbox._connection.open()
         outbox._task = asyncio.create_task(outbox._run(), context=contextvars.Context())

@@ -245,17 +245,15 @@ class _Kernel:
             output.append(text)
 
     async def _message(self) -> Any:
-        while True:
-            waiting = asyncio.ensure_future(self._client.get_iopub_msg())
-            try:
-                # A kernel that has died sends nothing.
-                done, _ = await asyncio.wait({waiting}, timeout=1.0)
-                if done:
-                    return waiting.result()
+        waiting = asyncio.ensure_future(self._client.get_iopub_msg())
+        try:
+            # A kernel that has died sends nothing.
+            while not (await asyncio.wait({waiting}, timeout=1.0))[0]:
                 if not await self._manager.is_alive():
                     raise _Died
-            finally:
-                waiting.cancel()
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
     async def _stop(self, request: str, why: str) -> str:
         """Interrupt a cell; if that does not help, end its kernel. Return what happened."""

@@ -28,12 +28,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..queues.message import TooLarge, decode, encode
+from ..queues.message import decode, encode
 from ..queues.queues import Queues
 from ..queues.rules import Rules
 from ..queues.store import NewMessage, QueueFull, StoreError
 from . import caps_words as words
 from .caps_shelf import Copy, Shelf
+from .error_codes import code_of
 from .gate import Guard
 
 __all__ = ["Caps"]
@@ -144,8 +145,7 @@ class Caps:
                     return await self._handlers[kind](sid, data, done)
                 return await self._put(kind, sid, event, data)
         except (TypeError, ValueError, QueueFull, StoreError) as problem:
-            codes = {TooLarge: "too_large", QueueFull: "queue_full", StoreError: "unavailable"}
-            code = codes.get(type(problem), "malformed")
+            code = code_of(problem) or "malformed"
             logged = _NO_STORE if isinstance(problem, _NamesNoStore) else ""
             return self._guard.refuse(sid, event, code, str(problem)[:500], logged)
 

@@ -16,8 +16,9 @@ from typing import Any
 import socketio  # type: ignore[import-untyped]
 
 from ..internals.engine import connection
+from .error_codes import error
 
-__all__ = ["Guard", "Handler", "RateLimit", "error"]
+__all__ = ["Guard", "Handler", "RateLimit"]
 
 _log = logging.getLogger("chatq.hub")
 
@@ -31,11 +32,6 @@ UNREAD = 5_000
 _LINES, _PERIOD = 20, 10.0
 
 Handler = Callable[..., Awaitable[Any]]
-
-
-def error(code: str, message: str) -> dict[str, Any]:
-    """Return the reply to a request that is refused."""
-    return {"error": {"code": code, "message": message}}
 
 
 class Guard:

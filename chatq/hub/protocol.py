@@ -1,7 +1,6 @@
 """The hub's own protocol: its requests to the queues, and the replies.
 
-Owns the events `publish` to `redrive` of PROTOCOL.md, and the codes of errors. Must not know:
-tokens, packets, files.
+Owns the events `publish` to `redrive` of PROTOCOL.md. Must not know: tokens, packets, files.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from typing import Any
 from ..queues.message import TooLarge, check_queue
 from ..queues.queues import Queues
 from ..queues.rules import Rules
-from ..queues.store import NewMessage, QueueFull, StoreError
+from ..queues.store import NewMessage
+from .error_codes import Limit, code_of
 from .gate import Guard, Handler
 
 __all__ = ["Native"]
@@ -71,7 +71,7 @@ class Native:
                         raise TypeError(f"{event} takes {parameters}, not {name!r:.60}")
                 return await handler(sid, **arguments[0])
             except Exception as problem:
-                code = _code(problem)
+                code = code_of(problem)
                 if code is None:
                     raise
                 return self._guard.refuse(sid, event, code, str(problem)[:500])
@@ -79,21 +79,15 @@ class Native:
         return checked
 
     def _receipt(self, event: str, handler: Handler) -> Handler:
-        """Return `handler` with errors as replies."""
+        """Return `handler`, whose replies may be errors, with a line of the log for each."""
 
-        async def checked(sid: str, *arguments: Any) -> Any:
-            try:
-                answer = await handler(sid, *arguments)
-            except Exception as problem:
-                code = _code(problem)
-                if code is None:
-                    raise
-                return self._guard.refuse(sid, event, code, str(problem)[:500])
+        async def noted(sid: str, *arguments: Any) -> Any:
+            answer = await handler(sid, *arguments)
             if "error" in answer:
                 self._guard.refuse(sid, event, answer["error"]["code"], "")
             return answer
 
-        return checked
+        return noted
 
     async def _publish(self, sid: str, **asked: Any) -> dict[str, Any]:
         if "messages" not in asked:
@@ -139,16 +133,16 @@ class Native:
         return self._queues.message(event, data, to=queue, key=key, ttl=ttl)
 
     async def _may_make(self, sid: str, names: Any) -> None:
-        """Raise `_Limit` if these are too many new queues; else count them."""
+        """Raise `Limit` if these are too many new queues; else count them."""
         for name in names:
             if name in self._known:
                 continue
             if not await self._queues.used(name):
                 made = self._made.get(sid, 0)
                 if made >= NEW_QUEUES:
-                    raise _Limit(f"a client may make {NEW_QUEUES} queues")
+                    raise Limit(f"a client may make {NEW_QUEUES} queues")
                 if len(self._known) >= ALL_QUEUES:
-                    raise _Limit(f"this hub may make {ALL_QUEUES} queues while it runs")
+                    raise Limit(f"this hub may make {ALL_QUEUES} queues while it runs")
                 if self._guard.connected(sid):
                     self._made[sid] = made + 1
             self._known.add(name)
@@ -159,7 +153,7 @@ class Native:
         check_queue(queue)
         mine = self._queues.subscriptions(sid)
         if queue not in mine and len(mine) >= SUBSCRIPTIONS:
-            raise _Limit(f"a client may consume {SUBSCRIPTIONS} queues at once")
+            raise Limit(f"a client may consume {SUBSCRIPTIONS} queues at once")
         framed = frame is not _NOT_GIVEN
         stats = await self._queues.subscribe(
             sid, queue, window, frame=frame if framed else 0, namespace=self._guard.namespace
@@ -221,41 +215,3 @@ class Native:
         self._made.pop(sid, None)
         for queue in self._queues.subscriptions(sid):
             await self._queues.unsubscribe(sid, queue)
-
-
-class _Limit(RuntimeError):
-    """A limit of one client, or of the hub, is reached."""
-
-
-def _code(problem: Exception) -> str | None:
-    """Return the code of an error for the client; None for one that should never happen."""
-    match problem:
-        case TooLarge():
-            return "too_large"
-        case _Limit():
-            return "limit"
-        case QueueFull():
-            return "queue_full"
-        case StoreError():
-            return "unavailable"
-        case PermissionError():
-            return "forbidden"
-        case TypeError() | ValueError():
-            return "malformed"
-        case LookupError():
-            return "unknown_queue"
-        case RuntimeError() if "closed" in str(problem):
-            return "unavailable"
-    return None
-
-
-#: The codes of all errors, as PROTOCOL.md lists them.
-CODES = (
-    "malformed",
-    "too_large",
-    "limit",
-    "queue_full",
-    "unknown_queue",
-    "forbidden",
-    "unavailable",
-)

@@ -171,8 +171,10 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         if self.link:
             self.link.client_closed()
             self.recorder.journal.append(Ended, self.name)
-        await self._run_as("disconnect", super()._handle_eio_disconnect(*reason))
-        self.recorder.activity.end(work)
+        try:
+            await self._run_as("disconnect", super()._handle_eio_disconnect(*reason))
+        finally:
+            self.recorder.activity.end(work)
 
     async def _handle_event(self, namespace: Any, id: Any, data: Any) -> None:
         if (namespace or "/") in self._left:

@@ -28,7 +28,7 @@ from .observers import Observer
 from .receipts import Receipts
 from .rules import Rules
 from .sqlite_store import SqliteStore
-from .store import Kept, NewMessage, Stats, Store
+from .store import Kept, NewMessage, QueuesClosed, Stats, Store
 
 __all__ = ["DeadMessage", "Queues"]
 
@@ -277,6 +277,7 @@ class Queues:
                 allowed = await allowed
             if not allowed:
                 raise PermissionError(f"this client may not consume queue {queue!r}")
+            self._check_open()
         return await self._delivery.subscribe(attachment.sio, namespace, sid, queue, window, frame)
 
     def _find(self, sid: str, namespace: str | None) -> tuple[str, _Attachment]:
@@ -394,7 +395,7 @@ class Queues:
 
     def _check_open(self) -> None:
         if self._delivery.closing:
-            raise RuntimeError("these queues are closed: open them again")
+            raise QueuesClosed("these queues are closed: open them again")
 
 
 def _check_free(sio: socketio.AsyncServer, namespace: str, event: str) -> None:

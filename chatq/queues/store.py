@@ -43,6 +43,10 @@ __all__ = [
 Body = str | bytes
 
 
+class QueuesClosed(RuntimeError):
+    """The queues were closed, and do nothing any more."""
+
+
 class StoreError(OSError):
     """The store cannot be opened, or could not execute a verb: nothing was changed."""
 

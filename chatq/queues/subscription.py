@@ -108,7 +108,7 @@ class Subscription(Holder):
         """Claim nothing more; return when the current claim is sent or released."""
         self.end()
         if self._task is not None:
-            await self._task
+            await asyncio.wait({self._task})  # cancelling one cancels the other neither way
 
     def end(self) -> None:
         """Claim nothing more."""

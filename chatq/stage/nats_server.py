@@ -17,15 +17,14 @@ import shutil
 import socket
 import sysconfig
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from ..journal.activity import NotSettled
+from ..journal.activity import NotSettled, wait_for
 from ..queues.nats.address import Address
 from ..queues.nats.connection import PAUSE, SOON, Connection
 from ..queues.store import StoreError
-from ..waiting import set_within
 from .process import Folder, Process
 
 __all__ = ["MISSING", "NatsNode", "NatsServers", "available", "nats_server"]
@@ -90,6 +89,16 @@ class NatsNode:
         self.url = f"nats://127.0.0.1:{port}"
         self._configuration = configuration
         self._process: Process | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each line of its log and at its end; return what ends this."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _notify(self) -> None:
+        for listener in [*self._listeners]:
+            listener()
 
     async def start(self) -> None:
         """Start it, with the files that it had; return when it accepts connections.
@@ -107,6 +116,7 @@ class NatsNode:
             str(self._configuration),
             folder=self._configuration.parent,
         )
+        self._process.listen(self._notify)
         await self._process.line("Server is ready")
 
     async def heard(self, text: str, within: float = 20.0) -> str:
@@ -301,19 +311,26 @@ class NatsServers:
 
     async def _first(self, within: float) -> NatsNode:
         """Return the leader of the cluster: the node whose last log line on that says so."""
+
+        def leaders() -> list[tuple[str, str, NatsNode]]:
+            found = []
+            for node in self.nodes:
+                lines = [line for line in node.log if " metadata leader" in line]
+                if node.runs and lines and "Self is new" in lines[-1]:
+                    found.append((lines[-1].partition("] ")[2], node.name, node))
+            return found
+
+        def listen(listener: Callable[[], None]) -> Callable[[], None]:
+            stops = ExitStack()
+            for node in self.nodes:
+                stops.callback(node.listen(listener))
+            return stops.close
+
         try:
-            async with asyncio.timeout(within):
-                while True:
-                    leaders = []
-                    for node in self.nodes:
-                        lines = [line for line in node.log if " metadata leader" in line]
-                        if node.runs and lines and "Self is new" in lines[-1]:
-                            leaders.append((lines[-1].partition("] ")[2], node.name, node))
-                    if leaders:  # of two, the newer one
-                        return max(leaders)[-1]
-                    await set_within(asyncio.Event(), PAUSE)
-        except TimeoutError:
+            await wait_for(leaders, listen, "a leader", within)
+        except NotSettled:
             raise LookupError(f"no node has led the cluster within {within:g} s") from None
+        return max(leaders())[-1]  # of two, the newer one
 
     async def __aenter__(self) -> Self:
         return self
@@ -323,9 +340,10 @@ class NatsServers:
 
     async def close(self) -> None:
         """End all nodes and remove their files; closing twice is harmless."""
-        for node in self.nodes:
-            await node.kill()
-        await self._folder.close()
+        async with AsyncExitStack() as ending:  # to its end, whatever does not end
+            ending.push_async_callback(self._folder.close)
+            for node in self.nodes:
+                ending.push_async_callback(node.kill)
 
 
 def _free_ports(number: int) -> list[int]:

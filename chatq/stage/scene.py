@@ -150,17 +150,19 @@ class Scene:
         if _open_stages.get(self.sio) is self:
             del _open_stages[self.sio]
         self._recorder.journal = Journal(keep=1)  # for what happens from here on
-        await self._programs.end()
-        await self._hang_up(tap)
-        await tap.shut_down()
-        await tap.tasks.cancel()  # handlers that never end, open connections
-        await runner.cleanup()
-        await tap.tasks.cancel()  # those of a client that was just connecting
-        tap.detach()
-        while self._unwatch:
-            self._unwatch.pop()()
-        await self._programs.remove_folder()
-        self._notify()
+        try:
+            await self._programs.end()
+        finally:  # a process that does not end keeps nothing else open
+            await self._hang_up(tap)
+            await tap.shut_down()
+            await tap.tasks.cancel()  # handlers that never end, open connections
+            await runner.cleanup()
+            await tap.tasks.cancel()  # those of a client that was just connecting
+            tap.detach()
+            while self._unwatch:
+                self._unwatch.pop()()
+            await self._programs.remove_folder()
+            self._notify()
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True

@@ -138,7 +138,7 @@ class Stage(Scene, Lookups):
         messages. Raises `NotSettled` if a process that was connected does not connect again.
         """
         self._check_open()
-        for client in self._clients.values():
+        for client in [*self._clients.values()]:
             await client.hang_up()
         for name in self._programs:
             await self.kill(name)
@@ -147,7 +147,7 @@ class Stage(Scene, Lookups):
         self.journal.forget()
         if self._queue_tap is not None:
             self._queue_tap.forget()
-        for client in self._clients.values():
+        for client in [*self._clients.values()]:
             with contextlib.suppress(socketio.exceptions.ConnectionError):
                 await client.connect(**client.dialled)
         for name in self._programs:

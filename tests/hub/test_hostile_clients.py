@@ -15,7 +15,7 @@ import hubs
 from hubs import Inbox
 from sizes import size
 
-from chatq.hub import protocol
+from chatq.hub.error_codes import CODES
 
 EVENTS = size(1_000, 10_000)
 TOGETHER = 250  # sent before the answers are waited for
@@ -159,7 +159,7 @@ async def _answers(
                 if answer and isinstance(answer[0], dict) and "error" in answer[0]:
                     error = answer[0]["error"]
                     code = error["code"]
-                    assert code in protocol.CODES
+                    assert code in CODES
                     assert error["message"]
                     assert len(error["message"]) <= 500
                 if number == last:

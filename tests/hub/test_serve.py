@@ -20,6 +20,7 @@ from sizes import first
 
 from chatq.__main__ import main
 from chatq.hub import protocol
+from chatq.hub.error_codes import CODES
 from chatq.internals.hub_server import BUFFER
 
 
@@ -52,7 +53,7 @@ def queue(request):
 def code(answer: dict[str, Any]) -> str:
     assert answer.keys() == {"error"}, answer
     assert answer["error"].keys() == {"code", "message"}
-    assert answer["error"]["code"] in protocol.CODES
+    assert answer["error"]["code"] in CODES
     assert answer["error"]["message"]
     return str(answer["error"]["code"])
 

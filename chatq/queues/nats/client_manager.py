@@ -185,11 +185,12 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
         """Yield the emits of other servers, one after the other."""
         records: asyncio.Queue[bytes | None] = asyncio.Queue()
         back_off = _BACK_OFF
-        after = None
+        after, missed = None, False
         while not self._closing.is_set():
             try:
                 log = await self._opened()
-                after = log.end if after is None else after
+                after = await log.newest() if missed else log.end if after is None else after
+                missed = False
                 await log.read(
                     after,
                     lambda place, kind, data: records.put_nowait(data),
@@ -210,7 +211,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
                 "have emitted meanwhile",
                 self._keeps,
             )
-            after = await log.newest()
+            missed = True
 
     def _read(self, data: bytes) -> list[dict[str, Any]]:
         host, number, messages = json.loads(data)

@@ -107,7 +107,7 @@ class Replica:
     async def _start_over(self) -> None:
         _log.warning("this server has missed a part of the stream, and reads its last snapshot")
         before = self.state
-        while True:
+        while not self._closed:
             try:
                 self.state, self.manifest = await snapshots.last(self._log)
                 if self.state.applied <= before.applied:
@@ -119,6 +119,6 @@ class Replica:
                 self._broken(str(error))
                 return
             else:
-                break
-        self.bodies.only(self.state.bodies)
-        self._restarted()
+                self.bodies.only(self.state.bodies)
+                self._restarted()
+                return
