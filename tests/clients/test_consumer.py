@@ -567,6 +567,37 @@ async def test_an_answer_given_while_there_is_no_connection_goes_out_with_the_ne
     await cable.close()
 
 
+async def test_an_answer_outlives_a_connection_on_which_it_is_refused(hub, dial):
+    """On that connection nobody would know whose it is; the next one may be subscribed again."""
+    begun, may_end, ended, errors = Seen(), asyncio.Event(), Seen(), Seen()
+    cable = await Cable.lay(hub.port)
+    client = await dial(cable.url)
+    consumer = make(client, on_error=errors.add)
+
+    @consumer.on("pickup")
+    async def pickup(order, delivery):
+        begun.add(order)
+        await may_end.wait()
+        ended.add(order)
+
+    async with consumer:
+        await fill(hub, 1)
+        await begun.reach(1)
+        hub.refuse["subscribe"] = {"code": "forbidden", "message": "not now"}
+        cable.cut()
+        await errors.reach(1)
+        may_end.set()
+        await ended.reach(1)
+        await client.call("unsubscribe", {"queue": "other"}, namespace=NAMESPACE)
+        assert hub.answers == []
+        hub.refuse.clear()
+        cable.cut()
+        [(_, _, answer)] = await hub.answers.reach(1)
+        assert answer == {"ok": True}
+    assert begun == [0]
+    await cable.close()
+
+
 async def test_no_answer_goes_out_on_a_connection_that_is_not_subscribed_yet(hub, dial):
     """The hub would not know whose it is, and the message would have to come again."""
     begun, may_end, ended, may_subscribe = Seen(), asyncio.Event(), Seen(), asyncio.Event()

@@ -424,6 +424,19 @@ async def test_a_full_disk_is_said_and_nothing_is_pretended(tmp_path, hub, dial,
 # -- SIGKILL --------------------------------------------------------------------------------------
 
 
+async def test_a_file_that_cannot_be_counted_is_not_kept_open(tmp_path, dial, monkeypatch):
+    def broken(*_):
+        raise StoreError("the disk is gone")
+
+    client = await dial()
+    with monkeypatch.context() as broke:
+        broke.setattr("chatq.queues.sqlite_store.SqliteStore.stats", broken)
+        with pytest.raises(StoreError, match="the disk is gone"):
+            await Outbox.open(tmp_path / "outbox.db", client, NAMESPACE)
+    outbox = await Outbox.open(tmp_path / "outbox.db", client, NAMESPACE)
+    await outbox.close()
+
+
 PRODUCER = """
 import asyncio, sys
 import chatq

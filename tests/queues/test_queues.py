@@ -794,6 +794,49 @@ async def test_a_polling_client_is_given_no_more_than_it_can_take(stage, queues,
 # -- subscribing --------------------------------------------------------------------------------
 
 
+async def test_who_is_let_in_while_the_queues_close_is_too_late(sio, stage, url):
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def authorize(who, queue):
+        asked.set()
+        await may_answer.wait()
+        return True
+
+    async with await Queues.open(url) as queues:
+        queues.attach(sio, authorize=authorize)
+        ada = await stage.client("ada")
+        subscribing = asyncio.create_task(queues.subscribe(ada.get_sid(), "drivers"))
+        await asked.wait()
+        await soon(queues.close())
+        may_answer.set()
+        with pytest.raises(RuntimeError, match="these queues are closed"):
+            await subscribing
+
+
+async def test_who_unsubscribes_and_is_cancelled_leaves_nothing_leased(stage, queues):
+    """The claim under way goes on: what it brings is released, not forgotten until a lease ends."""
+    ada = await stage.client("ada")
+    claim, claims, may_claim = queues.store.claim, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args, **options):
+        claimed = await claim(*args, **options)
+        if claimed.attempts:
+            claims.set()
+            await may_claim.wait()
+        return claimed
+
+    queues.store.claim = slow
+    await queues.emit("pickup", 1, to="drivers")
+    await queues.subscribe(ada.get_sid(), "drivers")
+    await claims.wait()
+    leaving = asyncio.create_task(queues.unsubscribe(ada.get_sid(), "drivers"))
+    await give_way()
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    may_claim.set()
+    await until(queues, ready=1, leased=0)
+
+
 async def test_who_may_consume_is_asked(sio, stage, url):
     async with await Queues.open(url) as queues:
         ada = await stage.client("ada")
