@@ -40,6 +40,6 @@ async def jupyter():
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_nats():
-    """Whoever has started the server that tests share (see `nodes`), it ends with them."""
+    """Whoever has started the server that tests share (see `nats_nodes`), it ends with them."""
     yield
     end_shared()

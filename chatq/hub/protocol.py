@@ -6,6 +6,7 @@ Owns the events `publish` to `redrive` of PROTOCOL.md. Must not know: tokens, pa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ..queues.message import TooLarge, check_queue
@@ -168,14 +169,7 @@ class Native:
     async def _stats(self, sid: str, queue: Any = None) -> dict[str, Any]:
         check_queue(queue)
         stats = await self._queues.stats(queue)
-        return {
-            "queue": queue,
-            "ready": stats.ready,
-            "leased": stats.leased,
-            "delayed": stats.delayed,
-            "dead": stats.dead,
-            "oldest": stats.oldest,
-        }
+        return {"queue": queue, **asdict(stats)}
 
     async def _dead(self, sid: str, queue: Any = None) -> dict[str, Any]:
         check_queue(queue)

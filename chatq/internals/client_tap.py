@@ -1,7 +1,7 @@
 """A `socketio.AsyncClient` with a name, which records facts at its end of the connection.
 
-Owns every touch on the inside of `socketio.AsyncClient`, and the faults a client can have: frozen,
-cut off. Must not know: the server's tap, the stage, reasons, pictures.
+Owns what has to be overridden of a `socketio.AsyncClient` for that, and the faults a client can
+have: frozen, cut off. Must not know: the server's tap, the stage, reasons, pictures.
 
 It sends its name in a header of its first request, so that the server's tap knows it, too.
 

@@ -1,7 +1,7 @@
 """Instrumentation of a python-socketio server: what happens there becomes facts in the journal.
 
-Owns every touch on the inside of `socketio.AsyncServer`: this is the file to read when a new
-version of it comes out. Must not know: clients of ours, the stage, reasons, pictures.
+Owns what has to be wrapped of a `socketio.AsyncServer` for that. Must not know: clients of ours,
+the stage, reasons, pictures.
 
 Each tap wraps one method of one server object, records facts and counts of work under way, and
 calls the original; `detach` removes them all. Taps are on the hot path: no tap does work that only

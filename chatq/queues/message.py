@@ -83,7 +83,7 @@ def new_message(
     if not queues or len(set(queues)) < len(queues):
         raise ValueError(f"a message goes to one queue or several different ones, not {to!r:.120}")
     if key is not None:
-        _check_key(key)
+        _check_text("a key", key, _LONGEST_KEY)
     expires = None
     if ttl is not None:
         if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl < 1e10:
@@ -94,31 +94,21 @@ def new_message(
 
 def check_queue(name: object) -> None:
     """Raise `TypeError` or `ValueError` if `name` cannot be the name of a queue."""
-    if not isinstance(name, str):
-        raise TypeError(f"a queue's name is text, not {type(name).__name__}")
-    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise ValueError(
-            f"a queue's name has 1 to {_LONGEST_NAME} printable characters, not {name!r:.120}"
-        )
+    _check_text("a queue's name", name, _LONGEST_NAME)
 
 
 def check_event(event: object) -> None:
     """Raise `TypeError` or `ValueError` if `event` cannot be the event of a message."""
-    if not isinstance(event, str):
-        raise TypeError(f"an event's name is text, not {type(event).__name__}")
-    if not 0 < len(event) <= _LONGEST_NAME or not event.isprintable():
-        raise ValueError(
-            f"an event's name has 1 to {_LONGEST_NAME} printable characters, not {event!r:.120}"
-        )
+    _check_text("an event's name", event, _LONGEST_NAME)
     if event in _RESERVED:
         raise ValueError(f"the event {event!r} is the protocol's own: take another name")
 
 
-def _check_key(key: object) -> None:
-    if not isinstance(key, str):
-        raise TypeError(f"a key is text, not {type(key).__name__}")
-    if not 0 < len(key) <= _LONGEST_KEY or not key.isprintable():
-        raise ValueError(f"a key has 1 to {_LONGEST_KEY} printable characters, not {key!r:.120}")
+def _check_text(what: str, text: object, longest: int) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is text, not {type(text).__name__}")
+    if not 0 < len(text) <= longest or not text.isprintable():
+        raise ValueError(f"{what} has 1 to {longest} printable characters, not {text!r:.120}")
 
 
 def encode(data: Any, longest: int) -> Body:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from .ids import number_in
 from .ordering import Item
 from .state import Granted, State
 from .store import Attempt, Body, Claimed, Dead, Kept, NewMessage
@@ -85,7 +86,7 @@ def _redrive(queue: str, ids: Iterable[str] | None) -> Request:
 
 def _peek(queue: str, limit: int, after: str) -> Request:
     def finish(state: State, _: None, now: float) -> WithBodies:
-        items = state.peek(queue, limit, state.number(after))
+        items = state.peek(queue, limit, number_in(after, state.name))
         facts = [(state.id(item), item.event) for item in items]
         return WithBodies(
             _places(items),

@@ -3,7 +3,7 @@
 Owns leases, counts, and where the next claim of each queue begins; never the backlog. Must not
 know: tables, statements, when a transaction begins or ends.
 
-Each change appends its inverse to the undo log.
+Each change appends its inverse to the undo log, or is counted apart until the commit.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ class QueueState:
 
 @dataclass(slots=True)
 class Out:
-    """A leased message: its number, its body, whether other queues share that, its attempts."""
+    """A leased message: its number, its body, whether other queues share that."""
 
     seq: int
     body: int
     shared: bool
-    attempts: int
 
 
 class Memory:

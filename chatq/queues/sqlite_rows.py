@@ -17,6 +17,7 @@ from functools import cache, partial
 from operator import itemgetter
 from typing import Any, overload
 
+from .ids import make_id, number_in
 from .sqlite_memory import Memory, Out, QueueState
 from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
@@ -178,7 +179,7 @@ class Rows(Memory):
         self._new_bodies.append((seq, message.event, message.body, self._clock(), 1))
         self._new_rows.append((queue.id, seq, seq, _whole(message.expires)))
         self._grow(queue, 1)
-        return f"{self._name}-{seq}"
+        return make_id(self._name, seq)
 
     def _plan(
         self, messages: Sequence[NewMessage]
@@ -231,7 +232,7 @@ class Rows(Memory):
                 self._grow(queue, 1)
                 if message.key is not None:
                     self._add_key(queue, message.key, seq, now)
-        return [f"{self._name}-{numbers[name]}" for name in message.queues]
+        return [make_id(self._name, numbers[name]) for name in message.queues]
 
     def _add_key(self, queue: QueueState, key: str, seq: int, now: float) -> None:
         self._db.execute(
@@ -357,12 +358,12 @@ class Rows(Memory):
             [row[0] for row in rows],
             queue.id,
         )
-        outs = [Out(row[0], row[1], row[7] > 1, row[2] + 1) for row in rows]
+        outs = [Out(row[0], row[1], row[7] > 1) for row in rows]
         leases = self._leases.grant(queue.name, outs, until)
         self._undo.append(lambda: [self._leases.take(lease.receipt) for lease in leases])
         return [
             Attempt(
-                f"{self._name}-{seq}",
+                make_id(self._name, seq),
                 queue.name,
                 event,
                 data,
@@ -443,16 +444,16 @@ class Rows(Memory):
         rows = self._db.execute(
             "SELECT p.seq, b.event, b.data FROM pending p JOIN body b ON b.id = p.body "
             "WHERE p.queue = ? AND p.seq > ? ORDER BY p.seq LIMIT ?",
-            (queue.id, self._seq(after) or 0, limit),
+            (queue.id, number_in(after, self._name), limit),
         )
-        return [Kept(f"{self._name}-{seq}", event, data) for seq, event, data in rows]
+        return [Kept(make_id(self._name, seq), event, data) for seq, event, data in rows]
 
     def remove(self, name: str, ids: list[str]) -> list[bool]:
         """See `Store.remove`."""
         queue = self._queue(name)
         if queue is None:
             return [False for _ in ids]
-        return [self._remove(queue, self._seq(id)) for id in ids]
+        return [self._remove(queue, number_in(id, self._name)) for id in ids]
 
     def _remove(self, queue: QueueState, seq: int | None) -> bool:
         query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
@@ -486,7 +487,7 @@ class Rows(Memory):
             "JOIN body b ON b.id = d.body WHERE d.queue = ? ORDER BY d.seq LIMIT ?",
             (queue.id, limit),
         )
-        return [Dead(f"{self._name}-{seq}", *rest) for seq, *rest in rows]
+        return [Dead(make_id(self._name, seq), *rest) for seq, *rest in rows]
 
     def redrive(self, name: str, ids: list[str] | None) -> int:
         """See `Store.redrive`."""
@@ -497,7 +498,9 @@ class Rows(Memory):
             rows = self._db.execute("SELECT seq FROM dead WHERE queue = ?", (queue.id,)).fetchall()
             wanted = [seq for (seq,) in rows]
         else:
-            wanted = [*dict.fromkeys(seq for id in ids if (seq := self._seq(id)) is not None)]
+            wanted = [
+                *dict.fromkeys(seq for id in ids if (seq := number_in(id, self._name)) is not None)
+            ]
         now, moved = _whole(self._clock()), []
         for seq in wanted:
             done = self._db.execute(
@@ -556,11 +559,3 @@ class Rows(Memory):
 
     def _delete(self, queue: QueueState, numbers: list[int]) -> None:
         self._execute_many("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)
-
-    def _seq(self, id: object) -> int | None:
-        """Return the message number in an id of this store; None for anything else."""
-        if not isinstance(id, str):
-            return None
-        name, _, number = id.partition("-")
-        mine = name == self._name and number.isascii() and number.isdigit() and len(number) < 19
-        return int(number) if mine else None

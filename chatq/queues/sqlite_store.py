@@ -160,7 +160,7 @@ class SqliteStore(Store):
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        for queue in touched:
+        for queue in sorted(touched):  # a set of text has another order in each process
             self.notify(queue)
 
     # -- the thread -----------------------------------------------------------------------------

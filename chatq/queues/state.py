@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from .ids import make_id, number_in
 from .keys import Keys
 from .ordering import DEAD, OUT, Item, Queue, by_number
 from .record import Record
@@ -108,7 +109,7 @@ class State:
                     seen = number
                     if message[2]:
                         keys[key] = number
-                ids[-1].append(f"{self.name}-{seen}")
+                ids[-1].append(make_id(self.name, seen))
         more: dict[str, int] = {}
         for name, *_ in new:
             more[name] = more.get(name, 0) + 1
@@ -250,7 +251,7 @@ class State:
         queue = self._queues.get(name)
         done = []
         for id in ids:
-            item = queue.items.get(self.number(id)) if queue is not None else None
+            item = queue.items.get(number_in(id, self.name)) if queue is not None else None
             done.append(item is not None)
             if item is not None:
                 if item.state == OUT:
@@ -263,7 +264,7 @@ class State:
         queue = self._queues.get(name)
         if queue is None:
             return 0
-        wanted = [*queue.dead] if ids is None else [self.number(id) for id in ids]
+        wanted = [*queue.dead] if ids is None else [number_in(id, self.name) for id in ids]
         moved = 0
         for number in dict.fromkeys(wanted):
             item = queue.dead.pop(number, None)
@@ -318,23 +319,15 @@ class State:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def take_touched(self) -> set[str]:
+    def take_touched(self) -> list[str]:
         """Return the queues in which there may be more to claim since the last call."""
         touched, self._touched = self._touched, set()
-        return touched
+        return sorted(touched)  # a set of text has another order in each process
 
     def take_emptied(self) -> list[int]:
         """Return the places whose bodies have become unused since the last call."""
         emptied, self._emptied = self._emptied, []
         return emptied
-
-    def number(self, id: object) -> int:
-        """Return the message number in an id of this log; 0 for anything else."""
-        if not isinstance(id, str):
-            return 0
-        name, _, number = id.partition("-")
-        mine = name == self.name and number.isascii() and number.isdigit() and len(number) < 19
-        return int(number) if mine and str(int(number)) == number else 0
 
     def names(self) -> list[str]:
         """Return the names of all queues."""
@@ -361,7 +354,7 @@ class State:
 
     def id(self, item: Item) -> str:
         """Return the id of a message."""
-        return f"{self.name}-{item.number}"
+        return make_id(self.name, item.number)
 
     def stats(self, name: str, now: float) -> Stats | None:
         """See `Store.stats`."""

@@ -1,5 +1,5 @@
 """A scene: a real server and its clients, observed.
 
-Owns `Stage`, the journal behind it, and all that reads the journal. Must not know: how messages are
-kept, the hub. Of queues it knows the facts that their observers get.
+Owns `Stage`: what is served, connected, waited for, broken and closed, and processes beside it.
+Must not know: how messages are kept, the hub. Of queues it knows the facts that observers get.
 """

@@ -93,16 +93,16 @@ def lay_out(
                 shown.append(_message_row(by_number[fact.message], columns, strangers))
             case Connected(client=client, namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).add(namespace)
-                row(f"{client} connects{_to(namespace)}", column, "┬")
+                row(f"{client} connects{_namespace('to', namespace)}", column, "┬")
             case Rejected(client=client, namespace=namespace, reason=reason) if column >= 0:
-                row(f"{client} is refused{_to(namespace)}: {reason}", column, "✗")
+                row(f"{client} is refused{_namespace('to', namespace)}: {reason}", column, "✗")
             case Disconnected(client=client, namespace=namespace, reason=reason) if column >= 0:
                 inside.setdefault(column, set()).discard(namespace)
-                row(f"{client} is gone{_from(namespace)}: {reason}", column, "┴")
+                row(f"{client} is gone{_namespace('from', namespace)}: {reason}", column, "┴")
             case Joined(client=client, namespace=namespace, room=room) if column >= 0:
-                row(f"{client} joins room {room!r}{_in(namespace)}", column, "+")
+                row(f"{client} joins room {room!r}{_namespace('of', namespace)}", column, "+")
             case Left(client, namespace, room, gone=False) if column >= 0:  # gone is a row already
-                row(f"{client} leaves room {room!r}{_in(namespace)}", column, "−")
+                row(f"{client} leaves room {room!r}{_namespace('of', namespace)}", column, "−")
             case HungUp(client=client) if column >= 0:
                 row(f"{client} hangs up", column, "↓")
             case Froze(client=client) if column >= 0:
@@ -123,16 +123,8 @@ def lay_out(
     return Layout([one_line(name, 20) for name in heads], shown, alive)
 
 
-def _to(namespace: str) -> str:
-    return "" if namespace == "/" else f" to {namespace}"
-
-
-def _from(namespace: str) -> str:
-    return "" if namespace == "/" else f" from {namespace}"
-
-
-def _in(namespace: str) -> str:
-    return "" if namespace == "/" else f" of {namespace}"
+def _namespace(preposition: str, namespace: str) -> str:
+    return "" if namespace == "/" else f" {preposition} {namespace}"
 
 
 def _concern(facts: Sequence[Fact], name: str) -> bool:

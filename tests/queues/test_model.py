@@ -78,7 +78,6 @@ class Message:
     sent: int = 0  # since it was put or redriven
     dead: bool = False
     unsent: bool = False
-    batch: int | None = None  # the claim that has leased it last, in this life
     expired: float | None = None  # when it did, if nobody knows whether it was redriven since
 
     @property
@@ -128,7 +127,10 @@ class Machine(RuleBasedStateMachine):
     def begin(self, jitter: int) -> None:
         self.random = Random(jitter)
         self.folder = Path(tempfile.mkdtemp(prefix="chatq-model-", dir=FAST))
-        self.numbers, self.batches = itertools.count(1), itertools.count(1)
+        self.numbers, self.claims = itertools.count(1), itertools.count(1)
+        #: The claim that has leased a message last, in this life, by id: a consumer may be quicker
+        #: than the answer to the producer.
+        self.claim_of: dict[str, int] = {}
         self.messages: list[Message] = []
         self.by_receipt: dict[str, Sent] = {}
         self.ends: dict[str, float] = {}  # of leases, which run from the claim, by receipt
@@ -175,8 +177,7 @@ class Machine(RuleBasedStateMachine):
             await unsent(attempts)
 
         self.queues._delivery.in_flight.unsent = noting  # type: ignore[method-assign]
-        for message in self.messages:
-            message.batch = None
+        self.claim_of.clear()
         self.watch_claims()
         self.watch_leases()
         self.clients = []
@@ -210,15 +211,14 @@ class Machine(RuleBasedStateMachine):
 
         (Consumers send what they have claimed side by side, so order on the wire is that of each.)
         """
-        batch = next(self.batches)
+        this = next(self.claims)
         for id, number in claimed:
+            self.claim_of[id] = this
             found = [m for m in self.in_queue(queue) if m.id == id]
             for message in found:  # none, if nobody has heard yet that it was stored
-                message.batch = batch
                 if number == 1 and not message.unsent:
-                    self.must_be_dead += [
-                        m for m in self.untouched_before(message) if m.batch is None
-                    ]
+                    before = self.untouched_before(message)
+                    self.must_be_dead += [m for m in before if m.id not in self.claim_of]
 
     def untouched_before(self, message: Message) -> list[Message]:
         """Return what was put before a message, lives, and was never tried."""
@@ -375,9 +375,9 @@ class Machine(RuleBasedStateMachine):
                 if m.number < message.number and m.stored and m.gone is False and not m.dead
             ]
         elif number == 1 and not message.unsent:
-            self.must_be_dead += [
-                m for m in self.untouched_before(message) if m.batch in (None, message.batch)
-            ]
+            this = self.claim_of[message.id]
+            before = self.untouched_before(message)
+            self.must_be_dead += [m for m in before if self.claim_of.get(m.id, this) == this]
         sent = Sent(message, client, delivery["receipt"], number, self.ends[delivery["receipt"]])
         if last is not None:
             last.open = False

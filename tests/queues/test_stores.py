@@ -114,6 +114,15 @@ class Contract:
         assert await store.redrive("b") == 1
         assert numbers(await claim(store, queue="b")) == [1]
 
+    async def test_an_id_that_only_looks_like_one_is_nobodys(self, store):
+        [[id]] = await store.put([message(1)])
+        name, _, number = id.rpartition("-")
+        others = [f"{name}-0{number}", f"{name}--{number}", f"{name}-{number} ", f"x-{number}"]
+        others += [f"{name}-٣", f"{name}-{'9' * 30}", number, "", "-"]
+        assert await store.remove(QUEUE, others) == [False] * len(others)
+        assert await store.redrive(QUEUE, others) == 0
+        assert await store.remove(QUEUE, [id]) == [True]
+
     async def test_a_full_queue_takes_nothing_and_the_others_of_that_put_neither(
         self, clock, tmp_path
     ):

@@ -1,8 +1,8 @@
 """A lesson's own server, for tests that bring clients of their own: the notebook's code, run here.
 
 `python tests/support/lesson_server.py 01-the-phone-call 8000` serves it in a process of its own,
-without a stage,
-until it is killed: that a correct server remains without one is what the lessons promise.
+without a stage, until it is killed: that a correct server remains without one is what the lessons
+promise.
 """
 
 from __future__ import annotations

@@ -66,14 +66,10 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
         keeps: float = 300.0,
         write_only: bool = False,
         logger: Any = None,
-        json: Any = None,
     ) -> None:
         if patience is not None and not patience > 0:
             raise ValueError(f"patience is a number of seconds above 0, or None, not {patience!r}")
-        options = (
-            {} if json is None else {"json": json}
-        )  # python-socketio 5.16.0 has no such option
-        super().__init__(channel=channel, write_only=write_only, logger=logger, **options)
+        super().__init__(channel=channel, write_only=write_only, logger=logger)
         address = Address.parse(url)
         self._address = address.beside(channel)
         self._patience, self._keeps = patience, keeps

@@ -273,8 +273,9 @@ class NatsStore(Store):
     def _finish(self, batch: _Batch, error: Exception | None) -> None:
         if self._batch is batch:
             self._batch = None
-        for each in batch.asked if error is not None else ():
-            _fail(each, error or StoreError())
+        if error is not None:
+            for each in batch.asked:
+                _fail(each, error)
         if self._flushing is None and self._batch is None and self._asked:
             # More requests are likely to come: they may share a record.
             loop = asyncio.get_running_loop()
