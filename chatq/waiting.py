@@ -10,11 +10,13 @@ that only needs a turn asks for one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+import contextvars
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
-__all__ = ["Tasks", "give_way", "set_within"]
+__all__ = ["Tasks", "detached", "give_way", "set_within"]
 
+_T = TypeVar("_T")
 #: How long a task that was cancelled may take to end, in seconds.
 _CANCELLED = 1.0
 
@@ -39,6 +41,15 @@ async def set_within(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
+
+
+def detached(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    """Begin `work` as a task in an empty context.
+
+    In Jupyter, a print is shown under the cell that its task's context points at: of an empty one
+    that is the cell which then runs, not the one that began the task.
+    """
+    return asyncio.create_task(work, context=contextvars.Context())
 
 
 class Tasks(dict[Any, str]):

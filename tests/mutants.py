@@ -69,9 +69,9 @@ MUTANTS = [
     Mutant(
         "deleted when it is sent",
         "subscription",
-        "            callback = partial(self._acknowledged, attempt.receipt)\n",
-        "            callback = partial(self._acknowledged, attempt.receipt)\n"
-        "            self._in_flight.acknowledged(attempt.receipt)\n",
+        "        callback = partial(self._acknowledged, attempt.receipt)\n",
+        "        callback = partial(self._acknowledged, attempt.receipt)\n"
+        "        self._in_flight.acknowledged(attempt.receipt)\n",
     ),
     Mutant(
         "an offset instead of one by one: all that is older is deleted too",

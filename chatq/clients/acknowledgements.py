@@ -12,13 +12,12 @@ one burst of messages are sent together. There are never more than messages in f
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..waiting import Tasks
+from ..waiting import Tasks, detached
 from .session import Session
 
 __all__ = ["Answers"]
@@ -103,7 +102,7 @@ class Answers:
 
     def _start_sending(self) -> None:
         if self._sendable():
-            self._sending.add(asyncio.create_task(self.send(), context=contextvars.Context()))
+            self._sending.add(detached(self.send()))
 
     def _confirm(self, number: int, *answer: Any) -> None:
         """Forget these: the server has them, be it too late."""

@@ -16,7 +16,6 @@ of the event loop.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import logging
 import os
@@ -33,7 +32,7 @@ import socketio  # type: ignore[import-untyped]
 
 from ..queues.message import check_event, check_queue
 from ..queues.rules import Rules, back_off
-from ..waiting import give_way
+from ..waiting import detached, give_way
 from .acknowledgements import Answers
 from .inbox import open_inbox
 from .session import Refused, Session
@@ -423,8 +422,7 @@ async def _end(task: asyncio.Task[None], within: float) -> None:
 
 
 def _start_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    # In an empty context, what handlers print belongs to the notebook's cell that then runs.
-    task = asyncio.create_task(work, context=contextvars.Context())
+    task = detached(work)
     task.add_done_callback(_log_failure)
     return task
 

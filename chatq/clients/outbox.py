@@ -12,7 +12,6 @@ rules, a day by default. A retry after that may leave two.)
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import time
 import uuid
@@ -29,7 +28,7 @@ from ..queues.message import decode, encode, new_message
 from ..queues.rules import Rules, back_off
 from ..queues.sqlite_store import SqliteStore
 from ..queues.store import Attempt, NewMessage, StoreError
-from ..waiting import set_within
+from ..waiting import detached, set_within
 from .session import NO_ANSWER, Refused, Session
 
 __all__ = ["Outbox", "Rejected"]
@@ -144,7 +143,7 @@ class Outbox:
             raise
         outbox._count(stats.ready + stats.leased + stats.delayed if stats else 0)
         outbox._connection.open()
-        outbox._task = asyncio.create_task(outbox._run(), context=contextvars.Context())
+        outbox._task = detached(outbox._run())
         return outbox
 
     async def __aenter__(self) -> Self:

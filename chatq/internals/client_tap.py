@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import inspect
 import socket
 from typing import Any
@@ -26,7 +25,7 @@ from ..journal.accounting import Link, Recorder, Tasks, cause
 from ..journal.activity import Work
 from ..journal.facts import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed
 from ..journal.journal import preview
-from ..waiting import give_way
+from ..waiting import detached, give_way
 from .server_tap import listens
 from .tape import Tape
 
@@ -92,9 +91,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             transports=transports or ["websocket"],
             **options,
         )
-        # In an empty context, what handlers print later belongs to the cell that then runs, not
-        # to the cell that connected.
-        dialling = asyncio.create_task(connecting, context=contextvars.Context())
+        dialling = detached(connecting)
         self.tasks.add(dialling)
         await dialling
 

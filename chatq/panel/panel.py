@@ -13,17 +13,17 @@ facts; older ones are on the stage (`diagram`, `deliveries`), and the slider goe
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import html
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from ..journal.journal import Journal
 from ..views.diagram import Diagram
 from ..views.view import View
+from ..waiting import detached
 from .board import Board
 from .composer import Cast, Draft
 from .line import Outcome
@@ -130,7 +130,7 @@ class Panel:
             return None
         self._board.complain("")
         self._board.follow()
-        return self._begin(self._run(text))
+        return detached(self._run(text))
 
     async def _run(self, line: str) -> None:
         try:
@@ -140,10 +140,6 @@ class Panel:
                 self._board.complain(str(error))
         finally:
             self.look()
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        # In an empty context: its output belongs to no cell.
-        return asyncio.create_task(work, context=contextvars.Context())
 
     # -- drawing ----------------------------------------------------------------------------------
 
@@ -157,7 +153,7 @@ class Panel:
 
     def _draw_now(self) -> None:
         self._redraw = False
-        drawing = self._begin(self._draw())
+        drawing = detached(self._draw())
         if not drawing.done():  # or else it has begun, and ended, at once
             self._drawing = drawing
 

@@ -204,8 +204,7 @@ class Subscription(Holder):
         attempts, due = await self.claim(room)
         self._wake_at(due)
         deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
-        send = self._send_frames if self.frame else self._send
-        await send(deliverable, claimed_at, polls=polled is not None)
+        await self._send(deliverable, claimed_at, polls=polled is not None)
         return len(attempts) == room
 
     def _room(self, polled: int | None) -> int:
@@ -265,47 +264,43 @@ class Subscription(Holder):
     # -- sending ----------------------------------------------------------------------------------
 
     async def _send(self, attempts: list[Attempt], claimed_at: float, *, polls: bool) -> None:
-        for n, attempt in enumerate(attempts):
-            if polls:
-                await self._wait_for_poll([attempt])
-            if not self._may_send(claimed_at):
-                await self._in_flight.unsent(attempts[n:])
-                return
-            callback = partial(self._acknowledged, attempt.receipt)
-            self.hold(attempt, claimed_at).callback = callback
-            try:
-                await self._sio.emit(
-                    attempt.event,
-                    (decode(attempt.body), delivery(attempt)),
-                    to=self.sid,
-                    namespace=self._namespace,
-                    callback=callback,
-                    ignore_queue=True,  # the client is connected here: no other server need get it
-                )
-            except Exception as error:
-                await self._unsendable(attempt, error)
-
-    async def _send_frames(
-        self, attempts: list[Attempt], claimed_at: float, *, polls: bool
-    ) -> None:
+        """Send claimed messages, each by itself or in frames; release what is too late."""
+        emit = self._emit_frame if self.frame else self._emit_one
+        groups = cut(attempts, self.frame) if self.frame else [[attempt] for attempt in attempts]
         sent = 0
-        for frame in cut(attempts, self.frame):
+        for group in groups:
             if polls:
-                await self._wait_for_poll(frame)
+                await self._wait_for_poll(group)
             if not self._may_send(claimed_at):
                 await self._in_flight.unsent(attempts[sent:])
                 return
-            sent += len(frame)
-            for attempt in frame:
+            sent += len(group)
+            for attempt in group:
                 self.hold(attempt, claimed_at)
             try:
-                await self._emit_frame(frame)
-            except Exception:  # one message is to blame: send each by itself
-                for attempt in frame:
+                await emit(group)
+            except Exception as error:
+                if len(group) == 1:
+                    await self._unsendable(group[0], error)
+                    continue
+                for attempt in group:  # one message is to blame: send each by itself
                     try:
-                        await self._emit_frame([attempt])
-                    except Exception as error:
-                        await self._unsendable(attempt, error)
+                        await emit([attempt])
+                    except Exception as its_own:
+                        await self._unsendable(attempt, its_own)
+
+    async def _emit_one(self, group: list[Attempt]) -> None:
+        [attempt] = group
+        callback = partial(self._acknowledged, attempt.receipt)
+        self.sent[attempt.receipt].callback = callback
+        await self._sio.emit(
+            attempt.event,
+            (decode(attempt.body), delivery(attempt)),
+            to=self.sid,
+            namespace=self._namespace,
+            callback=callback,
+            ignore_queue=True,  # the client is connected here: no other server need get it
+        )
 
     async def _emit_frame(self, frame: list[Attempt]) -> None:
         await self._sio.emit(

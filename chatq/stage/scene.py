@@ -8,9 +8,8 @@ is instrumented (`server_tap`, `client_tap`), why a message did not arrive, how 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -34,6 +33,7 @@ from ..journal.facts import (
 )
 from ..journal.journal import Journal
 from ..views.table import one_line
+from ..waiting import detached
 from .process import Process
 from .programs import Programs
 
@@ -111,7 +111,7 @@ class Scene:
         self._tap = ServerTap(self.sio, self._recorder, self._greet)
         self._runner = web.AppRunner(self.app, shutdown_timeout=0.3, access_log=None)
         try:
-            await _in_empty_context(self._serve(self._runner))
+            await detached(self._serve(self._runner))
         except BaseException:
             await self.close()
             raise
@@ -451,9 +451,3 @@ def _check(name: object) -> None:
         raise ValueError(
             f"a client cannot be called {name!r}: a name has 1 to 40 printable characters"
         )
-
-
-async def _in_empty_context(work: Coroutine[Any, Any, _T]) -> _T:
-    # A handler's output is shown where its task's context points. An empty one points at the cell
-    # that is running when it prints, not at the cell that opened the stage.
-    return await asyncio.create_task(work, context=contextvars.Context())

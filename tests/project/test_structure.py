@@ -202,6 +202,7 @@ IMPORTS: dict[str, set[str]] = {
         "panel.line",
         "views.diagram",
         "views.view",
+        "waiting",
     },
     "queues.delivery": {
         "journal.facts",
@@ -334,6 +335,7 @@ IMPORTS: dict[str, set[str]] = {
         "stage.process",
         "stage.programs",
         "views.table",
+        "waiting",
     },
     "stage.stage": {
         "internals.client_tap",
