@@ -773,7 +773,7 @@ class Interleaving:
             wrong = [text for text in heard if text not in {f"{self.seed}/{n}" for n in allowed}]
             found += [(name, text) for text in wrong]
             of_journal = self.stage.deliveries("secret").messages
-            reasons = {m.emitted.data: m.verdicts[name].reason for m in of_journal}
+            reasons = {m.emitted.data: m.explanations[name].reason for m in of_journal}
             got = {repr(text) for text in heard}
             assert {data for data, why in reasons.items() if why is Reason.RECEIVED} == got
         return found
