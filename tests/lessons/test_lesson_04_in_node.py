@@ -508,8 +508,8 @@ async def test_guests_from_node_are_at_home_in_the_rooms_of_the_lesson(lesson):
     said = {m.emitted.data: m for m in stage.deliveries("said").messages}
     assert "'from a stranger'" not in said
     assert said["'from nora'"].got_by == {"ada", "bob"}
-    assert said["'from nora'"].verdicts["omar"].reason is Reason.SENT
-    assert said["'without omar'"].verdicts["omar"].reason is Reason.LEFT_ROOM
+    assert said["'from nora'"].explanations["omar"].reason is Reason.SENT
+    assert said["'without omar'"].explanations["omar"].reason is Reason.LEFT_ROOM
     assert said["'somebody has left'"].got_by == {"ada", "bob"}  # nora, who just hung up
     assert {room: set(sids) for room, sids in sio.manager.rooms["/"].items()} == before
 

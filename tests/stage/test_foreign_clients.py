@@ -111,7 +111,7 @@ async def test_node_and_python_chat_on_the_server_of_lesson_01(node):
         row = repr(stage.deliveries(CHAT, last=1)).splitlines()[2]
         assert row.split("  ")[-1].strip() == "✓ sent"
         [asked] = [m for m in stage.deliveries(CHAT).messages if m.emitted.sender == "eve"]
-        assert asked.verdicts["server"].reason is Reason.RECEIVED
+        assert asked.explanations["server"].reason is Reason.RECEIVED
         assert "eve connects" in repr(stage.diagram())
 
 
