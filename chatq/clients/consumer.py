@@ -216,7 +216,8 @@ class Consumer:
 
     async def _keep_subscribed(self) -> None:
         request = {"queue": self.queue, "window": self.window, "frame": self.frame}
-        failures, tried = 0, self._answers.sid
+        failures = 0
+        tried: str | None = None  # the connection on which it is subscribed, or refused for good
         while True:
             sid = await self._connection.connected(other_than=tried)
             try:

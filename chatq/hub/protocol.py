@@ -42,13 +42,13 @@ class Native:
         self._known: set[str] = set()
         queues.attach(guard.sio, guard.namespace, listen=False)
         #: What clients may ask, and by which parameters.
-        self._requests: dict[str, tuple[Handler, str]] = {
-            "publish": (self._publish, ", ".join(sorted({*_MESSAGE, "messages"}))),
-            "subscribe": (self._subscribe, "frame, queue, window"),
-            "unsubscribe": (self._unsubscribe, "queue"),
-            "stats": (self._stats, "queue"),
-            "dead": (self._dead, "queue"),
-            "redrive": (self._redrive, "ids, queue"),
+        self._requests: dict[str, tuple[Handler, set[str]]] = {
+            "publish": (self._publish, {*_MESSAGE, "messages"}),
+            "subscribe": (self._subscribe, {"queue", "window", "frame"}),
+            "unsubscribe": (self._unsubscribe, {"queue"}),
+            "stats": (self._stats, {"queue"}),
+            "dead": (self._dead, {"queue"}),
+            "redrive": (self._redrive, {"queue", "ids"}),
         }
         for event, (handler, parameters) in self._requests.items():
             guard.on(event, self._request(event, handler, parameters))
@@ -60,7 +60,7 @@ class Native:
     async def start(self) -> None:
         """Do nothing: nothing has to be read before clients connect."""
 
-    def _request(self, event: str, handler: Handler, parameters: str) -> Handler:
+    def _request(self, event: str, handler: Handler, parameters: set[str]) -> Handler:
         """Return `handler` with a check of the request's form, and with errors as replies."""
 
         async def checked(sid: str, *arguments: Any) -> Any:
@@ -68,8 +68,9 @@ class Native:
                 if len(arguments) != 1 or not isinstance(arguments[0], dict):
                     raise TypeError(f"{event} takes one object")
                 for name in arguments[0]:
-                    if name not in parameters.split(", "):
-                        raise TypeError(f"{event} takes {parameters}, not {name!r:.60}")
+                    if name not in parameters:
+                        known = ", ".join(sorted(parameters))
+                        raise TypeError(f"{event} takes {known}, not {name!r:.60}")
                 return await handler(sid, **arguments[0])
             except Exception as problem:
                 code = code_of(problem)

@@ -69,13 +69,12 @@ class Holder(ABC):
         """Return whether the client is still there, as far as the server knows."""
         return bool(self._sio.manager.is_connected(self.sid, self._namespace))
 
-    def hold(self, attempt: Attempt, claimed_at: float) -> Sent:
+    def hold(self, attempt: Attempt, claimed_at: float) -> None:
         """Note that this attempt is going to this client; its lease runs since `claimed_at`."""
         in_flight = self._in_flight
         until = claimed_at + in_flight.rules.lease
-        sent = self.sent[attempt.receipt] = Sent(until, attempt.number - attempt.spent)
+        self.sent[attempt.receipt] = Sent(until, attempt.number - attempt.spent)
         in_flight.hold(attempt, self)
-        return sent
 
     def settled(self, receipt: str) -> None:
         """Remove this message from those in flight."""

@@ -455,11 +455,11 @@ class Rows(Memory):
             return [False for _ in ids]
         return [self._remove(queue, number_in(id, self._name)) for id in ids]
 
-    def _remove(self, queue: QueueState, seq: int | None) -> bool:
+    def _remove(self, queue: QueueState, seq: int) -> bool:
         query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
         query += "WHERE p.queue = ? AND p.seq = ?"
         row = self._db.execute(query, (queue.id, seq)).fetchone()
-        if row is None or seq is None:
+        if row is None:
             return False
         body, due, copies = row
         for lease in self._leases.of(queue.name):
@@ -498,9 +498,7 @@ class Rows(Memory):
             rows = self._db.execute("SELECT seq FROM dead WHERE queue = ?", (queue.id,)).fetchall()
             wanted = [seq for (seq,) in rows]
         else:
-            wanted = [
-                *dict.fromkeys(seq for id in ids if (seq := number_in(id, self._name)) is not None)
-            ]
+            wanted = [*dict.fromkeys(number_in(id, self._name) for id in ids)]
         now, moved = _whole(self._clock()), []
         for seq in wanted:
             done = self._db.execute(

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import parse_qs
 
 import socketio  # type: ignore[import-untyped]
@@ -22,15 +22,7 @@ from ..internals.client_tap import NAME_HEADER, Client
 from ..internals.server_tap import ServerTap
 from ..journal.accounting import Link, Recorder
 from ..journal.activity import NotSettled, wait_for
-from ..journal.facts import (
-    SERVER,
-    Connected,
-    Disconnected,
-    Froze,
-    Killed,
-    Rejected,
-    Thawed,
-)
+from ..journal.facts import SERVER, Connected, Disconnected, Froze, Killed, Rejected, Thawed
 from ..journal.journal import Journal
 from ..views.table import one_line
 from ..waiting import detached
@@ -39,7 +31,6 @@ from .programs import Programs
 
 __all__ = ["HandlerRaised", "Scene"]
 
-_T = TypeVar("_T")
 
 #: The open stage of each server, so that opening it again closes the one before.
 _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()

@@ -421,9 +421,6 @@ async def test_a_full_disk_is_said_and_nothing_is_pretended(tmp_path, hub, dial,
     assert len(keys) <= int(kept) + 1
 
 
-# -- SIGKILL --------------------------------------------------------------------------------------
-
-
 async def test_a_file_that_cannot_be_counted_is_not_kept_open(tmp_path, dial, monkeypatch):
     def broken(*_):
         raise StoreError("the disk is gone")
@@ -435,6 +432,9 @@ async def test_a_file_that_cannot_be_counted_is_not_kept_open(tmp_path, dial, mo
             await Outbox.open(tmp_path / "outbox.db", client, NAMESPACE)
     outbox = await Outbox.open(tmp_path / "outbox.db", client, NAMESPACE)
     await outbox.close()
+
+
+# -- SIGKILL --------------------------------------------------------------------------------------
 
 
 PRODUCER = """

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import answers
 import pytest
-import socketio
 from wrong_answers import WRONG
 
 from chatq import NotSettled, Queues, check
@@ -443,69 +442,3 @@ async def test_what_is_no_exercise_and_no_answer_is_told():
         await check("99.1", lambda sio: None)
     with pytest.raises(TypeError, match="an answer is a function"):
         await check("03.1", "answer")
-
-
-def _in_a_room(sio):
-    @sio.event
-    async def connect(sid, environ):
-        await sio.enter_room(sid, "all")
-
-    @sio.event
-    async def disconnect(sid, reason):
-        await sio.emit("gone", reason, room="all")
-
-
-def _in_a_class(sio):
-    class Root(socketio.AsyncNamespace):
-        async def on_disconnect(self, sid, reason):
-            await self.emit("gone", reason, skip_sid=sid)
-
-    sio.register_namespace(Root("/"))
-
-
-def _in_the_session(sio):
-    @sio.event
-    async def here(sid, name):
-        await sio.save_session(sid, {"name": name})
-
-    @sio.event
-    async def who(sid):
-        sids = [sid for sid, _ in sio.manager.get_participants("/", None)]
-        said = [(await sio.get_session(sid)).get("name") for sid in sids]
-        return sorted(name for name in said if name)
-
-    @sio.event
-    async def disconnect(sid, reason):
-        name = (await sio.get_session(sid)).get("name")
-        if name:
-            await sio.emit("left", name, skip_sid=sid)
-
-
-def _in_a_catch_all(sio):
-    there = []
-
-    @sio.on("*")
-    async def anything(event, sid, *arguments):
-        if event == "here":
-            there.append((arguments[0], sid))
-        return [name for name, _ in sorted(there)]
-
-    @sio.event
-    async def disconnect(sid):  # the old form, without a reason
-        for name, other in [one for one in there if one[1] == sid]:
-            there.remove((name, other))
-            await sio.emit("left", name)
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("02.1", _in_a_room),
-        ("02.1", _in_a_class),
-        ("02.2", _in_the_session),
-        ("02.2", _in_a_catch_all),
-    ],
-)
-async def test_a_right_answer_of_another_kind_is_right(name, answer):
-    verdict = await check(name, answer)
-    assert verdict.passed, verdict

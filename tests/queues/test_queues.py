@@ -29,6 +29,8 @@ EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids
 class Deliveries(Inbox):
     """An inbox that answers with receipts, and takes frames apart."""
 
+    within = 5.0
+
     def __init__(self, client, answer=True) -> None:
         super().__init__(client, "/", answer)
         client.on("deliveries", self._take_frame)

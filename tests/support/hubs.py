@@ -157,6 +157,8 @@ class Inbox:
     `answer`: what its handler returns, made of the arguments; True: the receipt; False: nothing.
     """
 
+    within = DEADLINE
+
     def __init__(
         self,
         client: socketio.AsyncClient,
@@ -178,7 +180,7 @@ class Inbox:
         """Wait until `condition` holds, or so many events are there."""
         holds = condition if callable(condition) else lambda: len(self.events) >= condition
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self.within):
                 while not holds():
                     self._more.clear()
                     await self._more.wait()

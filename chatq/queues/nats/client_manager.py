@@ -185,8 +185,10 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
         while not self._closing.is_set():
             try:
                 log = await self._opened()
-                after = await log.newest() if missed else log.end if after is None else after
-                missed = False
+                if missed:
+                    after, missed = await log.newest(), False
+                elif after is None:
+                    after = log.end
                 await log.read(
                     after,
                     lambda place, kind, data: records.put_nowait(data),
