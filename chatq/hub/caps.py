@@ -19,12 +19,11 @@ client of that queue acknowledges it (`received`), by the message's own id.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import itertools
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +35,7 @@ from . import caps_words as words
 from .caps_shelf import Copy, Shelf
 from .error_codes import code_of
 from .gate import Guard
+from .order import Order
 
 __all__ = ["Caps"]
 
@@ -61,36 +61,11 @@ class _Person:
     store: str = ""
     surely: bool = False  # it is that store: it has sent a pickup
     settled: dict[str, None] = field(default_factory=dict)
-    before: list[asyncio.Future[None]] = field(default_factory=list)
-    last: asyncio.Future[None] | None = None
+    order: Order = field(default_factory=Order)
     replays: dict[tuple[str, str | None], asyncio.Task[int]] = field(default_factory=dict)
 
 
 _Gone = tuple[Shelf, dict[str, Copy]]
-
-
-@contextlib.asynccontextmanager
-async def _turn(person: _Person, alone: bool) -> AsyncIterator[Callable[[], None]]:
-    """Wait for earlier events of this connection; `alone`: for all of them, else only for the last
-    one that was `alone`, since the store keeps the order of the rest. Yields a function that ends
-    the turn early."""
-    turn = asyncio.get_running_loop().create_future()
-    wait = person.before if alone else [person.last] if person.last else []
-    if alone:
-        person.before, person.last = [turn], turn
-    else:
-        person.before = [*(b for b in person.before if not b.done()), turn]
-
-    def done() -> None:
-        if not turn.done():
-            turn.set_result(None)
-
-    try:
-        if waiting := [before for before in wait if not before.done()]:
-            await asyncio.wait(waiting)
-        yield done
-    finally:
-        done()
 
 
 class _NamesNoStore(ValueError):
@@ -140,10 +115,10 @@ class Caps:
                 raise ValueError(
                     "this hub knows join, pickup, in-transit, delivered, getAll and received"
                 )
-            async with _turn(self._person(sid), alone=kind in self._handlers) as done:
+            async with self._person(sid).order.turn(alone=kind in self._handlers) as go_on:
                 if kind in self._handlers:
-                    return await self._handlers[kind](sid, data, done)
-                return await self._put(kind, sid, event, data)
+                    return await self._handlers[kind](sid, data, go_on)
+                return await self._put(kind, sid, event, data, go_on)
         except (TypeError, ValueError, QueueFull, StoreError) as problem:
             code = code_of(problem) or "malformed"
             logged = _NO_STORE if isinstance(problem, _NamesNoStore) else ""
@@ -161,7 +136,9 @@ class Caps:
 
     # -- a package's messages ---------------------------------------------------------------------
 
-    async def _put(self, kind: str, sid: str, event: str, data: Any) -> Any:
+    async def _put(
+        self, kind: str, sid: str, event: str, data: Any, go_on: Callable[[], None]
+    ) -> Any:
         """Store a message, then emit it to all clients but its sender."""
         said = words.read(data)
         if isinstance(data, dict) and not said.ids:
@@ -186,12 +163,18 @@ class Caps:
         while kind == "pickup" and not self._naming_over.is_set():
             await self._naming_over.wait()
         queues = [_DRIVERS, *self._named.values()] if kind == "pickup" else [_queue("store", store)]
-        await self._keep(queues, kind, event, data, said.ids)
+        await self._keep(queues, kind, event, data, said.ids, go_on)
         await self._emit_to_others(sid, event, data)
         return {"id": said.ids[0]}
 
     async def _keep(
-        self, queues: list[str], kind: str, event: str, data: Any, ids: tuple[str, ...]
+        self,
+        queues: list[str],
+        kind: str,
+        event: str,
+        data: Any,
+        ids: tuple[str, ...],
+        go_on: Callable[[], None],
     ) -> None:
         """Store a message in those of `queues` that have room: a client that never acknowledges
         must not keep it from the others."""
@@ -199,6 +182,7 @@ class Caps:
         room = [shelf for shelf in shelves if len(shelf.copies) < self._rules.length]
         names = [shelf.queue for shelf in room] or queues
         message = self._queues.message(event, data, to=names)
+        go_on()  # whoever goes on now does so after this call: the store keeps the order
         try:
             stored = (await self._queues.emit_many((message,)))[0]
         except QueueFull:
@@ -219,7 +203,7 @@ class Caps:
 
     # -- join -------------------------------------------------------------------------------------
 
-    async def _join(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
+    async def _join(self, sid: str, data: Any, go_on: Callable[[], None]) -> Any:
         said = words.read(data, asks=True)
         names = (*said.stores, *said.clients)
         if not names:
@@ -235,7 +219,7 @@ class Caps:
 
     # -- getAll -----------------------------------------------------------------------------------
 
-    async def _get_all(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
+    async def _get_all(self, sid: str, data: Any, go_on: Callable[[], None]) -> Any:
         said = words.read(data, asks=True)
         person = self._person(sid)
         queue = await self._queue_of(person, said)
@@ -248,7 +232,7 @@ class Caps:
             replay = asyncio.create_task(self._replay(sid, shelf, next(shelf.numbers), said.kind))
             person.replays[key] = replay
             replay.add_done_callback(lambda _: person.replays.pop(key, None))
-        done()
+        go_on()
         await asyncio.wait([replay])
         return {"count": replay.result()} if not replay.cancelled() else None
 
@@ -336,7 +320,7 @@ class Caps:
 
     # -- received ---------------------------------------------------------------------------------
 
-    async def _received(self, sid: str, data: Any, done: Callable[[], None]) -> Any:
+    async def _received(self, sid: str, data: Any, go_on: Callable[[], None]) -> Any:
         items = data if isinstance(data, list) else [data]
         if len(items) > _AT_ONCE:
             raise ValueError(f"received takes {_AT_ONCE} messages at once")
@@ -346,7 +330,7 @@ class Caps:
             if not said.ids:
                 raise ValueError("received takes a message, or an object with its messageId")
             gone.append(await self._one_received(person, said))
-        done()
+        go_on()
         # In one transaction, so that no queue keeps a message that another has lost.
         taken = [*itertools.chain(*gone)]
         asked = [self._queues.remove(shelf.queue, [*copies]) for shelf, copies in taken]

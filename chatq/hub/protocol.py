@@ -5,7 +5,7 @@ Owns the events `publish` to `redrive` of PROTOCOL.md. Must not know: tokens, pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..queues.rules import Rules
 from ..queues.store import NewMessage
 from .error_codes import Limit, code_of
 from .gate import Guard, Handler
+from .order import Order
 
 __all__ = ["Native"]
 
@@ -39,6 +40,7 @@ class Native:
     def __init__(self, queues: Queues, guard: Guard) -> None:
         self._queues, self._guard = queues, guard
         self._made: dict[str, int] = {}
+        self._orders: dict[str, Order] = {}
         self._known: set[str] = set()
         queues.attach(guard.sio, guard.namespace, listen=False)
         #: What clients may ask, and by which parameters.
@@ -71,7 +73,11 @@ class Native:
                     if name not in parameters:
                         known = ", ".join(sorted(parameters))
                         raise TypeError(f"{event} takes {known}, not {name!r:.60}")
-                return await handler(sid, **arguments[0])
+                async with self._order(sid).turn() as go_on:
+                    if event == "publish":  # it may have to wait before it asks the store
+                        return await handler(sid, go_on, **arguments[0])
+                    go_on()
+                    return await handler(sid, **arguments[0])
             except Exception as problem:
                 code = code_of(problem)
                 if code is None:
@@ -91,10 +97,16 @@ class Native:
 
         return noted
 
-    async def _publish(self, sid: str, **asked: Any) -> dict[str, Any]:
+    def _order(self, sid: str) -> Order:
+        if self._guard.connected(sid):
+            return self._orders.setdefault(sid, Order())
+        return Order()
+
+    async def _publish(self, sid: str, go_on: Callable[[], None], **asked: Any) -> dict[str, Any]:
         if "messages" not in asked:
             message = self._message(asked)
             await self._may_make(sid, message.queues)
+            go_on()
             ids = (await self._queues.emit_many((message,)))[0]
             return {"id": ids[0]} if isinstance(asked["queue"], str) else {"ids": ids}
         if len(asked) > 1:
@@ -104,6 +116,7 @@ class Native:
             raise TypeError(f"messages is a list of 1 to {BATCH} messages")
         read = [self._listed(n, message) for n, message in enumerate(messages)]
         await self._may_make(sid, {name for message in read for name in message.queues})
+        go_on()
         stored = await self._queues.emit_many(read)
         return {
             "ids": [
@@ -208,5 +221,6 @@ class Native:
 
     async def _left(self, sid: str) -> None:
         self._made.pop(sid, None)
+        self._orders.pop(sid, None)
         for queue in self._queues.subscriptions(sid):
             await self._queues.unsubscribe(sid, queue)

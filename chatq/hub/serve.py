@@ -155,13 +155,17 @@ async def _serve(options: argparse.Namespace) -> int:
                 "a second hub of the caps dialect on this stream would not see what this one "
                 "keeps: run one only"
             )
-        runner = await serve(
-            queues,
-            listener,
-            namespace=options.namespace,
-            token=options.token,
-            dialect=options.dialect,
-        )
+        try:
+            runner = await serve(
+                queues,
+                listener,
+                namespace=options.namespace,
+                token=options.token,
+                dialect=options.dialect,
+            )
+        except StoreError as problem:  # the lab's dialect reads its queues first
+            await queues.close(within=0)
+            return _cannot(str(problem), 1)
         print(f"chatq hub listening on {_url(listener, options.namespace)}", flush=True)
         await stopped.wait()
         await _close(queues, runner)

@@ -18,6 +18,7 @@ import socketio
 from hubs import Hub, Inbox
 from sizes import first
 
+from chatq import Queues
 from chatq.__main__ import main
 from chatq.hub import protocol
 from chatq.hub.error_codes import CODES
@@ -174,6 +175,22 @@ def test_a_store_that_cannot_be_opened(what: str, said: str, tmp_path: Path, ref
     status, error = refused("--store", f"sqlite:///{file}")
     assert (status, error.count("\n"), said in error) == (1, 1, True), error
     assert before == (file.read_bytes() if file.is_file() else None)
+
+
+def test_a_store_that_the_labs_dialect_cannot_read(tmp_path: Path, refused) -> None:
+    file = tmp_path / "hub.db"
+
+    async def fill() -> None:
+        async with await Queues.open(f"sqlite:///{file}") as queues:
+            orders = [queues.message("pickup", "x" * 10_000, to="caps drivers") for _ in range(50)]
+            await queues.emit_many(orders)
+
+    asyncio.run(fill())
+    with file.open("r+b") as damaged:  # some pages in the middle: it can be opened
+        damaged.seek(25 * 4096)
+        damaged.write(b"\xff" * 50 * 4096)
+    status, error = refused("--dialect", "caps", "--store", f"sqlite:///{file}")
+    assert (status, error.count("\n"), "is malformed" in error) == (1, 1, True), error
 
 
 def test_a_process_says_the_same(tmp_path: Path) -> None:
