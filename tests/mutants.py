@@ -24,8 +24,16 @@ __all__ = ["MUTANTS", "Mutant", "planted"]
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The model first: it has to find nearly all of them.
-SUITES = ["test_model", "test_stores", "test_queues", "test_rules", "test_leases", "test_frame"]
-SUITES += ["test_peek"]
+SUITES = [
+    "test_model",
+    "test_stores",
+    "test_queues",
+    "test_attempts",
+    "test_rules",
+    "test_leases",
+    "test_frame",
+]
+SUITES += ["test_peek", "test_steady_clock"]
 SUITES = [f"queues/{suite}.py" for suite in SUITES]
 SUITES += ["queues/nats/test_nats_store.py", "queues/test_crash.py"]
 OPTIONS = ["--long", "--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
@@ -42,6 +50,120 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "a lease that ended is no failure",
+        "sqlite_rows",
+        "SET failures = failures + 1, suspect = 1 WHERE",
+        "SET suspect = 1 WHERE",
+    ),
+    Mutant(
+        "a lease that ended is no failure (memory, NATS)",
+        "state",
+        "            ended.failures += 1\n",
+        "",
+    ),
+    Mutant(
+        "who is suspect is forgotten with the process",
+        "sqlite_rows",
+        "            found.suspects = {",
+        "            {",
+    ),
+    Mutant(
+        "a suspect message comes with others",
+        "sqlite_rows",
+        "return len(again) < limit and (not lonely or (alone and not again))",
+        "return len(again) < limit",
+    ),
+    Mutant(
+        "a suspect message comes with others (memory, NATS)",
+        "state",
+        "            if item is None or (item.suspect and (n or not alone)):\n",
+        "            if item is None:\n",
+    ),
+    Mutant(
+        "others follow a suspect message (memory, NATS)",
+        "state",
+        "            yield item\n            if item.suspect:\n                return\n",
+        "            yield item\n",
+    ),
+    Mutant(
+        "more is sent beside a suspect message",
+        "subscription",
+        "        if self._paused or (alone and self.sent):\n",
+        "        if self._paused:\n",
+    ),
+    Mutant(
+        "a consumer that is at work gets more all the same",
+        "subscription",
+        "        self._paused = receipt\n",
+        "        pass\n",
+    ),
+    Mutant(
+        "what a goodbye gives back is a failure",
+        "in_flight",
+        "(self.store.release(r, counted=False, sent=begun) for r in receipts)",
+        "(self.store.release(r) for r in receipts)",
+    ),
+    Mutant(
+        "what was not begun was an attempt",
+        "in_flight",
+        "(self.store.release(r, counted=False, sent=begun) for r in receipts)",
+        "(self.store.release(r, counted=False) for r in receipts)",
+    ),
+    Mutant(
+        "a goodbye keeps its leases",
+        "delivery",
+        "        if goodbye and (receipts",
+        "        if False and (receipts",
+    ),
+    Mutant(
+        "who is cut off keeps nothing",
+        "delivery",
+        "        if goodbye and (receipts",
+        "        if (receipts",
+    ),
+    Mutant(
+        "the number of a packet decides what an answer is for",
+        "delivery",
+        "        if holder is None:\n            return False\n",
+        "        if True:\n            return False\n",
+    ),
+    Mutant(
+        "a late answer settles nothing",
+        "delivery",
+        "            self.in_flight.acknowledged(receipt)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "an extended lease ends when it would have",
+        "leases",
+        "Lease(before.receipt, before.queue, until, before.item)",
+        "Lease(before.receipt, before.queue, before.until, before.item)",
+    ),
+    Mutant(
+        "an extended lease ends when it would have (memory, NATS)",
+        "state",
+        "                item.until = now + lease\n                self._receipts",
+        "                self._receipts",
+    ),
+    Mutant(
+        "a server lets go of a lease that was extended",
+        "in_flight",
+        "                holder.sent[receipt].until = until\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "a clock that goes back stands still",
+        "steady_clock",
+        "            self._back += max(0.0, self._last - read)",
+        "            self._back += 0.0",
+    ),
+    Mutant(
+        "times that lie ahead are waited for",
+        "sqlite_rows",
+        "    if back <= 1:\n",
+        "    if True:\n",
+    ),
     Mutant(
         "nobody hears that the next in order is free",
         "sqlite_memory",
@@ -145,20 +267,20 @@ MUTANTS = [
     Mutant(
         "the count of attempts is not synced before the message is sent",
         "sqlite_store",
-        '_UNSYNCED = {"ack", "release", ',
-        '_UNSYNCED = {"ack", "claim", "release", ',
+        '_UNSYNCED = {"ack", "extend", ',
+        '_UNSYNCED = {"ack", "claim", "extend", ',
     ),
     Mutant(
         "what is stored is not synced before it is answered",
         "sqlite_store",
-        '_UNSYNCED = {"ack", "release", ',
-        '_UNSYNCED = {"ack", "put", "release", ',
+        '_UNSYNCED = {"ack", "extend", ',
+        '_UNSYNCED = {"ack", "put", "extend", ',
     ),
     Mutant(
         "acknowledgements are synced each on its own",
         "sqlite_store",
-        '_UNSYNCED = {"ack", "release", ',
-        '_UNSYNCED = {"release", ',
+        '_UNSYNCED = {"ack", "extend", ',
+        '_UNSYNCED = {"extend", ',
     ),
     Mutant(
         "what comes again does not say so",
@@ -169,26 +291,26 @@ MUTANTS = [
     Mutant(
         "attempts are not bounded",
         "rules",
-        "    if counted > rules.attempts:\n",
-        "    if counted > 10 * rules.attempts:\n",
+        '    if failures >= rules.attempts:\n        return f"not',
+        '    if failures >= 9 * rules.attempts:\n        return f"not',
     ),
     Mutant(
         "one attempt too few",
         "rules",
-        "    if counted > rules.attempts:\n",
-        "    if counted >= rules.attempts:\n",
+        '    if failures >= rules.attempts:\n        return f"not',
+        '    if failures + 1 >= rules.attempts:\n        return f"not',
     ),
     Mutant(
         "refusals are not bounded",
         "rules",
-        "    if counted >= rules.attempts:\n        return None\n",
+        "    if failures >= rules.attempts:\n        return None\n",
         "",
     ),
     Mutant(
         "the window is ignored",
         "subscription",
-        "        return window - len(self.sent)\n",
-        "        return window\n",
+        "        return (1 if self.suspect else window) - len(self.sent)\n",
+        "        return 1 if self.suspect else window\n",
     ),
     Mutant(
         "nobody looks again at what is out when its consumption was ended",
@@ -199,8 +321,8 @@ MUTANTS = [
     Mutant(
         "who lets leases end gets whole windows all the same",
         "subscription",
-        "        self.suspect = self.lapse() or self.suspect\n",
-        "        self.lapse()\n",
+        "        return (1 if self.suspect else window) - len",
+        "        return window - len",
     ),
     Mutant(
         "a whole window is claimed although half of it is out",
@@ -211,14 +333,14 @@ MUTANTS = [
     Mutant(
         "who lets leases end asks first all the same",
         "subscription",
-        "        if self.suspect:\n            # Its",
-        "        if False:\n            # Its",
+        "        if not self.suspect or not others:\n",
+        "        if True:\n",
     ),
     Mutant(
         "a message that is never answered keeps all others away",
-        "subscription",
-        "_SUSPECT = 2\n",
-        "_SUSPECT = 1\n",
+        "in_flight",
+        "            self._in_flight.lapsed(receipt, suspect=not lives)\n",
+        "            self._in_flight.lapsed(receipt, suspect=True)\n",
     ),
     Mutant(
         "whoever asks first is served first, always",
@@ -241,13 +363,13 @@ MUTANTS = [
     Mutant(
         "the next claim begins too far on",
         "sqlite_rows",
-        "fresh[-1][0] + 1 if len(rows) == limit else self._next)",
-        "fresh[-1][0] + 2 if len(rows) == limit else self._next)",
+        "rows[-1][0] + 1 if len(rows) == limit else self._next\n",
+        "rows[-1][0] + 2 if len(rows) == limit else self._next\n",
     ),
     Mutant(
         "the next claim begins at the end in any case",
         "sqlite_rows",
-        "fresh[-1][0] + 1 if len(rows) == limit else self._next)",
+        "rows[-1][0] + 1 if len(rows) == limit else self._next\n",
         "self._next)",
     ),
     Mutant(
@@ -316,14 +438,14 @@ MUTANTS = [
     Mutant(
         "redriven as a new message",
         "sqlite_rows",
-        '"INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "',
-        '"INSERT INTO pending SELECT queue, seq + 50000, body, attempts, attempts, NULL, ? "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0 "',
+        '"INSERT INTO pending SELECT queue, seq + 50000, body, attempts, 0, NULL, ?, 0 "',
     ),
     Mutant(
         "old attempts weigh after a redrive",
         "sqlite_rows",
-        '"INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "',
-        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ? "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0 "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ?, 0 "',
     ),
     Mutant(
         "the wait after a failure is ignored where order is strict",
@@ -340,13 +462,13 @@ MUTANTS = [
     Mutant(
         "what was never sent counts as an attempt",
         "in_flight",
-        "self.store.release(a.receipt, counted=False) for a in attempts",
+        "self.store.release(a.receipt, sent=False) for a in attempts",
         "self.store.release(a.receipt) for a in attempts",
     ),
     Mutant(
         "what was never sent is forgotten",
         "in_flight",
-        "        await asyncio.gather(*(self.store.release(a.receipt, counted=False) "
+        "        await asyncio.gather(*(self.store.release(a.receipt, sent=False) "
         "for a in attempts))\n",
         "        await self.store.ack([a.receipt for a in attempts])\n",
     ),
@@ -481,8 +603,8 @@ MUTANTS = [
     Mutant(
         "new messages before those given back (NATS)",
         "state",
-        "            item = queue.first_back()\n",
-        "            item = queue.first_fresh() or queue.first_back()\n",
+        "        item = queue.first_back()\n",
+        "        item = queue.first_fresh() or queue.first_back()\n",
     ),
     Mutant(
         "in order, but past one that is out (NATS)",
@@ -517,8 +639,8 @@ MUTANTS = [
     Mutant(
         "what was never sent is an attempt (NATS)",
         "state",
-        "        item.attempts -= not counted\n        item.queue.give_back",
-        "        item.queue.give_back",
+        "        item.attempts -= not sent\n        item.failures",
+        "        item.failures",
     ),
     Mutant(
         "given back with a delay, and delivered at once (NATS)",
@@ -529,8 +651,8 @@ MUTANTS = [
     Mutant(
         "a redriven message expires again (NATS)",
         "state",
-        "item.spent, item.expires = item.attempts, None",
-        "item.spent = item.attempts",
+        "item.failures, item.suspect, item.expires = 0, False, None",
+        "item.failures, item.suspect = 0, False",
     ),
     Mutant(
         "a lease that ends at once (NATS)",

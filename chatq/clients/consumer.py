@@ -65,12 +65,14 @@ class Consumer:
     is not running yet. The server is `python -m chatq serve`, or another that handles `subscribe`,
     `unsubscribe`, `received` and `failed` as chatq/PROTOCOL.md says.
 
-    `window`: the prefetch window: the most messages in flight to this consumer. A lease runs from
-    the claim, not from when a handler begins: the window times what one message takes has to stay
-    below the lease (30 s on the hub); for slow work take a smaller window. 1 means strictly in
-    order, for the whole queue: while one message is in flight, or waits for redelivery, no other
-    consumer with window 1 gets the next. Parallel workers need at least 2; order holds only if all
-    consumers of the queue have window 1.
+    `window`: the prefetch window: the most messages in flight to this consumer. A lease (30 s on
+    the hub) runs from the claim, not from when a handler begins. While a handler waits for longer
+    than a third of it, the consumer renews the lease of its message, gives back what it has not
+    begun, and gets no more until that handler is done: long work is no failure. (A handler that
+    blocks the event loop renews nothing; one that never ends holds its message for ever: use
+    `asyncio.timeout`.) A window of 1 means strictly in order, for the whole queue: while one
+    message is in flight, or waits for redelivery, no other consumer with window 1 gets the next.
+    Parallel workers need at least 2; order holds only if all consumers of the queue have window 1.
 
     `frame`: the most messages in one event.
 
@@ -130,6 +132,7 @@ class Consumer:
         self._lease = inf  # seconds; the server's reply to `subscribe` has the number
         self._frames: deque[_Frame] = deque()
         self._waiting = 0  # messages in these frames
+        self._at_hand: deque[Any] = deque()  # the rest of the frame that is being handled
         self._arrived = asyncio.Event()
         self._answers = Answers(self._connection, self._report)
         self._subscribed: asyncio.Future[None] | None = None
@@ -273,6 +276,7 @@ class Consumer:
             while self._frames and not self._stopping:
                 entries, done, arrived = self._frames.popleft()
                 self._waiting -= len(entries)
+                self._at_hand = entries
                 try:
                     while entries and not self._stopping:
                         await self._handle_some(entries, arrived)
@@ -327,13 +331,17 @@ class Consumer:
                 return
             result = handler(data, delivery)
             if result is not None and inspect.isawaitable(result):
-                await result
+                renewing = self._renew_later(receipt)
+                try:
+                    await result
+                finally:
+                    renewing.cancel()
             problem = self._inbox.done(id)
         except asyncio.CancelledError as error:
             self._inbox.undo()
             task = asyncio.current_task()
             if task is None or task.cancelling():  # this consumer is being closed
-                self._give_back(receipt)
+                self._answers.broken_off(receipt)
                 raise
             self._refuse(receipt, error)
         except Exception as error:
@@ -355,8 +363,29 @@ class Consumer:
         self._report("could not handle a message", error)
         self._answers.failed(receipt, f"{type(error).__name__}: {error}")
 
-    def _give_back(self, receipt: str) -> None:
-        self._answers.failed(receipt, "its consumer was closed", delay=0)
+    def _renew_later(self, receipt: str) -> _Timer:
+        """Renew the lease of this message every third of it, until the timer is cancelled."""
+        timer = _Timer()
+        if self._lease < inf:
+            timer.start(self._lease / 3, partial(self._renew, receipt))
+        return timer
+
+    def _renew(self, receipt: str) -> None:
+        self._answers.working(receipt)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Give back all messages that no handler has begun."""
+        receipts: list[str] = []
+        for entries in (self._at_hand, *(entries for entries, _, _ in self._frames)):
+            receipts += [receipt for entry in entries if (receipt := _read(entry)[3]) is not None]
+            entries.clear()
+        for _, done, _ in self._frames:
+            _set(done)
+        self._frames.clear()
+        self._waiting = 0
+        if receipts:
+            self._answers.released(receipts)
 
     def _report(self, what: str, error: BaseException) -> None:
         _log.error("the consumer of queue %r %s: %s", self.queue, what, error, exc_info=error)
@@ -379,12 +408,7 @@ class Consumer:
             await asyncio.gather(*ending)
             if not worker.done():
                 self._report("is closed", TimeoutError("but a handler of it does not end"))
-        for entries, done, _ in self._frames:
-            for entry in entries:
-                if (receipt := _read(entry)[3]) is not None:
-                    self._give_back(receipt)
-            _set(done)
-        self._frames.clear()
+        self._give_back()
         await self._answers.send()
         try:
             # Even if the handler took all the time, a moment is left for this.
@@ -420,6 +444,24 @@ async def _end(task: asyncio.Task[None], within: float) -> None:
         await asyncio.wait({task}, timeout=within)
     task.cancel()
     await asyncio.wait({task}, timeout=1.0)
+
+
+class _Timer:
+    """Calls a function again and again, every so many seconds, until it is cancelled."""
+
+    def __init__(self) -> None:
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, every: float, call: Callable[[], object]) -> None:
+        def due() -> None:
+            self._handle = asyncio.get_running_loop().call_later(every, due)
+            call()
+
+        self._handle = asyncio.get_running_loop().call_later(every, due)
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
 
 
 def _start_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -27,6 +27,7 @@ import socketio  # type: ignore[import-untyped]
 from ..queues.message import decode, encode, new_message
 from ..queues.rules import Rules, back_off
 from ..queues.sqlite_store import SqliteStore
+from ..queues.steady_clock import steady
 from ..queues.store import Attempt, NewMessage, StoreError
 from ..waiting import detached, set_within
 from .session import NO_ANSWER, Refused, Session
@@ -91,7 +92,7 @@ class Outbox:
     ) -> None:
         #: The number of messages that the server has not confirmed; without the rejected ones.
         self.pending = 0
-        self._store, self._clock = store, clock
+        self._store, self._clock = store, steady(clock)
         self._rules = replace(rules, attempts=2**62)  # publishing is retried without a limit
         self._on_error, self._random = on_error, random or Random()
         self._connection = connection
@@ -134,6 +135,7 @@ class Outbox:
         if "://" in str(path):
             raise ValueError(f"an outbox takes a path, like outbox.db, not a URL like {path}")
         connection = Session(client, namespace)
+        clock = steady(clock)
         store = await SqliteStore.open(path, kind="outbox", length=rules.length, clock=clock)
         outbox = cls(store, connection, rules, on_error=on_error, clock=clock, random=random)
         try:

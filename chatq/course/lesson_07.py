@@ -291,6 +291,7 @@ async def _not_twice(trial: Trial) -> None:
     await brings("O-1")
     what = "ada's cable was cut after the work, before the answer; it comes again"
     errands.done(what, "ada", done, ["O-0", "O-1"])
+    await errands.answered(what, "ada")
     await brings("O-2")
     what = "a flat tyre ended the work on O-2 before it was done; it comes again"
     errands.done(what, "ada", done, ["O-0", "O-1", "O-2"])

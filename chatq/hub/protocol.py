@@ -11,6 +11,7 @@ from typing import Any
 
 from ..queues.message import TooLarge, check_queue
 from ..queues.queues import Queues
+from ..queues.receipts import EVENTS
 from ..queues.rules import Rules
 from ..queues.store import NewMessage
 from .error_codes import Limit, code_of
@@ -54,8 +55,8 @@ class Native:
         }
         for event, (handler, parameters) in self._requests.items():
             guard.on(event, self._request(event, handler, parameters))
-        guard.on("received", self._receipt("received", queues.answers.received))
-        guard.on("failed", self._receipt("failed", queues.answers.failed))
+        for event in EVENTS:
+            guard.on(event, self._receipt(event, getattr(queues.answers, event)))
         guard.on("*", self._unknown)
         guard.on_leave(self._left)
 
@@ -216,7 +217,7 @@ class Native:
         return {"queue": queue, "redriven": await self._queues.redrive(queue, ids)}
 
     async def _unknown(self, event: str, sid: str, *_: Any) -> dict[str, Any]:
-        known = ", ".join((*self._requests, "received and failed"))
+        known = ", ".join((*self._requests, *EVENTS))
         return self._guard.refuse(sid, event, "malformed", f"this hub knows {known}")
 
     async def _left(self, sid: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from ..internals.server_events import listen_to_server
 from ..journal.facts import Subscribed, Unsubscribed
 from .in_flight import InFlight
 from .observers import Observer
@@ -38,7 +39,12 @@ class Delivery:
         self._subscriptions: dict[tuple[str, str], Subscription] = {}  # by sid and queue
         self._consumers: dict[str, Consumers] = {}  # by queue
         self._sweep_at = 64
+        self._deaf: list[Callable[[], None]] = []  # each ends that one server is listened to
         store.listen(self._notify)
+
+    def listen(self, sio: Any, namespace: str) -> None:
+        """Take acknowledgements and goodbyes of the clients of `namespace` of `sio`."""
+        self._deaf.append(listen_to_server(sio, namespace, self))
 
     async def subscribe(
         self, sio: Any, namespace: str, sid: str, queue: str, window: int, frame: int
@@ -82,7 +88,7 @@ class Delivery:
 
     def subscriptions(self, sid: str) -> list[str]:
         """Return the queues that `sid` consumes."""
-        return [queue for name, queue in self._subscriptions if name == sid]
+        return [subscription.queue for subscription in self._of(sid)]
 
     def consumed(self, queue: str) -> bool:
         """Return whether `queue` has a consumer."""
@@ -91,7 +97,7 @@ class Delivery:
     async def received(self, sid: str, receipts: list[str]) -> bool:
         """Acknowledge the messages with these receipts; return whether all of them were this
         client's, and current."""
-        mine = [receipt for receipt in receipts if self._may_answer(sid, receipt)]
+        mine = self._mine(sid, receipts)
         if not mine:
             return not receipts
         return all(await self.in_flight.received(mine)) and len(mine) == len(receipts)
@@ -99,12 +105,62 @@ class Delivery:
     async def failed(self, sid: str, receipt: str, reason: str, delay: float | None) -> bool:
         """Negatively acknowledge a message; return whether the receipt was this client's, and
         current. `delay`: seconds until the redelivery; None: the back-off."""
-        if not self._may_answer(sid, receipt):
+        if not self._mine(sid, [receipt]):
             return False
         return await self.in_flight.failed(receipt, reason or "refused by its consumer", delay)
 
-    def _may_answer(self, sid: str, receipt: str) -> bool:
-        return self.in_flight.may_answer(sid, receipt, lambda *name: name in self._subscriptions)
+    async def released(self, sid: str, receipts: list[str], *, begun: bool) -> bool:
+        """Put back messages that this client has not failed to handle; return whether all of them
+        were this client's, and current. `begun`: whether it has begun to."""
+        mine = self._mine(sid, receipts)
+        why = f"given back, {'broken off' if begun else 'not begun'}"
+        done = await self.in_flight.released(mine, why, begun=begun)
+        return all(done) and len(mine) == len(receipts)
+
+    async def extend(self, sid: str, receipts: list[str], *, pause: bool) -> bool:
+        """Let the leases of messages that this client is working on run anew; return whether all of
+        them were this client's, and current. `pause`: send it nothing more until then."""
+        mine = self._mine(sid, receipts)
+        for receipt in mine if pause else ():
+            holder = self.in_flight.holder(receipt)
+            if holder and (subscription := self._subscriptions.get((sid, holder.queue))):
+                subscription.pause(receipt)
+        done = await self.in_flight.extend(mine)
+        return all(done) and len(mine) == len(receipts)
+
+    def answered(self, sid: str, callback: Callable[..., object] | None, answer: list[Any]) -> bool:
+        """See `ServerListener.answered`: the receipt in the answer decides, not its number."""
+        receipt = answer[0] if len(answer) == 1 and isinstance(answer[0], str) else ""
+        holder = self.in_flight.holder(receipt)
+        if holder is None:
+            return False
+        if holder.sid == sid and holder.sent[receipt].callback is callback is not None:
+            return False  # it comes in time, by its own call-back
+        if self._mine(sid, [receipt]):
+            self.in_flight.acknowledged(receipt)
+        return True
+
+    def left(self, sid: str, *, goodbye: bool) -> None:
+        """See `ServerListener.left`: a client that says goodbye is at work no more."""
+        for subscription in self._of(sid):
+            self._drop(subscription)
+        if goodbye and (receipts := self.in_flight.held_by(sid)):
+            self.in_flight.release_soon(receipts, "its client has said goodbye")
+
+    def _mine(self, sid: str, receipts: list[str]) -> list[str]:
+        """Return those of the receipts that this client may answer with."""
+
+        def consumes(*name: str) -> bool:
+            return name in self._subscriptions
+
+        mine = [r for r in receipts if self.in_flight.may_answer(sid, r, consumes)]
+        if len(mine) < len(receipts):  # it lives, although it is late
+            for subscription in self._of(sid):
+                subscription.alive()
+        return mine
+
+    def _of(self, sid: str) -> list[Subscription]:
+        return [each for (name, _), each in self._subscriptions.items() if name == sid]
 
     def watch(self, observer: Observer) -> Callable[[], None]:
         """See `Queues.watch`."""
@@ -120,6 +176,8 @@ class Delivery:
         for subscription in self._subscriptions.values():
             subscription.end()
         await self.in_flight.close(within)
+        for end in self._deaf:
+            end()
 
     def _drop(self, subscription: Subscription) -> None:
         """Remove a subscription whose client has left, or has unsubscribed."""

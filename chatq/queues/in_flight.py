@@ -37,18 +37,21 @@ _LONGEST_REASON = 500  # characters
 
 @dataclass(slots=True)
 class Sent:
-    """An attempt in flight: the end of its lease, how many attempts of its message count, and the
-    call-back of python-socketio for its packet acknowledgement (None: none pending)."""
+    """An attempt in flight: the end of its lease, how many attempts have failed before, whether its
+    message is suspect, and the call-back of python-socketio for its packet acknowledgement (None:
+    none pending)."""
 
     until: float
-    counted: int
+    failures: int
+    suspect: bool
+    answers: int  # of its consumer, before
     callback: Callable[..., None] | None = None
 
 
 class Holder(ABC):
     """A consumer, and the messages in flight to it.
 
-    A consumer that let a lease end is suspect until it acknowledges (positively or negatively).
+    A consumer that has answered nothing while a lease ran out is suspect until it answers.
     """
 
     def __init__(self, in_flight: InFlight, sio: Any, namespace: str, sid: str, queue: str) -> None:
@@ -56,8 +59,8 @@ class Holder(ABC):
         self.stopped = False
         #: Unanswered attempts by receipt, in the order in which their leases end.
         self.sent: dict[str, Sent] = {}
-        #: Whether it has let a lease end, and not answered since.
         self.suspect = False
+        self._answers = 0
         self._in_flight, self._sio, self._namespace = in_flight, sio, namespace
 
     @abstractmethod
@@ -73,7 +76,7 @@ class Holder(ABC):
         """Note that this attempt is going to this client; its lease runs since `claimed_at`."""
         in_flight = self._in_flight
         until = claimed_at + in_flight.rules.lease
-        self.sent[attempt.receipt] = Sent(until, attempt.number - attempt.spent)
+        self.sent[attempt.receipt] = Sent(until, attempt.failures, attempt.suspect, self._answers)
         in_flight.hold(attempt, self)
 
     def settled(self, receipt: str) -> None:
@@ -82,21 +85,32 @@ class Holder(ABC):
         if sent is not None:
             if sent.callback is not None:  # acknowledged by an event, or not at all
                 forget_callback(self._sio, self.sid, sent.callback)
-            self.answered()
-            self.suspect = False
+            self.alive()
 
-    def lapse(self) -> bool:
-        """Remove the messages whose leases have ended; return whether there were any."""
-        now = self._in_flight.clock()
+    def alive(self) -> None:
+        """Note that it has answered, be it too late."""
+        self._answers += 1
+        self.answered()
+        self.suspect = False
+
+    def lapse(self) -> None:
+        """Remove the messages whose leases have ended.
+
+        Has this consumer answered others since, then those messages are to blame, not what may have
+        ended or frozen it: nobody is suspect.
+        """
+        now, suspect, answers = self._in_flight.clock(), self.suspect, self._answers
         ended = []
         for receipt, sent in self.sent.items():
             if sent.until > now:
                 break
-            ended.append(receipt)
-        for receipt in ended:
+            ended.append((receipt, answers > sent.answers))
+        for receipt, lives in ended:
             self.settled(receipt)
-            self._in_flight.lapsed(receipt)
-        return bool(ended)
+            self._in_flight.lapsed(receipt, suspect=not lives)
+        if ended:
+            self._answers = answers
+            self.suspect = suspect or not all(lives for _, lives in ended)
 
 
 class InFlight:
@@ -138,15 +152,15 @@ class InFlight:
         self.observers.sending(attempt, holder.sid)
 
     async def unsent(self, attempts: list[Attempt]) -> None:
-        """Release attempts that were never sent, without counting them."""
-        await asyncio.gather(*(self.store.release(a.receipt, counted=False) for a in attempts))
+        """Release attempts that were never sent: they were none."""
+        await asyncio.gather(*(self.store.release(a.receipt, sent=False) for a in attempts))
 
     def bury(self, attempt: Attempt, reason: str) -> None:
         """Make an attempt that may not be delivered a dead letter, in the background."""
         if self.observers.any:
             message = Queued(attempt.queue, attempt.id, attempt.event, decode(attempt.body))
             self.observers.tell(Died(message, reason))
-        burying = asyncio.ensure_future(self.store.bury(attempt.receipt, reason, counted=False))
+        burying = asyncio.ensure_future(self.store.bury(attempt.receipt, reason, sent=False))
         self.observers.began()
         self.tasks.add(burying, f"message {attempt.id}, dead ({reason})", self._buried)
 
@@ -175,16 +189,18 @@ class InFlight:
 
     async def failed(self, receipt: str, reason: str, delay: float | None) -> bool:
         """Negatively acknowledge a message in flight: see `give_back`."""
-        counted = self._holders[receipt].sent[receipt].counted
-        return await self.give_back(receipt, counted, reason, delay)
+        failures = self._holders[receipt].sent[receipt].failures + 1
+        return await self.give_back(receipt, failures, reason, delay)
 
-    async def give_back(self, receipt: str, counted: int, reason: str, delay: float | None) -> bool:
+    async def give_back(
+        self, receipt: str, failures: int, reason: str, delay: float | None
+    ) -> bool:
         """Release a message for redelivery after `delay` seconds (None: after the back-off); after
         its last attempt make it a dead letter. Return whether the receipt was current.
 
-        `counted`: its attempts so far that count, this one included.
+        `failures`: those of its attempts so far, this one included.
         """
-        wait = back_off(counted, self.rules, self._random)
+        wait = back_off(failures, self.rules, self._random)
         if wait is not None and delay is not None:
             wait = delay
         reason = _tidy(reason)
@@ -196,6 +212,49 @@ class InFlight:
                 self.observers.tell(Died(message, reason))
             return await self.store.bury(receipt, reason)
         return await self.store.release(receipt, wait)
+
+    async def released(self, receipts: list[str], why: str, *, begun: bool) -> list[bool]:
+        """Release messages in flight without counting a failure; return which were current.
+
+        `begun`: somebody may have begun to handle them; else this was no attempt at all.
+        """
+        for receipt in receipts:
+            self.observers.returned(receipt, why)
+            self._settled(receipt)
+        return [
+            *await asyncio.gather(
+                *(self.store.release(r, counted=False, sent=begun) for r in receipts)
+            )
+        ]
+
+    def release_soon(self, receipts: list[str], why: str) -> None:
+        """Release messages that may have been begun, in the background."""
+        self.observers.began()
+        task = asyncio.ensure_future(self.released(receipts, why, begun=True))
+        self.tasks.add(task, f"messages given back ({why})", self._released)
+
+    def _released(self, task: asyncio.Future[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("not released, and leased for a while yet: %s", error)
+        self.observers.ended()
+
+    async def extend(self, receipts: list[str]) -> list[bool]:
+        """Let the leases of these messages in flight run anew; return which were current."""
+        until = self.clock() + self.rules.lease
+        current = await self.store.extend(receipts, self.rules.lease)
+        for receipt, extended in zip(receipts, current, strict=True):
+            if extended and (holder := self._holders.get(receipt)) is not None:
+                holder.sent[receipt].until = until
+                holder.sent[receipt] = holder.sent.pop(receipt)  # in the order of their ends
+        return current
+
+    def holder(self, receipt: str) -> Holder | None:
+        """Return the consumer to which the message with this receipt is in flight, if any."""
+        return self._holders.get(receipt)
+
+    def held_by(self, sid: str) -> list[str]:
+        """Return the receipts of the messages in flight to this client."""
+        return [receipt for receipt, holder in self._holders.items() if holder.sid == sid]
 
     def acknowledged(self, receipt: str) -> None:
         """Acknowledge a message by its packet acknowledgement; those of a short time are written in
@@ -236,10 +295,12 @@ class InFlight:
 
     # -- leases end -------------------------------------------------------------------------------
 
-    def lapsed(self, receipt: str) -> None:
+    def lapsed(self, receipt: str, *, suspect: bool = True) -> None:
         """Note that the lease with this receipt has ended without an acknowledgement."""
         self.observers.returned(receipt, LEASE_ENDED)
         self._holders.pop(receipt, None)
+        if not suspect:  # else the store says so itself, when it is claimed next
+            self.store.release(receipt).add_done_callback(_ignore)
         self._check_quiet()
 
     def let_go(self, holder: Holder) -> None:
@@ -282,6 +343,12 @@ class InFlight:
     def _check_quiet(self) -> None:
         if self._quiet is not None and not self._holders:
             self._quiet.set()
+
+
+def _ignore(task: asyncio.Future[Any]) -> None:
+    """Take note of an error that changes nothing: the lease has ended all the same."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _tidy(reason: str) -> str:

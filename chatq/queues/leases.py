@@ -68,6 +68,13 @@ class Leases(Generic[_T]):
                 del self._by_queue[lease.queue]
         return lease
 
+    def extend(self, receipt: object, until: float) -> Lease[_T] | None:
+        """Let this lease end at `until`; return it as it was, or None if there is none."""
+        before = self.take(receipt)
+        if before is not None:
+            self.restore(Lease(before.receipt, before.queue, until, before.item))
+        return before
+
     def expired(self, queue: str, now: float) -> list[Lease[_T]]:
         """End and return the leases of `queue` that are over at `now`."""
         over = []

@@ -16,6 +16,7 @@ from typing import Any
 from .record import Record
 from .requests import WithBodies, request
 from .state import State
+from .steady_clock import steady
 from .store import Body, QueueFull, Store, StoreError
 
 __all__ = ["MemoryStore"]
@@ -36,7 +37,7 @@ class MemoryStore(Store):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
-        self._length, self._key_memory, self._clock = length, key_memory, clock
+        self._length, self._key_memory, self._clock = length, key_memory, steady(clock)
         self._state = State(os.urandom(4).hex())
         self._bodies: dict[int, list[Body]] = {}  # by the number of the record that brought them
         self._closed = False

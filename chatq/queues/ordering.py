@@ -27,14 +27,15 @@ class Item:
         "died",
         "event",
         "expires",
+        "failures",
         "index",
         "number",
         "place",
         "queue",
         "reason",
         "receipt",
-        "spent",
         "state",
+        "suspect",
         "until",
     )
 
@@ -50,7 +51,8 @@ class Item:
     ) -> None:
         self.number, self.queue, self.place, self.index = number, queue, place, index
         self.event, self.born, self.expires = event, born, expires
-        self.attempts = self.spent = 0
+        self.attempts = self.failures = 0
+        self.suspect = False
         self.state = FRESH
         self.back = self.until = self.died = 0.0
         self.receipt = self.reason = ""
@@ -68,7 +70,8 @@ class Item:
         first = [self.number, self.place, self.index, self.event, self.born, self.expires]
         if self.state == FRESH and not self.attempts:
             return [*first, 1]
-        more = [self.attempts, self.spent, self.state, self.back, self.until, self.receipt]
+        more: list[Any] = [self.attempts, self.failures, self.suspect, self.state]
+        more += [self.back, self.until, self.receipt]
         return first + more + ([self.died, self.reason] if self.state == DEAD else [])
 
     def follows(self, run: list[Any]) -> bool:
@@ -87,9 +90,10 @@ class Item:
                 yield cls(number + n, queue, place, index + n, *rest)
             return
         item = cls(number, queue, place, index, *rest)
-        item.attempts, item.spent, item.state, item.back, item.until, item.receipt = kept[6:12]
-        if len(kept) > 12:
-            item.died, item.reason = kept[12:]
+        item.attempts, item.failures, item.suspect, item.state = kept[6:10]
+        item.back, item.until, item.receipt = kept[10:13]
+        if len(kept) > 13:
+            item.died, item.reason = kept[13:]
         yield item
 
 

@@ -25,9 +25,10 @@ from .delivery import Delivery
 from .memory import MemoryStore
 from .message import check_queue, decode, new_message
 from .observers import Observer
-from .receipts import Receipts
+from .receipts import EVENTS, Receipts
 from .rules import Rules
 from .sqlite_store import SqliteStore
+from .steady_clock import steady
 from .store import Kept, NewMessage, QueuesClosed, Stats, Store
 
 __all__ = ["DeadMessage", "Queues"]
@@ -70,7 +71,8 @@ class Queues:
         await queues.subscribe(sid, "drivers")
 
     `store`: keeps the messages; `rules`: the limits; `clock`: gives the time in seconds since the
-    epoch; `random`: the source of the jitter of the back-off.
+    epoch: of `time.time` what it says at first, and then what has passed, so that nobody waits if
+    it is set back; `random`: the source of the jitter of the back-off.
     """
 
     def __init__(
@@ -81,8 +83,8 @@ class Queues:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> None:
-        self.store, self.rules, self.clock = store, rules or Rules(), clock
-        self._delivery = Delivery(store, self.rules, clock, random or Random())
+        self.store, self.rules, self.clock = store, rules or Rules(), steady(clock)
+        self._delivery = Delivery(store, self.rules, self.clock, random or Random())
         #: The handlers of `received` and `failed`, for servers that wrap them in their own.
         self.answers = Receipts(self._delivery)
         self._attached: dict[str, _Attachment] = {}  # by namespace
@@ -107,7 +109,7 @@ class Queues:
 
         Raises `ValueError` for another `url`, `StoreError` if the store cannot be opened.
         """
-        rules = rules or Rules()
+        rules, clock = rules or Rules(), steady(clock)
         limits: dict[str, Any] = {
             "length": rules.length,
             "key_memory": rules.key_memory,
@@ -147,8 +149,9 @@ class Queues:
         """Deliver to clients of `namespace` of `sio`, and handle their acknowledgements there.
 
         `authorize(sid, queue)`, plain or async, returns whether that client may consume that queue.
-        Adds handlers for the events `received` and `failed`; with `listen=False` it adds none, and
-        handlers of your own call `received` and `failed` of these queues.
+        Adds handlers for the events `received`, `failed`, `released` and `working`; with
+        `listen=False` it adds none, and handlers of your own call `received`, `failed`, `released`
+        and `extend` of these queues.
 
         Raises `TypeError` if `sio` is no `socketio.AsyncServer`, `ValueError` if these queues are
         attached to a namespace of that name already, or those events have other handlers there.
@@ -159,12 +162,13 @@ class Queues:
             raise ValueError(f"these queues are attached to {namespace} already: once is enough")
         handlers: dict[str, Callable[..., Any]] = {}
         if listen:
-            handlers = {"received": self.answers.received, "failed": self.answers.failed}
+            handlers = {event: getattr(self.answers, event) for event in EVENTS}
             for event in handlers:
                 _check_free(sio, namespace, event)
             for event, handler in handlers.items():
                 sio.on(event, handler, namespace=namespace)
         self._attached[namespace] = _Attachment(sio, authorize, handlers)
+        self._delivery.listen(sio, namespace)
 
     def watch(self, observer: Observer) -> Callable[[], None]:
         """Notify `observer` of what happens to messages; return the function that ends this.
@@ -323,6 +327,22 @@ class Queues:
         `received`.
         """
         return await self._delivery.failed(sid, receipt, reason, delay)
+
+    async def released(self, sid: str, receipt: str, *, begun: bool = False) -> bool:
+        """Put back the message with this receipt: its consumer has not failed to handle it.
+
+        That does not count against `Rules.attempts`. `begun`: the handler has begun, and was broken
+        off; else it is as if the message had never been sent. Returns whether that changed
+        anything, as `received`.
+        """
+        return await self._delivery.released(sid, [receipt], begun=begun)
+
+    async def extend(self, sid: str, receipt: str) -> bool:
+        """Let the lease of the message with this receipt run anew: its consumer is still at work.
+
+        Returns whether that changed anything, as `received`.
+        """
+        return await self._delivery.extend(sid, [receipt], pause=False)
 
     # -- administration -------------------------------------------------------------------------
 

@@ -45,35 +45,42 @@ def _put(messages: Sequence[NewMessage]) -> Request:
     return Request(["put", heads], _result, [message.body for message in messages])
 
 
-def _claim(queue: str, limit: int, lease: float, in_order: bool) -> Request:
-    def finish(state: State, result: tuple[list[Granted], float | None], now: float) -> WithBodies:
-        granted, due = result
+def _claim(queue: str, limit: int, lease: float, in_order: bool, alone: bool) -> Request:
+    def finish(
+        state: State, result: tuple[list[Granted], float | None, bool], now: float
+    ) -> WithBodies:
+        granted, due, suspect = result
         facts = [(state.id(g.item), g.item.event, g.item.expires, *g[1:]) for g in granted]
 
         def make(bodies: list[Body]) -> Claimed:
             attempts = [
-                Attempt(id, queue, event, body, number, spent, expires, receipt)
-                for (id, event, expires, number, spent, receipt), body in zip(
+                Attempt(id, queue, event, body, number, failures, expires, receipt, suspect)
+                for (id, event, expires, number, failures, receipt, suspect), body in zip(
                     facts, bodies, strict=True
                 )
             ]
-            return Claimed(attempts, due)
+            return Claimed(attempts, due, suspect)
 
         return WithBodies(_places(g.item for g in granted), make)
 
-    return Request(["claim", queue, limit, lease, in_order, os.urandom(16).hex()], finish)
+    seed = os.urandom(16).hex()
+    return Request(["claim", queue, limit, lease, in_order, alone, seed], finish)
 
 
 def _ack(receipts: Iterable[str]) -> Request:
     return Request(["ack", _texts(receipts)], _result)
 
 
-def _release(receipt: str, delay: float, counted: bool) -> Request:
-    return Request(["release", *_texts([receipt]), delay, counted], _result)
+def _extend(receipts: Iterable[str], lease: float) -> Request:
+    return Request(["extend", _texts(receipts), lease], _result)
 
 
-def _bury(receipt: str, reason: str, counted: bool) -> Request:
-    return Request(["bury", *_texts([receipt]), reason, counted], _result)
+def _release(receipt: str, delay: float, counted: bool, sent: bool) -> Request:
+    return Request(["release", *_texts([receipt]), delay, counted, sent], _result)
+
+
+def _bury(receipt: str, reason: str, sent: bool) -> Request:
+    return Request(["bury", *_texts([receipt]), reason, sent], _result)
 
 
 def _remove(queue: str, ids: Iterable[str]) -> Request:
@@ -132,6 +139,7 @@ _REQUESTS: dict[str, Callable[..., Request]] = {
     "put": _put,
     "claim": _claim,
     "ack": _ack,
+    "extend": _extend,
     "release": _release,
     "bury": _bury,
     "peek": _peek,

@@ -18,7 +18,8 @@ class Rules:
 
     `lease`: the visibility time-out: how long a message is kept from other consumers, since its
     claim. It is sent at once; only a polling client may get it later, with at least half left.
-    `attempts`: the most deliveries of a message before it is a dead letter.
+    `attempts`: the most failures of a message before it is a dead letter: negative acknowledgements
+    and leases that ended.
     `back_off`, `longest_back_off`: the wait after the first failure, doubled after each, and its
     limit. `length`: the most messages in a queue. `payload`: the largest message as JSON.
     `window`: the largest prefetch window. `key_memory`: how long an idempotency key is remembered.
@@ -48,27 +49,36 @@ class Rules:
             )
 
 
-def undeliverable(counted: int, expires: float | None, rules: Rules, now: float) -> str | None:
+#: So many deliveries for each failure that is allowed: what ends the server's process each time is
+#: no failure, but must not go on for ever either.
+_DELIVERIES = 10
+
+
+def undeliverable(
+    failures: int, number: int, expires: float | None, rules: Rules, now: float
+) -> str | None:
     """Return why a message must not be delivered any more; None if it may.
 
-    `counted`: its attempts so far that count, this one included.
+    `failures`: those of its attempts so far; `number`: that of the attempt which would be made.
     """
     if expires is not None and expires <= now:
         return "expired"
-    if counted > rules.attempts:
+    if failures >= rules.attempts:
         return f"not acknowledged in {_attempts(rules.attempts)}"
+    if number > _DELIVERIES * rules.attempts:
+        return f"broken off {number - 1} times, and never answered"
     return None
 
 
-def back_off(counted: int, rules: Rules, random: Random) -> float | None:
-    """Return the seconds to wait after the failure of attempt `counted`; None: it was the last.
+def back_off(failures: int, rules: Rules, random: Random) -> float | None:
+    """Return the seconds to wait after so many failures; None: that was the last.
 
     Jitter between half of the exponential wait and all of it, so that messages that failed
     together are not delivered again together.
     """
-    if counted >= rules.attempts:
+    if failures >= rules.attempts:
         return None
-    longest = min(rules.longest_back_off, rules.back_off * 2.0 ** min(counted - 1, 60))
+    longest = min(rules.longest_back_off, rules.back_off * 2.0 ** min(failures - 1, 60))
     return longest * (0.5 + 0.5 * random.random())
 
 

@@ -22,8 +22,9 @@ class QueueState:
     """One queue. `back`: a heap of the numbers of released messages.
 
     `next`: the first number not claimed since the file was opened; `ahead`: the numbers from there
-    on that are leased or released all the same, since a delay of theirs had ended; `in_order`: it
-    is claimed in order, so when a message has left it the next may be claimed.
+    on that are leased or released all the same, since a delay of theirs had ended; `suspects`: the
+    numbers of suspect messages; `in_order`: it is claimed in order, so when a message has left it
+    the next may be claimed.
     """
 
     id: int
@@ -33,6 +34,7 @@ class QueueState:
     next: int = 0
     back: list[int] = field(default_factory=list)
     ahead: set[int] = field(default_factory=set)
+    suspects: set[int] = field(default_factory=set)
     in_order: bool = False
 
 
@@ -106,6 +108,24 @@ class Memory:
     def _grow_dead(self, queue: QueueState, n: int) -> None:
         queue.dead += n
         self._undo.append(lambda: setattr(queue, "dead", queue.dead - n))
+
+    def _extend(self, receipt: str, until: float) -> bool:
+        before = self._leases.extend(receipt, until)
+        if before is not None:
+            self._undo.append(lambda: self._leases.extend(receipt, before.until))
+        return before is not None
+
+    def _suspect(self, queue: QueueState, numbers: list[int]) -> None:
+        """Note that these messages are suspect."""
+        new = {*numbers} - queue.suspects
+        queue.suspects |= new
+        self._undo.append(lambda: queue.suspects.difference_update(new))
+
+    def _clear(self, queue: QueueState, seq: int) -> None:
+        """Note that this message is suspect no more."""
+        if seq in queue.suspects:
+            queue.suspects.remove(seq)
+            self._undo.append(lambda: queue.suspects.add(seq))
 
     def _clear_ahead(self, queue: QueueState, seq: int) -> None:
         """Note that this message is neither leased nor released any more."""

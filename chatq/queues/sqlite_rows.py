@@ -18,13 +18,14 @@ from operator import itemgetter
 from typing import Any, overload
 
 from .ids import make_id, number_in
+from .leases import Lease
 from .sqlite_memory import Memory, Out, QueueState
 from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
 
-__all__ = ["SCHEMA", "Rows"]
+__all__ = ["SCHEMA", "Rows", "set_back"]
 
 SCHEMA = """
-CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL);
+CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL, seen REAL NOT NULL DEFAULT 0);
 CREATE TABLE queue (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER, dead INTEGER
 );
@@ -34,8 +35,10 @@ CREATE TABLE body (
 );
 CREATE TABLE pending (
     queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
-    spent INTEGER NOT NULL, expires REAL, due REAL, PRIMARY KEY (queue, seq)
+    failures INTEGER NOT NULL, expires REAL, due REAL, suspect INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (queue, seq)
 ) WITHOUT ROWID;
+CREATE INDEX suspects ON pending (queue) WHERE suspect;
 CREATE TABLE retry (
     queue INTEGER NOT NULL, due REAL NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (queue, due, seq)
 ) WITHOUT ROWID;
@@ -56,7 +59,7 @@ _FORGET_KEYS = 200  # the most expired keys deleted with each put, so that none 
 
 _Row = list[Any]  # as `_COLUMNS`
 _COLUMNS = (
-    "seq, body, attempts, spent, expires, event, "
+    "seq, body, attempts, failures, expires, event, "
     "iif(typeof(data) = 'blob', NULL, data), copies, due"
 )
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
@@ -76,6 +79,27 @@ def _whole(time: float | None) -> float | None:
 @cache
 def _insert(table: str, places: str, size: int) -> str:
     return f"INSERT INTO {table} VALUES {', '.join([places] * size)}"
+
+
+def set_back(db: sqlite3.Connection, now: float) -> float:
+    """Move all times in the file back if the clock was set back since, and return by how many
+    seconds: or else what waits for a second would do so until it is as late again."""
+    seen = db.execute(
+        "SELECT max(seen, ifnull((SELECT born FROM body ORDER BY id DESC), 0)) FROM meta"
+    )
+    back = float(math.ceil(seen.fetchone()[0] - now))
+    if back <= 1:
+        return 0.0
+    for table, time in (
+        ("meta", "seen"),
+        ("body", "born"),
+        ("pending", "due"),
+        ("pending", "expires"),
+        ("retry", "due"),
+        ("key", "until"),
+    ):
+        db.execute(f"UPDATE {table} SET {time} = round({time} - ?, 3)", (back,))
+    return back
 
 
 class Rows(Memory):
@@ -124,6 +148,8 @@ class Rows(Memory):
             found = QueueState(made.fetchone()[0], name, 0, 0)
         else:
             found = QueueState(row[0], name, *self._counted(*row))
+            query = "SELECT seq FROM pending WHERE queue = ? AND suspect"
+            found.suspects = {seq for (seq,) in self._db.execute(query, (found.id,))}
         self._queues[name] = found
         self._undo.append(lambda: self._queues.pop(name, None))
         return found
@@ -250,7 +276,7 @@ class Rows(Memory):
         if self._new_rows:
             self._new_rows.sort(key=_BY_PLACE)  # neighbours in the file, one after the other
             self._insert("body", "(?, ?, ?, ?, ?)", self._new_bodies)
-            self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL)", self._new_rows)
+            self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL, 0)", self._new_rows)
             self._new_bodies.clear()
             self._new_rows.clear()
         if self._settled:
@@ -276,20 +302,36 @@ class Rows(Memory):
             f"{statement} (SELECT value FROM json_each(?))", (*before, json.dumps(numbers))
         )
 
-    def claim(self, name: str, limit: int, lease: float, in_order: bool) -> Claimed:
+    def claim(self, name: str, limit: int, lease: float, in_order: bool, alone: bool) -> Claimed:
         """See `Store.claim`."""
         queue = self._queue(name)
         if queue is None:
             return Claimed([])
         queue.in_order = queue.in_order or in_order
         now = self._clock()
-        for ended in self._leases.expired(name, now):
-            self._undo.append(partial(self._leases.restore, ended))
-            self._push_back(queue, ended.item.seq)
-        rows, due = self._oldest(queue, now) if in_order else self._next_rows(queue, limit, now)
+        if ended := self._leases.expired(name, now):
+            self._end_leases(queue, ended)
+        suspect = False
+        if in_order:
+            rows, due = self._oldest(queue, now)
+        else:
+            rows, due, suspect = self._next_rows(queue, limit, now, alone)
         granted = self._lease(queue, rows, now + lease) if rows else []
         ends = [time for time in (due, self._leases.next_end(name)) if time is not None]
-        return Claimed(granted, min(ends, default=None))
+        return Claimed(granted, min(ends, default=None), suspect)
+
+    def _end_leases(self, queue: QueueState, ended: list[Lease[Out]]) -> None:
+        """Put back messages whose leases have ended: each has failed, and is suspect."""
+        for lease in ended:
+            self._undo.append(partial(self._leases.restore, lease))
+            self._push_back(queue, lease.item.seq)
+        numbers = [lease.item.seq for lease in ended]
+        self._suspect(queue, numbers)
+        self._execute_many(
+            "UPDATE pending SET failures = failures + 1, suspect = 1 WHERE queue = ? AND seq IN",
+            numbers,
+            queue.id,
+        )
 
     def _oldest(self, queue: QueueState, now: float) -> tuple[list[_Row], float | None]:
         """Return the oldest message, unless it is leased or delayed; and when its delay ends."""
@@ -308,16 +350,29 @@ class Rows(Memory):
         return rows, None
 
     def _next_rows(
-        self, queue: QueueState, limit: int, now: float
-    ) -> tuple[list[_Row], float | None]:
-        """Return released messages, then due ones, then the rest; and when the next delay ends."""
-        again = [self._pop_back(queue) for _ in range(min(limit, len(queue.back)))]
+        self, queue: QueueState, limit: int, now: float, alone: bool
+    ) -> tuple[list[_Row], float | None, bool]:
+        """Return released messages, then due ones, then the rest; when the next delay ends; and
+        whether a suspect one is next."""
+        again: list[int] = []
+
+        def may_follow(seq: int) -> bool:  # a suspect message is alone
+            lonely = seq in queue.suspects or (len(again) == 1 and again[0] in queue.suspects)
+            return len(again) < limit and (not lonely or (alone and not again))
+
+        while queue.back and may_follow(queue.back[0]):
+            again.append(self._pop_back(queue))
         query = "SELECT due, seq FROM retry WHERE queue = ? ORDER BY due, seq LIMIT ?"
         waiting = self._db.execute(query, (queue.id, limit - len(again) + 1)).fetchall()
-        over = [entry for entry in waiting if entry[0] <= now][: limit - len(again)]
+        over: list[tuple[float, int]] = []
+        if not queue.back:
+            for due, seq in waiting:
+                if due > now or not may_follow(seq):
+                    break
+                over.append((due, seq))
+                again.append(seq)
         if over:
             self._end_delays(queue, over)
-            again += [seq for _, seq in over]
         rows: list[_Row] = []
         if again:
             found = {
@@ -327,7 +382,11 @@ class Rows(Memory):
                 )
             }
             rows = [found[seq] for seq in again]
-        if len(rows) < limit:
+        later = waiting[len(over) :]
+        suspect = not queue.suspects.isdisjoint(
+            [*again, *queue.back[:1], *(seq for due, seq in later[:1] if due <= now)]
+        )
+        if len(rows) < limit and not suspect:
             fresh = self._read(
                 "AND p.seq >= ? AND p.due IS NULL"
                 " AND p.seq NOT IN (SELECT value FROM json_each(?)) ORDER BY p.seq LIMIT ?",
@@ -336,11 +395,19 @@ class Rows(Memory):
                 json.dumps([*queue.ahead]),
                 limit - len(rows),
             )
-            rows += fresh
             # If these were all, the next claim begins at the next number to be put.
-            self._set_next(queue, fresh[-1][0] + 1 if len(rows) == limit else self._next)
-        later = waiting[len(over) :]
-        return rows, later[0][0] if later else None
+            following = self._next
+            for row in fresh:
+                if not may_follow(row[0]):
+                    following = row[0]
+                    break
+                again.append(row[0])
+                rows.append(row)
+            else:
+                following = rows[-1][0] + 1 if len(rows) == limit else self._next
+            self._set_next(queue, following)
+            suspect = not queue.suspects.isdisjoint([*again, following])
+        return rows, later[0][0] if later else None, suspect
 
     def _read(self, which: str, *values: Any) -> list[_Row]:
         """Read messages of a queue in one step of one statement, for the reason in `_insert`."""
@@ -368,11 +435,12 @@ class Rows(Memory):
                 event,
                 data,
                 attempts + 1,
-                spent,
+                failures,
                 expires,
                 lease.receipt,
+                seq in queue.suspects,
             )
-            for (seq, _, attempts, spent, expires, event, data, _, _), lease in zip(
+            for (seq, _, attempts, failures, expires, event, data, _, _), lease in zip(
                 rows, leases, strict=True
             )
         ]
@@ -388,9 +456,15 @@ class Rows(Memory):
         queue, out = self._queues[lease.queue], lease.item
         self._settled.setdefault(queue, []).append(out.seq)
         self._clear_ahead(queue, out.seq)
+        self._clear(queue, out.seq)
         self._release_body(out.body, out.shared)
         self._grow(queue, -1)
         return True
+
+    def extend(self, receipts: list[str], lease: float) -> list[bool]:
+        """See `Store.extend`."""
+        until = self._clock() + lease
+        return [self._extend(receipt, until) for receipt in receipts]
 
     def _release_body(self, body: int, shared: bool) -> None:
         """Count one copy less of a body; delete it with its last."""
@@ -400,16 +474,19 @@ class Rows(Memory):
         else:
             self._bodies.append(body)
 
-    def release(self, receipt: str, delay: float, counted: bool) -> bool:
+    def release(self, receipt: str, delay: float, counted: bool, sent: bool) -> bool:
         """See `Store.release`."""
         lease = self._take(receipt)
         if lease is None:
             return False
         queue, seq = self._queues[lease.queue], lease.item.seq
-        if not counted:
+        if counted:  # somebody has answered
+            self._clear(queue, seq)
+        if counted or not sent:
             self._db.execute(
-                "UPDATE pending SET attempts = attempts - 1 WHERE queue = ? AND seq = ?",
-                (queue.id, seq),
+                "UPDATE pending SET attempts = attempts - ?, failures = failures + ?, "
+                "suspect = suspect AND NOT ? WHERE queue = ? AND seq = ?",
+                (not sent, counted, counted, queue.id, seq),
             )
         if delay > 0:
             self._clear_ahead(queue, seq)
@@ -419,7 +496,7 @@ class Rows(Memory):
         self.touched.add(queue.name)
         return True
 
-    def bury(self, receipt: str, reason: str, counted: bool) -> bool:
+    def bury(self, receipt: str, reason: str, sent: bool) -> bool:
         """See `Store.bury`."""
         lease = self._take(receipt)
         if lease is None:
@@ -428,10 +505,11 @@ class Rows(Memory):
         self._db.execute(
             "INSERT INTO dead SELECT queue, seq, body, attempts - ?, expires, ?, ? FROM pending "
             "WHERE queue = ? AND seq = ?",
-            (not counted, reason, self._clock(), queue.id, seq),
+            (not sent, reason, self._clock(), queue.id, seq),
         )
         self._delete(queue, [seq])
         self._clear_ahead(queue, seq)
+        self._clear(queue, seq)
         self._grow(queue, -1)
         self._grow_dead(queue, 1)
         return True
@@ -473,6 +551,7 @@ class Rows(Memory):
             self._end_delays(queue, [(due, seq)])
         self._delete(queue, [seq])
         self._clear_ahead(queue, seq)
+        self._clear(queue, seq)
         self._release_body(body, copies > 1)
         self._grow(queue, -1)
         return True
@@ -502,7 +581,7 @@ class Rows(Memory):
         now, moved = _whole(self._clock()), []
         for seq in wanted:
             done = self._db.execute(
-                "INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ? "
+                "INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0 "
                 "FROM dead WHERE queue = ? AND seq = ?",
                 (now, queue.id, seq),
             )
@@ -534,10 +613,11 @@ class Rows(Memory):
             leased=leased,
             delayed=delayed,
             dead=queue.dead,
-            oldest=None if born is None else now - born[0],
+            oldest=None if born is None else max(0.0, now - born[0]),
         )
 
     def _delay(self, queue: QueueState, entries: list[tuple[float, int]]) -> None:
+        self._db.execute("UPDATE meta SET seen = ?", (self._clock(),))
         rows = [(queue.id, due, seq) for due, seq in entries]
         self._db.executemany("INSERT INTO retry VALUES (?, ?, ?)", rows)
         self._db.executemany(

@@ -27,7 +27,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from .sqlite_rows import SCHEMA, Rows
+from .sqlite_rows import SCHEMA, Rows, set_back
+from .steady_clock import steady
 from .store import QueueFull, Store, StoreError
 
 __all__ = ["SqliteStore"]
@@ -39,7 +40,17 @@ _APPLICATIONS: dict[Kind, int] = {  # in the header of the file: "chaq", "chob"
     "queues": 0x63686171,
     "outbox": 0x63686F62,
 }
-_VERSION = 1
+_VERSION = 2
+#: What turns a file of an older version into one of the next.
+_MIGRATIONS = {
+    1: (
+        "ALTER TABLE pending RENAME COLUMN spent TO failures",
+        "UPDATE pending SET failures = attempts - failures",
+        "ALTER TABLE pending ADD COLUMN suspect INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX suspects ON pending (queue) WHERE suspect",
+        "ALTER TABLE meta ADD COLUMN seen REAL NOT NULL DEFAULT 0",
+    ),
+}
 #: How long to trust that the file is where it was, in seconds.
 _CHECK_FILE = 1.0
 #: The files that are open in this process.
@@ -65,7 +76,7 @@ class SqliteStore(Store):
         super().__init__()
         self.path = Path(path)
         self._kind = kind
-        self._length, self._key_memory, self._clock = length, key_memory, clock
+        self._length, self._key_memory, self._clock = length, key_memory, steady(clock)
         self._loop = asyncio.get_running_loop()
         # Of the event loop:
         self._requests: list[_Request] = []
@@ -348,9 +359,19 @@ class SqliteStore(Store):
         if empty:
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
-            db.execute("INSERT INTO meta VALUES (?, 1)", (os.urandom(4).hex(),))
+            db.execute("INSERT INTO meta VALUES (?, 1, 0)", (os.urandom(4).hex(),))
             db.execute(f"PRAGMA application_id = {_APPLICATIONS[self._kind]}")
             db.execute(f"PRAGMA user_version = {_VERSION}")
+        for version in range(db.execute("PRAGMA user_version").fetchone()[0], _VERSION):
+            for statement in _MIGRATIONS[version]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {version + 1}")
+        if back := set_back(db, self._clock()):
+            _log.warning(
+                "the clock is %g s behind the times in %s: all of them were moved back by as much",
+                back,
+                self.path,
+            )
         db.execute("COMMIT")
         self._rows = Rows(db, self._length, self._key_memory, self._clock)
         self._file = _identity(self._absolute) or self._file
@@ -379,7 +400,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 #: Verbs whose writes `Rows` batches.
 _BATCHED = {"put", "ack"}
 #: Verbs that need no sync: to lose them in a power failure only means a redelivery.
-_UNSYNCED = {"ack", "release", "remove", "peek", "stats", "dead"}
+_UNSYNCED = {"ack", "extend", "release", "remove", "peek", "stats", "dead"}
 #: Errors that mean a bad request, not a bad file.
 _CALLER_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
 _Request = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]

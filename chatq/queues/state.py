@@ -34,12 +34,13 @@ _SERVERS = 1_000
 
 
 class Granted(NamedTuple):
-    """A leased item, its attempts so far, those that count no more, and the receipt."""
+    """A leased item, its attempts, how many have failed, the receipt, whether it is suspect."""
 
     item: Item
     attempts: int
-    spent: int
+    failures: int
     receipt: str
+    suspect: bool
 
 
 class State:
@@ -132,22 +133,31 @@ class State:
         return ids
 
     def _claim(
-        self, now: float, name: str, limit: int, lease: float, in_order: bool, seed: str
-    ) -> tuple[list[Granted], float | None]:
+        self,
+        now: float,
+        name: str,
+        limit: int,
+        lease: float,
+        in_order: bool,
+        alone: bool,
+        seed: str,
+    ) -> tuple[list[Granted], float | None, bool]:
         """`seed`: randomness from which the receipts are derived."""
         queue = self._queues.get(name)
         if queue is None:
-            return [], None
+            return [], None, False
         self._note_in_order(name, in_order)
         while (ended := queue.first_end()) is not None and ended.until <= now:
             self._take(ended.receipt)
+            ended.failures += 1
+            ended.suspect = True
             queue.give_back(ended, now, delayed=False)
         if in_order:
             queue.first_back(), queue.first_waiting(), queue.first_fresh()  # drops stale entries
             oldest = queue.oldest()
             chosen = [oldest] if oldest is not None and oldest.ready(now) else []
         else:
-            chosen = [*self._next_items(queue, limit, now)]
+            chosen = [*self._next_items(queue, limit, now, alone)]
         granted = []
         for turn, item in enumerate(chosen):
             item.attempts += 1
@@ -156,23 +166,30 @@ class State:
             item.receipt = hashlib.blake2b(text, digest_size=16).hexdigest()
             self._receipts[item.receipt] = item
             queue.lease(item)
-            granted.append(Granted(item, item.attempts, item.spent, item.receipt))
-        return granted, self._due(queue, now, in_order)
+            granted.append(Granted(item, item.attempts, item.failures, item.receipt, item.suspect))
+        following = None if in_order else self._next_item(queue, now)
+        suspect = any(item.suspect for item in (*chosen, following) if item is not None)
+        return granted, self._due(queue, now, in_order), suspect
 
-    def _next_items(self, queue: Queue, limit: int, now: float) -> Iterator[Item]:
-        """Yield released items, then delayed ones that are due, then the rest; each as leased."""
-        for _ in range(limit):
-            item = queue.first_back()
-            if item is None:
-                item = queue.first_waiting()
-                if item is not None and item.back > now:
-                    item = None
-            if item is None:
-                item = queue.first_fresh()
-            if item is None:
+    def _next_items(self, queue: Queue, limit: int, now: float, alone: bool) -> Iterator[Item]:
+        """Yield the items that are claimed next, each as leased; a suspect one by itself."""
+        for n in range(limit):
+            item = self._next_item(queue, now)
+            if item is None or (item.suspect and (n or not alone)):
                 return
             item.state = OUT
             yield item
+            if item.suspect:
+                return
+
+    def _next_item(self, queue: Queue, now: float) -> Item | None:
+        """Return the released item that is next, or a delayed one that is due, or a new one."""
+        item = queue.first_back()
+        if item is None:
+            item = queue.first_waiting()
+            if item is not None and item.back > now:
+                item = None
+        return item or queue.first_fresh()
 
     def look(self, name: str, now: float, *, in_order: bool) -> tuple[bool, float | None]:
         """Return whether a claim would find something, and the earliest time at which a lease or a
@@ -222,11 +239,24 @@ class State:
                 self._note_left(item.queue.name)
         return done
 
-    def _release(self, now: float, receipt: str, delay: float, counted: bool) -> bool:
+    def _extend(self, now: float, receipts: list[str], lease: float) -> list[bool]:
+        done = []
+        for receipt in receipts:
+            item = self._take(receipt)
+            done.append(item is not None)
+            if item is not None:
+                item.until = now + lease
+                self._receipts[receipt] = item
+                item.queue.lease(item)
+        return done
+
+    def _release(self, now: float, receipt: str, delay: float, counted: bool, sent: bool) -> bool:
         item = self._take(receipt)
         if item is None:
             return False
-        item.attempts -= not counted
+        item.attempts -= not sent
+        item.failures += counted
+        item.suspect = item.suspect and not counted
         item.queue.give_back(item, now + delay, delayed=delay > 0)
         self._touched.add(item.queue.name)
         return True
@@ -234,13 +264,13 @@ class State:
     def _return(self, now: float, receipts: list[str]) -> None:
         """Release all these: their server is closing."""
         for receipt in receipts:
-            self._release(now, receipt, 0.0, True)
+            self._release(now, receipt, 0.0, False, True)
 
-    def _bury(self, now: float, receipt: str, reason: str, counted: bool) -> bool:
+    def _bury(self, now: float, receipt: str, reason: str, sent: bool) -> bool:
         item = self._take(receipt)
         if item is None:
             return False
-        item.attempts -= not counted
+        item.attempts -= not sent
         item.state, item.reason, item.died = DEAD, reason, now
         del item.queue.items[item.number]
         item.queue.dead[item.number] = item
@@ -270,7 +300,7 @@ class State:
             item = queue.dead.pop(number, None)
             if item is None:
                 continue
-            item.spent, item.expires = item.attempts, None
+            item.failures, item.suspect, item.expires = 0, False, None
             item.reason, item.died = "", 0.0
             queue.items[number] = item
             heapq.heappush(queue.early, number)
@@ -370,7 +400,7 @@ class State:
             leased=leased,
             delayed=len(delayed),
             dead=len(queue.dead),
-            oldest=None if oldest is None else now - oldest.born,
+            oldest=None if oldest is None else max(0.0, now - oldest.born),
         )
 
     def dead(self, name: str, limit: int) -> list[Item]:
@@ -435,6 +465,7 @@ class State:
 _VERBS: dict[str, Callable[..., Any]] = {
     "claim": State._claim,
     "ack": State._ack,
+    "extend": State._extend,
     "release": State._release,
     "return": State._return,
     "bury": State._bury,

@@ -5,11 +5,15 @@ consumers, when a message is dead.
 
 The contract, which the same test checks for every engine
 - `put` returns when the messages are on stable storage; if it raises, nothing was stored.
-- `claim` leases messages: no other claim gets them until the lease ends. It counts an attempt, on
+- `claim` leases messages: no other claim gets them until the lease ends. It numbers the attempt, on
   stable storage, before it returns the message; so a redelivery is marked as one after any crash.
 - A receipt is random, belongs to one attempt, and settles it once: `ack` deletes the message,
-  `release` returns it to its queue, `bury` makes it a dead letter. A receipt of an attempt that is
-  not the current one changes nothing.
+  `release` returns it to its queue, `bury` makes it a dead letter; `extend` renews its lease. A
+  receipt of an attempt that is not the current one changes nothing.
+- An attempt has failed, and counts against the limit, when its lease has ended, or when it is
+  released as `counted`; not when the store is closed or its process dies meanwhile.
+- A message whose lease has ended is suspect until somebody answers it: it is claimed alone, for a
+  consumer that has nothing else, so that what ends its consumers takes no other message with it.
 - Order: released messages that are due come first, then the rest in the order of `put`. With
   `in_order` nothing overtakes: the oldest message comes first, or nothing while that is delayed or
   leased.
@@ -73,26 +77,30 @@ class NewMessage(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A delivery attempt of a leased message: the attempt `number`, of which the first `spent` no
-    longer count against the limit; `expires` in seconds since the epoch."""
+    """A delivery attempt of a leased message: the attempt `number`; of those before it, `failures`
+    count against the limit; `expires` in seconds since the epoch; `suspect`: the lease of one has
+    ended, and nobody has answered since."""
 
     id: str
     queue: str
     event: str
     body: Body
     number: int
-    spent: int
+    failures: int
     expires: float | None
     receipt: str
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The result of a claim; `due`: the earliest time at which a lease or a delay of this queue
-    ends, in seconds since the epoch."""
+    ends, in seconds since the epoch; `suspect`: this is all for now, since a suspect message is
+    here, or is next."""
 
     attempts: list[Attempt]
     due: float | None = None
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,28 +168,35 @@ class Store(ABC):
         return self.ask("put", messages)
 
     def claim(
-        self, queue: str, limit: int, lease: float, *, in_order: bool
+        self, queue: str, limit: int, lease: float, *, in_order: bool, alone: bool = True
     ) -> asyncio.Future[Claimed]:
-        """Lease at most `limit` messages of `queue` for `lease` seconds."""
-        return self.ask("claim", queue, limit, lease, in_order)
+        """Lease at most `limit` messages of `queue` for `lease` seconds.
+
+        `alone`: the consumer has no other message, so the next may be a suspect one.
+        """
+        return self.ask("claim", queue, limit, lease, in_order, alone)
+
+    def extend(self, receipts: Iterable[str], lease: float) -> asyncio.Future[list[bool]]:
+        """Let the leases with these receipts end in `lease` seconds; return which were current."""
+        return self.ask("extend", [*receipts], lease)
 
     def ack(self, receipts: Iterable[str]) -> asyncio.Future[list[bool]]:
         """Delete the messages with these receipts; return for each whether it was current."""
         return self.ask("ack", [*receipts])
 
     def release(
-        self, receipt: str, delay: float = 0.0, *, counted: bool = True
+        self, receipt: str, delay: float = 0.0, *, counted: bool = True, sent: bool = True
     ) -> asyncio.Future[bool]:
         """Put a message back into its queue, to be claimed after `delay` seconds.
 
-        `counted=False`: it was never sent, so this attempt does not count. Returns whether the
-        receipt was current.
+        `counted=False`: nobody has tried to handle it, so this is no failure. `sent=False`: it was
+        never sent either, so this was no attempt at all. Returns whether the receipt was current.
         """
-        return self.ask("release", receipt, delay, counted)
+        return self.ask("release", receipt, delay, counted and sent, sent)
 
-    def bury(self, receipt: str, reason: str, *, counted: bool = True) -> asyncio.Future[bool]:
-        """Make a message a dead letter of its queue; `counted` and result as for `release`."""
-        return self.ask("bury", receipt, reason, counted)
+    def bury(self, receipt: str, reason: str, *, sent: bool = True) -> asyncio.Future[bool]:
+        """Make a message a dead letter of its queue; `sent` and result as for `release`."""
+        return self.ask("bury", receipt, reason, sent)
 
     def peek(self, queue: str, limit: int, after: str = "") -> asyncio.Future[list[Kept]]:
         """Return the oldest messages of `queue`, leased or not, put after the one with id `after`.
@@ -204,8 +219,8 @@ class Store(ABC):
     def redrive(self, queue: str, ids: Iterable[str] | None = None) -> asyncio.Future[int]:
         """Put dead letters (all, or those with these ids) back into their queue; return how many.
 
-        They keep their ids and their count of attempts, but those no longer count against the
-        limit, and they do not expire again.
+        They keep their ids and the numbers of their attempts, but have no failures any more, and do
+        not expire again.
         """
         return self.ask("redrive", queue, None if ids is None else [*ids])
 

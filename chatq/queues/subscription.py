@@ -4,11 +4,10 @@ Owns what is in flight to this client, and when it gets more. Must not know: how
 what an acknowledgement means for a message, how a message travels.
 
 Serial on purpose: one task claims and sends, so new messages do not overtake those that waited. A
-consumer that let a lease end is suspect, and gets two messages at a time until it acknowledges
-again, so that a frozen client does not use up the attempts of a whole queue. Two, since a message
-that no consumer ever acknowledges comes first again each time: the acknowledgement of the other one
-clears the suspicion. A lease does not end with the connection: a client that is gone may still be
-at work.
+consumer that let a lease end is suspect, and gets one message at a time until it acknowledges
+again, so that a frozen client does not use up the attempts of a whole queue. So is the message, and
+is sent alone, to whatever consumer: what ends its consumers takes no other message with it. A lease
+does not end with a connection that was cut: the client may still be at work.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from functools import partial
 from typing import Any
 
 from ..internals.engine import packets_waiting
-from ..waiting import give_way
 from .frame import DELIVERIES, cut, delivery, pack
 from .in_flight import Holder, InFlight
 from .message import attachments, decode
@@ -38,8 +36,6 @@ _POLLING = 12
 _POLLING_WAIT = 0.05
 #: How long a claim for a few messages waits for more room in the window, in seconds.
 _WAIT_FOR_ROOM = 0.005
-#: How many messages may be in flight to a suspect consumer.
-_SUSPECT = 2
 #: The back-off after a failure of the store, in seconds; doubled after each, up to the longest.
 _BACK_OFF = 0.25
 _LONGEST_BACK_OFF = 30.0
@@ -88,6 +84,11 @@ class Subscription(Holder):
     ) -> None:
         super().__init__(in_flight, sio, namespace, sid, queue)
         self.window, self.frame = window, frame
+        #: The message that keeps its client from beginning another, by receipt: see `pause`.
+        self._paused = ""
+        self._cut_short = False  # the last claim was, by a suspect message
+        self._alone = False  # such a one is next: it waits until the others are answered
+        self._not_before = 0.0  # a suspect consumer claims nothing that others might
         self._consumers = consumers
         self._wake = asyncio.Event()
         self._busy = False
@@ -134,8 +135,12 @@ class Subscription(Holder):
 
     def answered(self) -> None:
         """See `Holder.answered`."""
-        if not self._consumers.drained or self.suspect:
+        if not self._consumers.drained or self.suspect or self._paused:
             self.wake()
+
+    def pause(self, receipt: str) -> None:
+        """Send nothing more while the message with this receipt is in flight."""
+        self._paused = receipt
 
     async def _run(self) -> None:
         back_off = _BACK_OFF
@@ -196,7 +201,7 @@ class Subscription(Holder):
             if room <= 0:  # no event says when it polls next
                 self._wake_at(in_flight.clock() + _POLLING_WAIT)
                 return False
-        if self._waits_for_room(room):
+        if self._waits_for_others() or self._waits_for_room(room):
             return False
         if self.sent:  # the client works on the other half while the store claims
             room = min(room, (self.window + 1) // 2)
@@ -205,16 +210,41 @@ class Subscription(Holder):
         self._wake_at(due)
         deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
         await self._send(deliverable, claimed_at, polls=polled is not None)
-        return len(attempts) == room
+        # A suspect message may have been all, and not deliverable.
+        return len(attempts) == room or (self._cut_short and not self.sent)
 
     def _room(self, polled: int | None) -> int:
-        self.suspect = self.lapse() or self.suspect
+        before = self.suspect
+        self.lapse()
+        if self.suspect and not before:
+            self._consumers.wake()  # those that wait for others wait no more for this one
         window = self.window
         if polled is not None and not self.frame:
             window = min(window, _POLLING)
-        if self.suspect:
-            window = min(_SUSPECT, window)
-        return window - len(self.sent)
+        if self._paused and self._in_flight.holder(self._paused) is None:
+            self._paused = ""
+        alone = self._alone or any(sent.suspect for sent in self.sent.values())
+        if self._paused or (alone and self.sent):
+            return 0
+        return (1 if self.suspect else window) - len(self.sent)
+
+    def _waits_for_others(self) -> bool:
+        """Return whether to leave what there is to consumers that are not suspect, for a lease: the
+        client may be frozen, and what it gets again and again has no attempts left in the end."""
+        others = [c for c in self._consumers.by_sid.values() if not c.suspect]
+        now = self._in_flight.clock()
+        if not self.suspect or not others:
+            self._not_before = 0.0
+            return False
+        if self._not_before == 0.0:
+            self._not_before = now + self._in_flight.rules.lease
+            for other in others:
+                other.wake()
+        if now < self._not_before:
+            self._wake_at(self._not_before)
+            return True
+        self._not_before = 0.0
+        return False
 
     def _waits_for_room(self, room: int) -> bool:
         """Return whether to wait a moment for more room: a claim costs a disk sync."""
@@ -234,20 +264,14 @@ class Subscription(Holder):
         epoch).
         """
         in_flight, consumers, in_order = self._in_flight, self._consumers, self.window == 1
-        if self.suspect:
-            # Its client may be frozen: others claim first, or it would get the same messages again
-            # and again until they have no attempts left.
-            for other in consumers.by_sid.values():
-                if not other.suspect:
-                    other.wake()
-            await give_way()
         in_flight.flush()  # in the same transaction
         news = consumers.news
         claimed = await in_flight.store.claim(
-            self.queue, limit, in_flight.rules.lease, in_order=in_order
+            self.queue, limit, in_flight.rules.lease, in_order=in_order, alone=not self.sent
         )
+        self._cut_short, self._alone = claimed.suspect, claimed.suspect and not claimed.attempts
         found_all = len(claimed.attempts) < limit and consumers.news == news
-        consumers.drained = not in_order and found_all
+        consumers.drained = not in_order and found_all and not claimed.suspect
         if claimed.attempts and self.sid in consumers.by_sid:
             consumers.by_sid[self.sid] = consumers.by_sid.pop(self.sid)
         return claimed.attempts, claimed.due
@@ -255,8 +279,9 @@ class Subscription(Holder):
     def _deliverable(self, attempt: Attempt) -> bool:
         """Return whether it may still be delivered; if not, it becomes a dead letter."""
         in_flight = self._in_flight
-        counted = attempt.number - attempt.spent
-        why = undeliverable(counted, attempt.expires, in_flight.rules, in_flight.clock())
+        why = undeliverable(
+            attempt.failures, attempt.number, attempt.expires, in_flight.rules, in_flight.clock()
+        )
         if why is not None:
             in_flight.bury(attempt, why)
         return why is None
@@ -336,12 +361,14 @@ class Subscription(Holder):
     async def _unsendable(self, attempt: Attempt, error: Exception) -> None:
         _log.error("%s cannot be sent message %s: %r", self.sid, attempt.id, error)
         why = f"cannot be sent: {type(error).__name__}: {error}"
-        counted = attempt.number - attempt.spent
-        await self._in_flight.give_back(attempt.receipt, counted, why, None)
+        await self._in_flight.give_back(attempt.receipt, attempt.failures + 1, why, None)
 
     def _acknowledged(self, receipt: str, *answer: Any) -> None:
         """Handle a packet acknowledgement; only one that carries the receipt acknowledges."""
-        if receipt in self.sent:
-            self.sent[receipt].callback = None
+        if (sent := self.sent.get(receipt)) is not None:
+            sent.callback = None
             if len(answer) == 1 and answer[0] == receipt:
                 self._in_flight.acknowledged(receipt)
+            elif sent.suspect:  # the client has survived it: others need not wait for its answer
+                sent.suspect = False
+                self.wake()

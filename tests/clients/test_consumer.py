@@ -669,6 +669,7 @@ async def test_an_answer_that_got_lost_is_given_again(hub, dial, name):
 async def test_a_message_that_comes_again_after_it_was_handled_is_skipped(tmp_path, dial, inbox):
     """The lease ends while the handler runs: its answer is too late, and it comes again."""
     hub = await Hub.open(rules=Rules(lease=0.05, back_off=0.01, attempts=50))
+    hub.refuse["working"] = {"code": "malformed", "message": "this hub renews no lease"}
     begun, again = Seen(), asyncio.Event()
     with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as own:
         where = {"memory": None, "file": tmp_path / "inbox.db", "transaction": own}[inbox]
@@ -718,27 +719,135 @@ async def test_no_more_waits_here_than_a_server_may_send(hub, dial):
 
 
 async def test_a_message_whose_lease_is_over_is_not_begun(hub, dial, caplog):
-    """It waited behind a slow one. Somebody else may have it now, so it is left to its turn."""
+    """It waited behind one that held up everything. Somebody else may have it now."""
     lease = 0.2
     hub = await Hub.open(rules=Rules(lease=lease, back_off=0.01, attempts=1000))
     await fill(hub, 4)
-    begun, may_end = Seen(), asyncio.Event()
+    begun = Seen()
     consumer = make(await dial(hub.url), window=4)
+    loop = asyncio.get_running_loop()
 
     @consumer.on("pickup")
-    async def pickup(order, delivery):
+    def pickup(order, delivery):
         begun.add((order, delivery["attempt"]))
-        await may_end.wait()
+        until = loop.time() + lease
+        while len(begun) == 1 and loop.time() < until:
+            pass  # it blocks the event loop, and so its lease is not renewed
 
     async with consumer:
-        assert await begun.reach(1) == [(0, 1)]
-        loop = asyncio.get_running_loop()
-        loop.call_at(loop.time() + lease, may_end.set)
         await begun.until(lambda: {order for order, _ in begun} == {0, 1, 2, 3}, "all four")
     assert consumer.late >= 3
     assert [order for order, attempt in begun if attempt == 1] == [0]
     assert len(begun) == 4
     assert caplog.text.count("take a smaller window than 4") == 1
+    await hub.close()
+
+
+async def test_long_work_is_no_failure_and_keeps_nothing_from_others(hub, dial):
+    """A job of many leases: it is done once, and what waited behind it is done by somebody else."""
+    hub = await Hub.open(rules=Rules(lease=0.3, attempts=2))
+    begun, others, may_end = Seen(), Seen(), asyncio.Event()
+    busy, idle = make(await dial(hub.url), window=8), make(await dial(hub.url), window=8)
+
+    @busy.on("pickup")
+    async def long(order, delivery):
+        begun.add(order)
+        await may_end.wait()
+
+    @idle.on("pickup")
+    async def short(order, delivery):
+        others.add(order)
+
+    def renewed() -> int:
+        return len([event for event, _, _ in hub.answers if event == "working"])
+
+    async with busy:
+        await fill(hub, 8)
+        assert await begun.reach(1) == [0]
+        async with idle:
+            await others.reach(7)
+            await hub.answers.until(lambda: renewed() >= 12, "twelve renewals: four leases")
+            may_end.set()
+            await hub.answers.until(
+                lambda: any(
+                    event == "received" and answer["ok"] for event, _, answer in hub.answers
+                ),
+                "acknowledgement",
+            )
+        await hub.queues.emit("pickup", 8, to="drivers")
+        await begun.reach(2)  # it gets messages again
+    assert (begun, sorted(others)) == ([0, 8], [*range(1, 8)])
+    assert (busy.handled, busy.skipped, busy.late) == (2, 0, 0)
+    assert await hub.left() == (0, 0, 0)
+    await hub.close()
+
+
+async def test_long_work_survives_a_new_connection(hub, dial):
+    """Whoever renews it on the next connection keeps it, and is not given more meanwhile."""
+    hub = await Hub.open(rules=Rules(lease=0.3, attempts=2))
+    cable = await Cable.lay(hub.port)
+    begun, may_end = Seen(), asyncio.Event()
+    client = await dial(cable.url)
+    consumer = make(client, window=4)
+
+    @consumer.on("pickup")
+    async def long(order, delivery):
+        begun.add((order, delivery["attempt"]))
+        if order == 0:
+            await may_end.wait()
+
+    def renewed() -> int:
+        return len(
+            [event for event, _, answer in hub.answers if event == "working" and answer["ok"]]
+        )
+
+    async with consumer:
+        await fill(hub, 3)
+        await begun.reach(1)
+        cable.cut()
+        await hub.subscribes.reach(2)
+        before = renewed()
+        await hub.answers.until(lambda: renewed() >= before + 6, "two leases more")
+        may_end.set()
+        await begun.until(lambda: {order for order, _ in begun} == {0, 1, 2}, "the others")
+        await hub.answers.until(lambda: consumer.handled == 3, "all")
+    assert [attempt for order, attempt in begun if order == 0] == [1]
+    assert await hub.left() == (0, 0, 0)
+    await cable.close()
+    await hub.close()
+
+
+@pytest.mark.parametrize("way", ["close", "goodbye"])
+async def test_an_orderly_end_counts_nothing(hub, dial, way):
+    """Ended again and again while it works: nothing is dead, and nothing waits for a lease."""
+    hub = await Hub.open(rules=Rules(lease=60, attempts=2))
+    await fill(hub, 10)
+    for n in range(6):
+        begun = Seen()
+        client = await dial(hub.url)
+        consumer = make(client, window=10)
+
+        @consumer.on("pickup")
+        async def pickup(order, delivery, begun=begun):
+            begun.add((order, delivery["attempt"]))
+            await asyncio.Event().wait()
+
+        await consumer.start()
+        assert await begun.reach(1) == [(0, n + 1)]
+        if way == "close":
+            await consumer.close(0.01)
+        else:  # Python 3.11's client closes the websocket before its own goodbye has left
+            await client.eio.send(f"1{NAMESPACE},")
+            await hub.gone.reach(n + 1)
+        await client.disconnect()
+        await consumer.close(0)
+    last = make(await dial(hub.url), window=10)
+    done = Seen()
+    last.on("pickup", lambda order, delivery: done.add(order))
+    async with last:
+        await done.reach(10)
+    assert done == [*range(10)]
+    assert (await hub.queues.stats("drivers")).dead == 0
     await hub.close()
 
 
@@ -832,7 +941,10 @@ async def test_much_is_given_back_without_breaking_the_connection(hub, dial, tra
     await consumer.close(within=20)
     assert client.connected
     assert await hub.left() == (300, 0, 0)
-    assert len([name for name, _, _ in hub.answers if name == "failed"]) == 300
+    given_back = [asked for name, asked, _ in hub.answers if name == "released"]
+    [broken_off] = [asked["receipt"] for asked in given_back if asked.get("begun")]
+    not_begun = {r for asked in given_back for r in asked.get("receipts", ())}
+    assert len(not_begun | {broken_off}) == 300
 
 
 async def test_a_handler_that_hangs_is_cancelled_and_its_message_is_for_another(hub, dial, caplog):

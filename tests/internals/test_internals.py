@@ -48,6 +48,7 @@ TOUCHED = {
         {
             "_get_event_handler",
             "_get_namespace_handler",
+            "_handle_ack",
             "_handle_connect",
             "_handle_disconnect",
             "_handle_eio_connect",

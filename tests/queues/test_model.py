@@ -53,7 +53,7 @@ queue_names = st.sampled_from(QUEUES)
 several = st.lists(queue_names, min_size=1, max_size=2, unique=True)
 keys = st.none() | st.sampled_from(["k", "l"])
 windows = st.sampled_from([1, 1, 2, 3, 8])
-ways = st.sampled_from(["packet", "packet", "event", "many", "bare", "wrong", "nothing"])
+ways = st.sampled_from(["packet", "packet", "event", "many", "bare", "wrong", "other", "nothing"])
 which = st.integers(0, 10_000)
 
 
@@ -75,7 +75,8 @@ class Message:
     since: int = 0  # how often the disk was synced before that
     not_before: float = 0.0
     attempts: list[Sent] = field(default_factory=list)
-    sent: int = 0  # since it was put or redriven
+    failures: int = 0  # since it was put or redriven, as far as is known
+    vague: bool = False  # there may be more
     dead: bool = False
     unsent: bool = False
     expired: float | None = None  # when it did, if nobody knows whether it was redriven since
@@ -89,7 +90,8 @@ class Message:
 class Sent:
     """One attempt: `open` until it is settled, and no longer than its lease.
 
-    `lost`: it was answered, and that could not be written down.
+    `life`: of the process that has made it; `weighed`: its outcome is known, and counted if it is a
+    failure; `lost`: it was answered, and that could not be written down.
     """
 
     message: Message
@@ -97,7 +99,9 @@ class Sent:
     receipt: str
     number: int
     until: float
+    life: int
     open: bool = True
+    weighed: bool = False
     lost: bool = False
 
 
@@ -163,9 +167,7 @@ class Machine(RuleBasedStateMachine):
     def start(self) -> None:
         self.loop = Loop(self.now)
         asyncio.set_event_loop(self.loop)
-        self.wire.clients.clear()
-        self.wire.callbacks.clear()
-        self.wire.handlers.clear()
+        self.wire.forget()
         self.store = self.loop.run_until_complete(self.open(self.life))
         self.queues = Queues(self.store, RULES, clock=self.loop.time, random=self.random)
         self.queues.attach(self.wire)
@@ -187,8 +189,8 @@ class Machine(RuleBasedStateMachine):
         """Hear of every claim in the order in which they are answered."""
         claim = self.store.claim
 
-        async def noting(queue: str, limit: int, lease: float, *, in_order: bool) -> Any:
-            claimed = await claim(queue, limit, lease, in_order=in_order)
+        async def noting(queue: str, limit: int, lease: float, **how: bool) -> Any:
+            claimed = await claim(queue, limit, lease, **how)
             self.on_claimed(queue, [(a.id, a.number) for a in claimed.attempts])
             return claimed
 
@@ -198,9 +200,9 @@ class Machine(RuleBasedStateMachine):
         """Note when each lease ends; it runs since its claim, not since what is sent then."""
         claim = self.store.claim
 
-        async def noting(queue: str, limit: int, lease: float, *, in_order: bool) -> Any:
+        async def noting(queue: str, limit: int, lease: float, **how: bool) -> Any:
             end = self.loop.now + lease
-            claimed = await claim(queue, limit, lease, in_order=in_order)
+            claimed = await claim(queue, limit, lease, **how)
             self.ends |= {attempt.receipt: end for attempt in claimed.attempts}
             return claimed
 
@@ -286,7 +288,7 @@ class Machine(RuleBasedStateMachine):
         self.mend()
         self.loop.advance(RULES.lease + 60)
         for client in [*self.wire.clients.values()]:
-            self.wire.noticed(client)
+            self.do(self.wire.noticed(client))
         good = self.wire.connect(polling=False)
         for queue in QUEUES:
             self.allowed[good.sid, queue] = 4
@@ -364,8 +366,8 @@ class Machine(RuleBasedStateMachine):
         assert last is None or delivery["redelivered"]
         assert last is None or not last.open or now >= last.until - 0.002, "leased twice"
         assert delivery["receipt"] not in self.by_receipt, "a receipt came again"
-        message.sent += 1
-        assert message.sent <= RULES.attempts, "tried too often"
+        self.weigh(last)
+        assert message.failures < RULES.attempts, "tried too often"
         subscription = self.queues._delivery._subscriptions.get((client.sid, queue))
         strict = subscription is not None and subscription.window == len(subscription.sent) == 1
         if strict:
@@ -378,7 +380,8 @@ class Machine(RuleBasedStateMachine):
             this = self.claim_of[message.id]
             before = self.untouched_before(message)
             self.must_be_dead += [m for m in before if self.claim_of.get(m.id, this) == this]
-        sent = Sent(message, client, delivery["receipt"], number, self.ends[delivery["receipt"]])
+        receipt = delivery["receipt"]
+        sent = Sent(message, client, receipt, number, self.ends[receipt], self.life)
         if last is not None:
             last.open = False
         message.attempts.append(sent)
@@ -410,12 +413,31 @@ class Machine(RuleBasedStateMachine):
                     assert expires is not None
                     assert self.loop.now >= expires - 0.002, "too early"
                 elif self.life == 1 and not self.full_until:
-                    assert message.sent == RULES.attempts, f"given up too early: {d.reason}"
+                    self.weigh(message.last)
+                    enough = message.failures == RULES.attempts or message.vague
+                    assert enough, f"given up too early: {d.reason}"
                     assert d.attempts == message.attempts[-1].number
             if message.last is not None:
                 message.last.open = False
         for message in self.in_queue(queue):
             assert not message.dead or message.id in ids, "a dead one is missing"
+
+    def weigh(self, sent: Sent | None) -> None:
+        """Nobody has answered in time, so this attempt has failed; not if its process has died."""
+        if sent is not None and not sent.weighed:
+            sent.weighed = True
+            if sent.life == self.life:
+                sent.message.failures += 1
+            else:
+                sent.message.vague = True
+
+    def given_back(self, sent: Sent, *, begun: bool) -> None:
+        """This attempt is over, and no failure; if it was not `begun`, no attempt either."""
+        sent.message.vague |= not sent.open or self.loop.now >= sent.until - 0.002
+        sent.open, sent.weighed = False, True
+        if not begun and sent.message.last is sent:
+            sent.message.attempts.pop()
+            sent.message.unsent = True  # its turn for a first attempt may be over
 
     def answered(self, sent: Sent) -> None:
         """The current receipt of a message was given back to the server."""
@@ -536,14 +558,17 @@ class Machine(RuleBasedStateMachine):
         if how == "nothing":
             return
         if how == "packet" and number is not None:
-            waited = number in self.wire.callbacks.get(client.sid, {})
-            if waited and self.current(sent) is not False:
-                self.answered(sent)
-            elif self.current(sent):
-                raise AssertionError("nobody waits for an answer that is due")
+            self.answered_by_packet(sent)
             self.acknowledge(client, number, sent.receipt)
+        elif how == "other" and number is not None and client.held:
+            # The receipt decides, not the number of the packet that is acknowledged.
+            (other, own), client.held[0] = client.held[0], (delivery, number)
+            sent = self.by_receipt[other["receipt"]]
+            if own is not None:
+                self.answered_by_packet(sent)
+                self.acknowledge(client, number, sent.receipt)
         elif how in ("bare", "wrong") and number is not None:
-            others = [r for r in self.by_receipt if r != sent.receipt]
+            others = [r for r, s in self.by_receipt.items() if self.current(s) is False]
             wrong = self.one(others, what) if others else "x"
             self.unchanged(
                 lambda: self.acknowledge(client, number, *([wrong] if how == "wrong" else []))
@@ -552,6 +577,14 @@ class Machine(RuleBasedStateMachine):
         else:
             data = {"receipts": [sent.receipt]} if how == "many" else {"receipt": sent.receipt}
             self.settle_by_event(client, sent, "received", data)
+
+    def answered_by_packet(self, sent: Sent) -> None:
+        """Nobody is told whether that was in time."""
+        must = self.current(sent)
+        if must is not False:
+            self.answered(sent)
+        if must is None:
+            sent.message.gone = None
 
     @rule(who=which, what=which, delay=st.sampled_from([None, 0, 3.0, 50.0]))
     def refuse(self, who: int, what: int, delay: float | None) -> None:
@@ -584,9 +617,9 @@ class Machine(RuleBasedStateMachine):
         was, message = sent.open, sent.message
         if must is not False:  # it may be sent again before this is answered
             sent.open = False
-            if event == "failed":
+            if event == "failed" and must:
                 delay = data.get("delay")
-                least = 0.5 * min(RULES.longest_back_off, 2.0 ** (message.sent - 1))
+                least = 0.5 * min(RULES.longest_back_off, 2.0**message.failures)
                 message.not_before = self.loop.now + (least if delay is None else delay)
         [answer] = self.do(self.wire.handlers["/"][event](client.sid, data))
         if answer is None:  # killed: who knows
@@ -605,11 +638,19 @@ class Machine(RuleBasedStateMachine):
             self.answered(sent)
         elif answer["ok"]:
             sent.open = False
+            self.weigh(sent)
         elif must is False:
-            assert self.full or before == [self.stats(queue) for queue in QUEUES] or self.killed
+            after = [self.stats(queue) for queue in QUEUES]
+            same = [*map(self.as_many, before)] == [*map(self.as_many, after)]
+            assert self.full or self.killed or same, f"{before} became {after}"
+
+    def as_many(self, stats: Any) -> int:
+        """How many there are, in whatever state: an answer that settles nothing shows all the same
+        that its client lives, and so that it may be given more."""
+        return stats.ready + stats.leased + stats.delayed + stats.dead if stats else 0
 
     def acknowledge(self, client: Client, number: int, *answer: Any) -> None:
-        self.loop.call_soon(self.wire.acknowledge, client, number, *answer)
+        self.loop.create_task(self.wire._handle_ack(client.sid, "/", number, [*answer]))
         self.loop.settle()
 
     def current(self, sent: Sent) -> bool | None:
@@ -632,8 +673,57 @@ class Machine(RuleBasedStateMachine):
         client.cut = True
         client.packets.clear()
         if noticed:
-            self.wire.noticed(client)
+            self.do(self.wire.noticed(client))
             self.clients.remove(client)
+
+    @precondition(lambda self: self.clients)
+    @rule(who=which)
+    def goodbye(self, who: int) -> None:
+        """A client disconnects: what it had may be begun by others at once."""
+        client = self.one(self.clients, who)
+        if client.sid not in self.wire.clients:
+            return
+        self.clients.remove(client)
+        for sent in self.by_receipt.values():
+            if sent.client is client and sent.open:
+                self.given_back(sent, begun=True)
+        self.do(self.wire.noticed(client, goodbye=True))
+
+    @rule(who=which, what=which, begun=st.booleans())
+    def give_back(self, who: int, what: int, begun: bool) -> None:
+        """A client is stopped before it has handled a message."""
+        client = self.reading(who)
+        if client is None or self.killed:
+            return
+        delivery, _ = client.held.pop(what % len(client.held))
+        sent = self.by_receipt[delivery["receipt"]]
+        must, was = self.current(sent), sent.open
+        if must is not False:
+            sent.open = False
+        data = {"receipt": sent.receipt, "begun": begun}
+        if must is not False:
+            self.given_back(sent, begun=begun)
+            sent.message.vague |= must is None
+        [answer] = self.do(self.wire.handlers["/"]["released"](client.sid, data))
+        if answer is not None and "error" not in answer:
+            assert must is None or answer["ok"] is must or self.full
+            assert was or not answer["ok"]
+
+    @rule(who=which, what=which, pause=st.booleans())
+    def work(self, who: int, what: int, pause: bool) -> None:
+        """A client is still at work: its lease runs anew."""
+        client = self.reading(who)
+        if client is None or self.killed:
+            return
+        delivery, _ = self.one(client.held, what)
+        sent = self.by_receipt[delivery["receipt"]]
+        must, was, until = self.current(sent), sent.until, self.loop.now + RULES.lease
+        sent.until = until if must else was
+        data = {"receipt": sent.receipt, "pause": pause}
+        [answer] = self.do(self.wire.handlers["/"]["working"](client.sid, data))
+        sent.until = until if answer and answer.get("ok") else was
+        if answer is not None and "error" not in answer:
+            assert must is None or answer["ok"] is must or self.full
 
     @rule(seconds=st.sampled_from([0.02, 0.5, 2.0, 5.0, 29.0, 31.0, 100.0]))
     def wait(self, seconds: float) -> None:
@@ -655,14 +745,24 @@ class Machine(RuleBasedStateMachine):
                 client = self.wire.clients[sid]
                 if client.polling and len(client.packets) >= 12:
                     continue  # it takes nothing
-                if subscription.window == 1:
+                others = [
+                    other
+                    for (other_sid, q), other in self.queues._delivery._subscriptions.items()
+                    if q == queue and other_sid in self.wire.clients and not other.suspect
+                ]
+                alone = any(sent.suspect for sent in subscription.sent.values())
+                if subscription._paused or (subscription.suspect and others):
+                    stalls = False
+                elif subscription.sent and (alone or subscription._alone):
+                    stalls = False  # a suspect message is sent by itself
+                elif subscription.window == 1:
                     stalls = not (subscription.sent or stats.leased or stats.delayed)
                 elif subscription.suspect:
-                    stalls = len(subscription.sent) < min(2, subscription.window)
+                    stalls = not subscription.sent
                 else:
                     stalls = subscription.window > len(subscription.sent)
                     stalls &= not client.polling or len(subscription.sent) < 12
-                assert not stalls, f"{stats} of {queue!r}, and a consumer waits for it"
+                assert not stalls, f"{stats} of {queue!r}, and {subscription.sid} waits for it"
 
     @rule(queue=queue_names, all_of_them=st.booleans(), what=which)
     def redrive(self, queue: str, all_of_them: bool, what: int) -> None:
@@ -673,8 +773,10 @@ class Machine(RuleBasedStateMachine):
         ids = None if all_of_them else [*(m.id for m in chosen), "x-1", "nonsense"]
         expired = [message.expires or message.expired for message in chosen]
         for message in chosen:
-            message.dead, message.sent, message.expires, message.expired = False, 0, None, None
+            message.dead, message.failures, message.expires, message.expired = False, 0, None, None
             message.not_before = 0.0
+            if message.last is not None:
+                message.last.weighed = True
             message.unsent = True  # its turn for a first attempt may be over
         [n] = self.do(self.queues.redrive(queue, ids))
         if n is None:  # killed: they may be dead or alive
@@ -703,7 +805,8 @@ class Machine(RuleBasedStateMachine):
                 assert least <= total <= most, f"{stats} of {queue!r}, not {least} to {most}"
                 assert min(stats.ready, stats.leased, stats.delayed) >= 0
         if not self.full:
-            assert all(m.dead or m.gone is not False for m in self.must_be_dead), "overtaken"
+            alive = [m for m in self.must_be_dead if not m.dead and m.gone is False]
+            assert not alive, f"overtaken: {alive}"
             self.must_be_dead.clear()
             for message in self.messages:
                 message.surely = message.gone is True
@@ -801,6 +904,8 @@ class SqliteMachine(Machine):
                 message.gone = None  # its acknowledgement may have been lost
             message.since = -1
             message.not_before = 0.0 if power else message.not_before
+            if power:  # a negative acknowledgement may have been lost
+                message.failures, message.vague = 0, True
         self.full = False
         self.must_be_dead.clear()
         self.allowed.clear()
@@ -887,10 +992,11 @@ class NatsMachine(Machine):
                 assert sent is None or not sent.open or now >= sent.until - 0.002, "leased twice"
                 if sent is not None:
                     sent.open = False
+                    self.weigh(sent)
         stale = [s.receipt for s in self.by_receipt.values() if s.message.gone or s.message.dead]
         if stale:
             assert self.do(asked(rival.ack, [self.one(stale, what)])) == [[False]]
-        self.do(*(asked(rival.release, a.receipt, counted=False) for a in claimed.attempts))
+        self.do(*(asked(rival.release, a.receipt, sent=False) for a in claimed.attempts))
         self.do(self.disk.catch_up())
         self.loop.settle()
 

@@ -334,7 +334,7 @@ async def test_the_lease_does_not_end_with_the_connection(stage, queues):
     old = await consumer(stage, queues, "ada", answer=silent)
     await queues.emit("pickup", 1, to="drivers")
     await old.until(1)
-    await old.client.disconnect()
+    await stage.cut("ada")
     new = await consumer(stage, queues, "bob")
     await stage.settle()
     assert new.events == []
@@ -456,10 +456,8 @@ async def test_an_unanswered_message_comes_again_and_dies_though_nothing_else_ha
         await queues.close(0)  # it has not answered
 
 
-@pytest.mark.parametrize(("window", "again"), [(5, 2), (1, 1)])
-async def test_who_lets_a_lease_end_gets_two_at_a_time_until_it_answers(
-    stage, url, sio, window, again
-):
+@pytest.mark.parametrize("window", [5, 1])
+async def test_who_lets_a_lease_end_gets_one_at_a_time_until_it_answers(stage, url, sio, window):
     clock = Clock()
     async with await Queues.open(url, Rules(lease=30, attempts=100), clock=clock) as queues:
         queues.attach(sio)
@@ -473,9 +471,9 @@ async def test_who_lets_a_lease_end_gets_two_at_a_time_until_it_answers(
             clock.now += 31
             queues.tick()
             await stage.settle()
-            assert len(ada.events) == window + n * again
-            assert (await queues.stats("drivers")).leased == again
-        assert {*ada.data[window:]} == {*range(again)}
+            assert len(ada.events) == window + n
+            assert (await queues.stats("drivers")).leased == 1
+        assert {*ada.data[window:]} == {0}
         ada.answer = lambda data, delivery: delivery["receipt"]
         before = len(ada.events)
         clock.now += 31

@@ -57,22 +57,24 @@ def test_jitter_comes_from_the_chance_that_is_given():
 
 
 @pytest.mark.parametrize(
-    ("counted", "expires", "why"),
+    ("failures", "number", "expires", "why"),
     [
-        (1, None, None),
-        (5, None, None),
-        (6, None, "not acknowledged in 5 attempts"),
-        (1, 100.1, None),
-        (1, 100.0, "expired"),
-        (9, 99.0, "expired"),
+        (0, 1, None, None),
+        (4, 5, None, None),
+        (4, 50, None, None),
+        (5, 6, None, "not acknowledged in 5 attempts"),
+        (0, 51, None, "broken off 50 times, and never answered"),
+        (0, 1, 100.1, None),
+        (0, 1, 100.0, "expired"),
+        (8, 9, 99.0, "expired"),
     ],
 )
-def test_the_verdict(counted, expires, why):
-    assert undeliverable(counted, expires, RULES, now=100.0) == why
+def test_the_verdict(failures, number, expires, why):
+    assert undeliverable(failures, number, expires, RULES, now=100.0) == why
 
 
 def test_one_attempt_is_said_in_the_singular():
-    assert undeliverable(2, None, Rules(attempts=1), now=0.0) == "not acknowledged in 1 attempt"
+    assert undeliverable(1, 2, None, Rules(attempts=1), 0.0) == "not acknowledged in 1 attempt"
 
 
 @pytest.mark.parametrize("name", ["lease", "attempts", "length", "payload", "window", "key_memory"])

@@ -26,7 +26,7 @@ from chatq.queues import sqlite_store
 from chatq.queues.memory import MemoryStore
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.sqlite_store import SqliteStore
-from chatq.queues.store import NewMessage, QueueFull, Stats, StoreError
+from chatq.queues.store import Attempt, NewMessage, QueueFull, Stats, StoreError
 from chatq.waiting import give_way
 
 QUEUE = "drivers"
@@ -42,6 +42,35 @@ def stats_of(*counts: int, oldest: float | None) -> Stats:
     return Stats(*counts, oldest=oldest if oldest is None else about(oldest))
 
 
+#: The tables of the first version of a file.
+SCHEMA_1 = """
+CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL);
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER, dead INTEGER
+);
+CREATE TABLE body (
+    id INTEGER PRIMARY KEY, event TEXT NOT NULL, data NOT NULL, born REAL NOT NULL,
+    copies INTEGER NOT NULL
+);
+CREATE TABLE pending (
+    queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    spent INTEGER NOT NULL, expires REAL, due REAL, PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+CREATE TABLE retry (
+    queue INTEGER NOT NULL, due REAL NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (queue, due, seq)
+) WITHOUT ROWID;
+CREATE TABLE dead (
+    queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
+    expires REAL, reason TEXT NOT NULL, died REAL NOT NULL, PRIMARY KEY (queue, seq)
+) WITHOUT ROWID;
+CREATE TABLE key (
+    queue INTEGER NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL, until REAL NOT NULL,
+    PRIMARY KEY (queue, key)
+) WITHOUT ROWID;
+CREATE INDEX key_until ON key (until);
+"""
+
+
 def message(n: object = 0, *queues: str, **more: Any) -> NewMessage:
     return NewMessage("pickup", f'"{n}"', queues or (QUEUE,), **more)
 
@@ -52,7 +81,14 @@ async def put(store, *numbers, **more):
 
 
 async def claim(store, limit=10, lease=30.0, *, queue=QUEUE, in_order=False):
-    return (await store.claim(queue, limit, lease, in_order=in_order)).attempts
+    """Claim, again where a suspect message came alone."""
+    attempts: list[Attempt] = []
+    while len(attempts) < limit:
+        more = await store.claim(queue, limit - len(attempts), lease, in_order=in_order)
+        attempts += more.attempts
+        if not (more.suspect and more.attempts):
+            break
+    return attempts
 
 
 def numbers(attempts):
@@ -84,7 +120,7 @@ class Contract:
         [attempt] = await claim(store)
         assert [attempt.id] == ids
         assert (attempt.queue, attempt.event, attempt.body) == (QUEUE, "pickup", b"\0body")
-        assert (attempt.number, attempt.spent, attempt.expires) == (1, 0, about(5e9 + 0.1234567))
+        assert (attempt.number, attempt.failures, attempt.expires) == (1, 0, about(5e9 + 0.1234567))
         assert len(attempt.receipt) == 32
 
     async def test_messages_come_in_the_order_of_put(self, store):
@@ -301,7 +337,7 @@ class Contract:
         for _ in range(3):
             [attempt] = await claim(store)
             assert attempt.number == 1
-            assert await store.release(attempt.receipt, counted=False) is True
+            assert await store.release(attempt.receipt, sent=False) is True
         [attempt] = await claim(store)
         assert await store.release(attempt.receipt) is True
         assert [attempt.number for attempt in await claim(store)] == [2]
@@ -364,7 +400,7 @@ class Contract:
     async def test_buried_unsent_is_no_attempt(self, store):
         await put(store, 1)
         [attempt] = await claim(store)
-        assert await store.bury(attempt.receipt, "expired", counted=False) is True
+        assert await store.bury(attempt.receipt, "expired", sent=False) is True
         assert [dead.attempts for dead in await store.dead(QUEUE)] == [0]
 
     async def test_redrive_keeps_the_id_and_the_count_which_weighs_no_more(self, store, clock):
@@ -377,7 +413,7 @@ class Contract:
         await store.bury(two.receipt, "b")
         assert await store.redrive(QUEUE, [two.id, two.id, "x", "x-1", one.id + "0", ""]) == 1
         [again] = await claim(store)
-        assert (again.id, again.number, again.spent) == (two.id, 4, 3)
+        assert (again.id, again.number, again.failures) == (two.id, 4, 0)
         assert [d.id for d in await store.dead(QUEUE)] == [one.id]
         assert await store.redrive(QUEUE) == 1
         assert await store.redrive(QUEUE) == 0
@@ -399,6 +435,130 @@ class Contract:
             await claim(store, 3)
             clock.now += 31
         assert len(await claim(store)) == 5
+
+    # -- what counts, and who is suspect --------------------------------------------------------
+
+    async def test_a_lease_that_ended_and_a_counted_release_are_failures(self, store, clock):
+        await put(store, 1)
+        [attempt] = await claim(store)
+        assert (attempt.number, attempt.failures, attempt.suspect) == (1, 0, False)
+        await store.release(attempt.receipt, counted=False)
+        [attempt] = await claim(store)
+        assert (attempt.number, attempt.failures, attempt.suspect) == (2, 0, False)
+        await store.release(attempt.receipt, sent=False)
+        [attempt] = await claim(store)
+        assert (attempt.number, attempt.failures, attempt.suspect) == (2, 0, False)
+        clock.now += 31
+        [attempt] = await claim(store)
+        assert (attempt.number, attempt.failures, attempt.suspect) == (3, 1, True)
+        await store.release(attempt.receipt, counted=False)  # nobody has answered
+        [attempt] = await claim(store)
+        assert (attempt.number, attempt.failures, attempt.suspect) == (4, 1, True)
+        await store.release(attempt.receipt, 1.0)
+        clock.now += 1
+        [attempt] = await claim(store)
+        assert (attempt.number, attempt.failures, attempt.suspect) == (5, 2, False)
+
+    @pytest.mark.parametrize("delay", [0.0, 1.0])
+    async def test_a_suspect_message_is_claimed_alone(self, store, clock, delay):
+        await put(store, 1, 2)
+        both = await claim(store)
+        clock.now += 31
+        await put(store, 3, 4)
+        [one] = await claim(store, 1)
+        await store.release(one.receipt, delay, counted=False)
+        clock.now += delay
+
+        async def next_one(alone: bool):
+            claimed = await store.claim(QUEUE, 10, 30.0, in_order=False, alone=alone)
+            return numbers(claimed.attempts), claimed.suspect
+
+        first, second = ([2], [1]) if delay else ([1], [2])
+        assert await next_one(alone=False) == ([], True)
+        assert await next_one(alone=True) == (first, True)
+        assert await next_one(alone=False) == ([], True)
+        assert await next_one(alone=True) == (second, True)
+        assert await next_one(alone=False) == ([3, 4], False)
+        assert await next_one(alone=True) == ([], False)
+        assert not any(both_before.suspect for both_before in both)
+
+    async def test_nothing_follows_before_a_suspect_message(self, store, clock):
+        await put(store, 1, 2, 3)
+        one, _, three = await claim(store)
+        await store.extend([one.receipt, three.receipt], 60.0)
+        clock.now += 31
+        await claim(store, 1)  # two is back, and suspect
+        await store.release(one.receipt)
+        await store.release(three.receipt)
+        clock.now += 31
+        claimed = await store.claim(QUEUE, 10, 30.0, in_order=False)
+        assert (numbers(claimed.attempts), claimed.suspect) == ([1], True)
+        claimed = await store.claim(QUEUE, 10, 30.0, in_order=False)
+        assert (numbers(claimed.attempts), claimed.suspect) == ([2], True)
+        claimed = await store.claim(QUEUE, 10, 30.0, in_order=False)
+        assert (numbers(claimed.attempts), claimed.suspect) == ([3], False)
+
+    @pytest.mark.parametrize("way", ["bury", "remove", "ack"])
+    async def test_nobody_is_suspect_for_what_is_gone(self, store, clock, way):
+        [id] = await put(store, 1)
+        await claim(store)
+        clock.now += 31
+        [attempt] = await claim(store)
+        if way == "bury":
+            await store.bury(attempt.receipt, "no")
+            await store.redrive(QUEUE)
+            [attempt] = await claim(store)
+            assert (attempt.failures, attempt.suspect) == (0, False)
+        elif way == "remove":
+            await store.remove(QUEUE, [id])
+        await store.ack([attempt.receipt])
+        await put(store, 2, 3)
+        assert numbers((await store.claim(QUEUE, 5, 30.0, in_order=False)).attempts) == [2, 3]
+
+    # -- clocks ---------------------------------------------------------------------------------
+
+    async def test_a_clock_that_is_set_back_holds_up_nothing(self, store, clock):
+        await put(store, 1, 2)
+        one, _ = await claim(store)
+        await store.release(one.receipt, 10.0)
+        clock.now -= 3600
+        assert (await store.stats(QUEUE)).oldest == 0.0
+        clock.now += 5
+        claimed = await store.claim(QUEUE, 5, 30.0, in_order=False)
+        assert claimed.attempts == []
+        clock.now += 5.1
+        assert numbers(await claim(store)) == [1]
+        clock.now += 20
+        assert numbers(await claim(store)) == [2]
+        stats = await store.stats(QUEUE)
+        assert (stats.leased, stats.oldest) == (2, about(30.1))
+
+    # -- extending leases -----------------------------------------------------------------------
+
+    async def test_an_extended_lease_runs_anew(self, store, clock):
+        await put(store, 1, 2)
+        one, two = await claim(store)
+        clock.now += 20
+        assert await store.extend([one.receipt, "no receipt"], 30.0) == [True, False]
+        claimed = await store.claim(QUEUE, 5, 30.0, in_order=False)
+        assert (claimed.attempts, claimed.due) == ([], about(clock.now + 10))
+        clock.now += 11
+        [again] = await claim(store)
+        assert (again.id, again.number) == (two.id, 2)
+        assert await store.extend([two.receipt], 30.0) == [False]
+        assert (await store.stats(QUEUE)).leased == 2
+        clock.now += 18.9
+        assert await claim(store) == []
+        assert await store.ack([one.receipt]) == [True]
+        assert await store.extend([one.receipt], 30.0) == [False]
+
+    async def test_a_lease_may_be_extended_to_an_earlier_end(self, store, clock):
+        await put(store, 1, 2)
+        _, two = await claim(store, lease=100.0)
+        assert await store.extend([two.receipt], 10.0) == [True]
+        clock.now += 10
+        [again] = await claim(store)
+        assert again.id == two.id
 
     # -- stats ----------------------------------------------------------------------------------
 
@@ -599,6 +759,66 @@ class TestSqliteStore(Contract):
         assert (await again.stats(QUEUE)).leased == 6
         await again.close()
 
+    @pytest.mark.parametrize("idle", [0.0, 3000.0])
+    async def test_a_clock_that_was_set_back_meanwhile_holds_up_nothing(
+        self, store, clock, path, idle, caplog
+    ):
+        await put(store, 1, 2)
+        [keyed] = await put(store, 3, key="k")
+        clock.now += idle
+        one, two, three = await claim(store)
+        await store.release(one.receipt, 10.0)
+        await store.release(two.receipt, 50.0)
+        await store.ack([three.receipt])
+        await store.close()
+        clock.now -= 1800
+        again = await SqliteStore.open(path, clock=clock)
+        assert "the clock is 1800 s behind the times in" in caplog.text
+        assert await claim(again) == []
+        clock.now += 11
+        assert numbers(await claim(again)) == [1]
+        clock.now += 40
+        assert 2 in numbers(await claim(again))
+        assert await put(again, 4, key="k") == [keyed]
+        assert (await again.stats(QUEUE)).oldest >= idle
+        await again.close()
+        caplog.clear()
+        once_more = await SqliteStore.open(path, clock=clock)
+        assert caplog.text == ""
+        await once_more.close()
+
+    async def test_a_file_of_the_first_version_goes_on(self, clock, path):
+        """Made by the statements of then; its messages keep their attempts."""
+        old = sqlite3.connect(path)
+        for statement in SCHEMA_1.split(";"):
+            old.execute(statement)
+        old.execute("INSERT INTO meta VALUES ('0badcafe', 1000)")
+        for seq, attempts, spent in ((1, 0, 0), (2, 3, 0), (3, 5, 4)):
+            old.execute("INSERT INTO body VALUES (?, 'pickup', ?, 5.0, 1)", (seq, f'"{seq}"'))
+            old.execute(
+                "INSERT INTO pending VALUES (1, ?, ?, ?, ?, NULL, NULL)",
+                (seq, seq, attempts, spent),
+            )
+        old.execute("INSERT INTO queue (id, name) VALUES (1, ?)", (QUEUE,))
+        old.execute("PRAGMA application_id = 0x63686171")
+        old.execute("PRAGMA user_version = 1")
+        old.commit()
+        old.close()
+        store = await SqliteStore.open(path, clock=clock)
+        claimed = await claim(store)
+        assert [(a.id, a.number, a.failures) for a in claimed] == [
+            ("0badcafe-1", 1, 0),
+            ("0badcafe-2", 4, 3),
+            ("0badcafe-3", 6, 1),
+        ]
+        await store.release(claimed[0].receipt, 1.0)
+        await put(store, 9)
+        await store.close()
+        again = await SqliteStore.open(path, clock=clock)
+        clock.now += 1
+        assert sorted(numbers(await claim(again))) == [1, 2, 3, 9]
+        await again.close()
+
     async def test_what_was_redriven_and_reopened_is_leased_once(self, store, clock, path):
         await put(store, *range(3))
         for attempt in await claim(store, 3):
@@ -695,9 +915,9 @@ class TestSqliteStore(Contract):
     async def test_a_newer_file_is_left_as_it_was(self, store, path, tmp_path, wal):
         await put(store, 1)
         await store.close()
-        path = self._changed(path, tmp_path, "PRAGMA user_version = 2", wal)
+        path = self._changed(path, tmp_path, "PRAGMA user_version = 99", wal)
         before = bytes_of(path)
-        with pytest.raises(StoreError, match=r"newer chatq \(version 2 .* reads 1\).*install"):
+        with pytest.raises(StoreError, match=r"newer chatq \(version 99 .* reads 2\).*install"):
             await SqliteStore.open(path)
         gc.collect()
         assert bytes_of(path) == before
@@ -910,10 +1130,11 @@ class TestSqliteStore(Contract):
         )
         # One by one they were then done, in their order.
         first, _, rest, _, other = failed
-        assert numbers(first.attempts) == [0, 2, 3]
-        assert numbers(rest.attempts) == [1, 4, 5, 6, 7, 8]
+        assert numbers(first.attempts) == [0]
+        assert numbers(rest.attempts) == [2]
         assert numbers(other.attempts) == [9]
-        assert (await store.stats(QUEUE)).leased == 9
+        assert (await store.stats(QUEUE)).leased == 2
+        assert numbers(await claim(store)) == [3, 1, 4, 5, 6, 7, 8]
 
     async def test_an_answer_whose_transaction_failed_settles_all_the_same(self, store):
         await put(store, 1, 2, 3)

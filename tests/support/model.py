@@ -120,17 +120,32 @@ class Wire(socketio.AsyncServer):
         self.clients[client.sid] = client
         return client
 
-    def noticed(self, client: Client) -> None:
+    def forget(self) -> None:
+        """The server's process is another one."""
+        self.clients.clear()
+        self.callbacks.clear()
+        self.handlers.clear()
+        for name in ("chatq listeners", "_handle_ack", "_trigger_event"):
+            vars(self).pop(name, None)
+
+    async def noticed(self, client: Client, *, goodbye: bool = False) -> None:
         """The server has heard that this client is gone."""
         client.cut = True
-        self.clients.pop(client.sid, None)
+        if self.clients.pop(client.sid, None) is not None:
+            reason = self.reason.CLIENT_DISCONNECT if goodbye else self.reason.TRANSPORT_CLOSE
+            await self._trigger_event("disconnect", "/", client.sid, reason)
         self.callbacks.pop(client.sid, None)
+
+    async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> None:
+        """The server has no handlers of its own."""
 
     def is_connected(self, sid: str, namespace: str) -> bool:
         return sid in self.clients
 
     def eio_sid_from_sid(self, sid: str, namespace: str) -> str:
         return sid
+
+    sid_from_eio_sid = eio_sid_from_sid
 
     def on(self, event: str, handler: Callable[..., Any], namespace: str) -> None:
         self.handlers.setdefault(namespace, {})[event] = handler
@@ -168,9 +183,9 @@ class Wire(socketio.AsyncServer):
             client.held += [(delivery, number) for *_, delivery in frame]
         client.packets.clear()
 
-    def acknowledge(self, client: Client, number: int, *answer: Any) -> None:
+    async def _handle_ack(self, sid: str, namespace: str, number: int, answer: list[Any]) -> None:
         """A packet acknowledgement arrives; one that nobody waits for is ignored."""
-        callback = self.callbacks.get(client.sid, {}).pop(number, None)
+        callback = self.callbacks.get(sid, {}).pop(number, None)
         if callback is not None:
             callback(*answer)
 

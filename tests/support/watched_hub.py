@@ -68,11 +68,11 @@ class Hub:
     def __init__(self, queues: Queues, batches: bool = True) -> None:
         self.queues, self.batches = queues, batches
         self.refuse: dict[str, dict] = {}
-        #: (what was asked, the ids); (sid, what was asked); sids; (event, data, answer).
+        #: (what was asked, the ids); (sid, what was asked); sids; (event, data, answer); sids.
         self.publishes, self.subscribes, self.unsubscribes = Seen(), Seen(), Seen()
-        self.answers = Seen()
+        self.answers, self.gone = Seen(), Seen()
         self.sio = hub_server(RateLimit().may)
-        Native(queues, _Watched(self.sio, NAMESPACE, self._watch))
+        Native(queues, _Watched(self.sio, NAMESPACE, self._watch, self.gone.add))
 
     @classmethod
     async def open(cls, url: str = "memory:", port: int = 0, rules: Rules | None = None, **options):
@@ -112,7 +112,7 @@ class Hub:
             self.subscribes.add((sid, asked))
         elif event == "unsubscribe":
             self.unsubscribes.add(sid)
-        elif event in ("received", "failed"):
+        elif event in ("received", "failed", "released", "working"):
             self.answers.add((event, asked, answer))
         return answer
 
@@ -123,11 +123,19 @@ class Hub:
 
 
 class _Watched(Guard):
-    """The hub's guard, whose handlers are called by `watch(event, handler, sid, asked)`."""
+    """The hub's guard, whose handlers are called by `watch(event, handler, sid, asked)`; `gone` is
+    called with each client that has left."""
 
-    def __init__(self, sio: socketio.AsyncServer, namespace: str, watch) -> None:
+    def __init__(self, sio: socketio.AsyncServer, namespace: str, watch, gone) -> None:
         super().__init__(sio, namespace, None)
-        self._watch = watch
+        self._watch, self._gone = watch, gone
+
+    def on_leave(self, handler) -> None:
+        async def left(sid: str) -> None:
+            await handler(sid)
+            self._gone(sid)
+
+        super().on_leave(left)
 
     def on(self, event: str, handler) -> None:
         super().on(event, handler if event == "*" else partial(self._watch, event, handler))

@@ -29,7 +29,7 @@ __all__ = ["NatsLog"]
 
 _log = logging.getLogger("chatq")
 
-_VERSION = "1"  # of what is in the stream
+_VERSION = "2"  # of what is in the stream
 _NO_STREAM, _NO_MESSAGE, _OVERLAP, _NAME_TAKEN = 10059, 10037, 10065, 10058
 
 
@@ -211,9 +211,10 @@ class NatsLog:
                 "nats://HOST/NAME"
             )
         if version != _VERSION:
+            age = "older" if version.isdecimal() and int(version) < int(_VERSION) else "newer"
             raise StoreError(
-                f"{where} was made by a newer chatq (version {version}; this one reads "
-                f"{_VERSION}): install that, or give another name; it was left as it was"
+                f"{where} was made by a chatq that is {age} (version {version} of the stream; this "
+                f"one reads {_VERSION}): install that, or give another name; it was left as it was"
             )
         wanted = self._configuration()
         same = ("subjects", "retention", "storage", "max_age")

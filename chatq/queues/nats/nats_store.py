@@ -48,6 +48,7 @@ from ...waiting import Tasks
 from ..record import Record
 from ..requests import Request, request
 from ..state import Granted
+from ..steady_clock import steady
 from ..store import QueueFull, Store, StoreError
 from . import snapshots
 from .address import Address
@@ -106,7 +107,8 @@ class NatsStore(Store):
         snapshot: int = _SNAPSHOT,
     ) -> None:
         super().__init__()
-        self._log, self._length, self._key_memory, self._clock = log, length, key_memory, clock
+        self._log, self._length, self._key_memory = log, length, key_memory
+        self._clock = clock = steady(clock)
         self._server = os.urandom(8).hex()
         self._number = 0
         self._replica = Replica(
@@ -216,10 +218,10 @@ class NatsStore(Store):
             self._answer(asked, None)
             return True
         if asked.part.verb[0] == "claim":
-            _, queue, _, _, in_order, _ = asked.part.verb
+            _, queue, _, _, in_order, _, _ = asked.part.verb
             ready, due = self._replica.state.look(queue, self._clock(), in_order=in_order)
             if not ready:
-                self._answer(asked, ([], due))
+                self._answer(asked, ([], due, False))
                 return True
         return False
 
@@ -306,7 +308,7 @@ class NatsStore(Store):
         except BaseException as error:
             if self._closing is None:
                 for each in granted:  # never sent
-                    self.release(each.receipt, counted=False)
+                    self.release(each.receipt, sent=False)
             if not isinstance(error, Exception):
                 raise
             _fail(asked, error)
@@ -339,7 +341,7 @@ class NatsStore(Store):
                 self._leased.update((granted.receipt, None) for granted in answer[0])
                 for granted in answer[0]:
                     if not known:  # its request has timed out: it was never sent
-                        self.release(granted.receipt, counted=False)
+                        self.release(granted.receipt, sent=False)
             elif verb[0] == "ack":
                 for receipt in verb[1]:
                     self._leased.pop(receipt, None)

@@ -767,7 +767,7 @@ def answered_before_the_work(reader, work):
         work(package)
 
 
-@wrong("07.6", client="ada", says="what the queue 'drivers' still keeps")
+@wrong("07.6", client="ada", says="it comes again, and the work is done")
 def a_duplicate_is_not_answered(reader, work):
     """A duplicate is thrown away without a word: so it comes again and again."""
     reads(reader, work, lambda package, delivery: delivery["id"], answers_again=False)

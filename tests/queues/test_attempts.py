@@ -1,0 +1,331 @@
+"""What an attempt is, and whose fault: answers that are late, connections that are cut, processes
+that die, and servers that are restarted under a consumer that is at work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import hubs
+import pytest
+import socketio
+from clock import Clock
+from hubs import DEADLINE, Inbox
+
+from chatq import Queues, Rules
+from chatq.queues.store import Stats
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def url(request, tmp_path):
+    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/q.db"
+
+
+class Worker:
+    """A client that subscribes in its `connect` handler and connects again by itself. Its handlers
+    begin, wait for `go`, and answer with the receipt by a packet acknowledgement."""
+
+    def __init__(self, client: socketio.AsyncClient) -> None:
+        self.client, self.go = client, asyncio.Event()
+        self.begun: list[Any] = []
+        self.done: list[Any] = []
+        self.sids: list[str] = []  # of its connections, as the server knows them
+        self._more = asyncio.Event()
+        client.on("connect", self._connected)
+        client.on("job", self._job)
+
+    async def _connected(self) -> None:
+        await self.client.emit("consume")
+
+    async def _job(self, data: Any, delivery: dict[str, Any]) -> str:
+        self.begun.append(data)
+        self._more.set()
+        await self.go.wait()
+        self.done.append(data)
+        return delivery["receipt"]
+
+    async def until_begun(self, n: int) -> None:
+        await self.until(lambda: len(self.begun) >= n)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                self._more.clear()
+                await self._more.wait()
+
+    def consumes(self, sid: str) -> None:
+        self.sids.append(sid)
+        self._more.set()
+
+    async def cut(self) -> None:
+        """The connection ends without a goodbye."""
+        await self.client.eio.ws.close()
+
+
+@contextlib.asynccontextmanager
+async def at_work(stage, sio, queues, window: int = 4) -> AsyncIterator[Worker]:
+    """A worker of the queue "q", which the server lets consume when it asks."""
+
+    @sio.on("consume")
+    async def consume(sid: str) -> None:
+        await queues.subscribe(sid, "q", window=window)
+        worker.consumes(sid)
+
+    client = socketio.AsyncClient(reconnection_delay=0.01, randomization_factor=0)
+    worker = Worker(client)
+    await client.connect(stage.url, transports=["websocket"])
+    try:
+        yield worker
+    finally:
+        await client.disconnect()
+
+
+async def settled(queues, within: float = DEADLINE) -> Stats:
+    """Return the stats of "q" once nothing of it waits or is leased."""
+    async with asyncio.timeout(within):
+        while True:
+            stats = await queues.stats("q")
+            if not stats.ready + stats.leased + stats.delayed:
+                return stats
+            await asyncio.to_thread(lambda: None)
+
+
+# -- answers that are late ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cuts", [1, 3])
+async def test_a_late_answer_settles_its_own_message_and_no_other(stage, sio, url, cuts):
+    """Packets are numbered from 1 on each connection: a late answer has the number of another."""
+    async with await Queues.open(url) as queues:
+        queues.attach(sio)
+        for n in range(4 + 4 * cuts):
+            await queues.emit("job", n, to="q")
+        async with at_work(stage, sio, queues) as worker:
+            for cut in range(1, cuts + 1):
+                await worker.until_begun(4 * cut)
+                await worker.cut()
+            await worker.until_begun(4 + 4 * cuts)
+            worker.go.set()
+            assert await settled(queues) == Stats()
+            assert sorted(worker.done) == [*range(4 + 4 * cuts)]
+
+
+async def test_a_late_answer_is_no_answer_to_a_call_of_the_server(stage, sio, url):
+    async with await Queues.open(url) as queues:
+        queues.attach(sio)
+        await queues.emit("job", 0, to="q")
+        async with at_work(stage, sio, queues) as worker:
+            asked, may_answer = asyncio.Event(), asyncio.Event()
+
+            @worker.client.on("question")
+            async def answer() -> str:
+                asked.set()
+                await may_answer.wait()
+                return "the answer"
+
+            await worker.until_begun(1)
+            await worker.cut()
+            await worker.until(lambda: len(worker.sids) == 2)
+            async with asyncio.timeout(DEADLINE):
+                question = sio.call("question", to=worker.sids[1], timeout=DEADLINE)
+                call = asyncio.create_task(question)
+                await asked.wait()
+                worker.go.set()  # with the number that the question has, too
+                assert await settled(queues) == Stats()
+                assert not call.done()
+                may_answer.set()
+                assert await call == "the answer"
+
+
+@pytest.mark.parametrize("answer", [(), ("no receipt",), (None,), ("x" * 32,), (1, 2)], ids=repr)
+async def test_an_answer_that_does_not_fit_takes_nothing_from_anybody(stage, sio, url, answer):
+    """A library's bare acknowledgement, or one of something long settled, under its number."""
+    async with await Queues.open(url) as queues:
+        queues.attach(sio)
+        async with at_work(stage, sio, queues) as worker:
+            await queues.emit("job", 0, to="q")
+            await worker.until_begun(1)
+            await worker.until(lambda: bool(worker.sids))
+            [sid] = worker.sids
+            [number] = {*sio.manager.callbacks[sid]} - {0}
+            await sio._handle_ack(sio.manager.eio_sid_from_sid(sid, "/"), "/", number, [*answer])
+            worker.go.set()
+            assert await settled(queues) == Stats()
+            assert worker.done == [0]
+
+
+# -- connections that end -------------------------------------------------------------------------
+
+
+async def test_a_goodbye_gives_back_at_once_what_a_cut_keeps_until_the_lease_ends(stage, url, sio):
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30, attempts=1), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        for n in range(3):
+            await queues.emit("job", n, to="q")
+        for way in ("goodbye", "goodbye", "cut"):
+            ada = await stage.client("ada")
+            inbox = Inbox(ada, "/")
+            await queues.subscribe(ada.get_sid(), "q")
+            await inbox.until(3)
+            if way == "cut":
+                await stage.cut("ada")
+            else:
+                await sio._handle_disconnect(sio.manager.eio_sid_from_sid(ada.get_sid(), "/"), "/")
+            await stage.settle()
+            stats = await queues.stats("q")
+            assert (stats.leased, stats.ready) == ((3, 0) if way == "cut" else (0, 3)), way
+            await ada.disconnect()
+        clock.now += 30
+        assert (await queues.stats("q")).leased == 0
+
+
+async def test_a_message_that_ends_its_consumers_takes_no_other_with_it(stage, url, sio):
+    """Each consumer is gone as soon as it is given the poison, with all that is out to it."""
+    clock, attempts = Clock(), 3
+    async with await Queues.open(url, Rules(lease=30, attempts=attempts), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        jobs = ["good 1", "poison", "good 2", "good 3"]
+        for job in jobs:
+            await queues.emit("job", job, to="q")
+        handled: list[str] = []
+        for n in range(20):
+            if not (await queues.stats("q")).ready:
+                break
+            name = f"worker {n}"
+            client = await stage.client(name)
+
+            @client.on("job")
+            async def job(job, delivery, name=name):
+                if job == "poison":
+                    await stage.cut(name)
+                handled.append(job)
+                return delivery["receipt"]
+
+            await queues.subscribe(client.get_sid(), "q", window=10)
+            await stage.settle()
+            if client.connected:
+                await stage.cut(name)
+            clock.now += 31
+            queues.tick()
+        [dead] = await queues.dead("q")
+        assert (dead.data, dead.attempts) == ("poison", attempts)
+        assert {*handled} >= {"good 1", "good 2", "good 3"}
+
+
+async def test_what_is_suspect_and_left_alone_by_one_that_lives_keeps_no_other_away(
+    stage, url, sio
+):
+    """Its consumer was cut; the next one throws it away without a word, and goes on."""
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30, attempts=3), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        await queues.emit("job", "duplicate", to="q")
+        await queues.subscribe((await stage.client("ada")).get_sid(), "q")
+        await stage.settle()
+        await stage.cut("ada")
+        clock.now += 31
+        bob = await stage.client("bob")
+        inbox = Inbox(bob, "/", lambda job, d: None if job == "duplicate" else d["receipt"])
+        await queues.subscribe(bob.get_sid(), "q")
+        await stage.settle()
+        assert inbox.data == ["duplicate"]
+        for n in range(9):
+            await queues.emit("job", n, to="q")
+            await stage.settle()
+            assert inbox.data[-1] == n
+            clock.now += 10
+            queues.tick()
+            await stage.settle()
+        [dead] = await queues.dead("q")
+        assert (dead.data, dead.attempts) == ("duplicate", 3)
+
+
+async def test_pages_that_are_reloaded_again_and_again_lose_nothing(stage, url, sio):
+    """Within a lease, and with goodbyes and cuts in turn: nothing is dead of it."""
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30, attempts=2), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        for n in range(20):
+            await queues.emit("job", n, to="q")
+        for n in range(8):
+            name = f"page {n}"
+            client = await stage.client(name)
+            await queues.subscribe(client.get_sid(), "q", window=4)
+            await stage.settle()
+            if n % 2:
+                await stage.cut(name)
+            else:
+                await client.disconnect()
+            clock.now += 3
+            queues.tick()
+            await stage.settle()
+        clock.now += 60
+        last = await stage.client("last")
+        inbox = Inbox(last, "/", True)
+        await queues.subscribe(last.get_sid(), "q")
+        await stage.settle()
+        assert await queues.stats("q") == Stats()
+        assert sorted(inbox.data) == [*range(20)]
+
+
+# -- servers that end -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+async def test_restarts_of_the_server_count_against_no_message(tmp_path, number):
+    """A healthy consumer, and a hub that is restarted more often than a message may fail."""
+    hub = hubs.Hub(folder=tmp_path)
+    port = str(hub.port)
+    client = socketio.AsyncClient(reconnection_delay=0.01, reconnection_delay_max=0.05)
+    inbox = Inbox(client, hub.namespace)
+    again = asyncio.Event()
+
+    @client.on("connect", namespace=hub.namespace)
+    async def connect() -> None:
+        again.set()
+
+    try:
+        await hub.join(client)
+        for n in range(3):
+            await hub.call(client, "publish", {"queue": "q", "event": "job", "data": n})
+        for restart in range(8):
+            await hub.call(client, "subscribe", {"queue": "q"})
+            await inbox.until(3 * restart + 3)
+            again.clear()
+            await hub.stop(number)
+            hubs.end(hub.process)
+            hub = hubs.Hub("--port", port, folder=tmp_path)
+            async with asyncio.timeout(DEADLINE):
+                await again.wait()
+        await hub.call(client, "subscribe", {"queue": "q"})
+        await inbox.until(3 * 8 + 3)
+        last = inbox.deliveries[-3:]
+        assert [delivery["attempt"] for delivery in last] == [9, 9, 9]
+        assert all(delivery["redelivered"] for delivery in last)
+        receipts = [delivery["receipt"] for delivery in last]
+        assert await hub.call(client, "received", {"receipts": receipts}) == {"ok": True}
+        stats = await hub.call(client, "stats", {"queue": "q"})
+        assert (stats["ready"], stats["leased"], stats["dead"]) == (0, 0, 0)
+    finally:
+        await client.disconnect()
+        hubs.end(hub.process)
+
+
+async def test_what_ends_the_server_again_and_again_is_dead_in_the_end(tmp_path):
+    """No failure is seen then; so there is another limit, which is higher."""
+    url, rules = f"sqlite:///{tmp_path}/q.db", Rules(attempts=2)
+    for n in range(1, 22):
+        queues = await Queues.open(url, rules)
+        if n == 1:
+            await queues.emit("job", "poison", to="q")
+        claimed = await queues.store.claim("q", 1, 30.0, in_order=False)
+        assert [(a.number, a.failures) for a in claimed.attempts] == [(n, 0)]
+        await queues.close(0)
