@@ -64,7 +64,7 @@ MUTANTS = [
     ),
     Mutant(
         "who is suspect is forgotten with the process",
-        "sqlite_rows",
+        "sqlite_upkeep",
         "            found.suspects = {",
         "            {",
     ),
@@ -160,7 +160,7 @@ MUTANTS = [
     ),
     Mutant(
         "times that lie ahead are waited for",
-        "sqlite_rows",
+        "sqlite_schema",
         "    if back <= 1:\n",
         "    if True:\n",
     ),
@@ -172,7 +172,7 @@ MUTANTS = [
     ),
     Mutant(
         "nobody hears that the next in order is free (memory, NATS)",
-        "state",
+        "stock",
         "        if name in self._in_order:\n",
         "        if False:\n",
     ),
@@ -198,8 +198,9 @@ MUTANTS = [
     Mutant(
         "an offset instead of one by one: all that is older is deleted too",
         "sqlite_rows",
-        '"DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)',
-        '"DELETE FROM pending WHERE queue = ? AND seq <=", numbers[-1:], queue.id)',
+        '                self._delete_rows("pending", queue, numbers)\n',
+        '                self._db.execute("DELETE FROM pending WHERE queue = ? AND seq <= ?", '
+        "(queue.id, numbers[-1]))\n",
     ),
     Mutant(
         "a receipt is that of the message, the same for each attempt",
@@ -480,15 +481,15 @@ MUTANTS = [
     ),
     Mutant(
         "numbers are given again after a goodbye",
-        "sqlite_rows",
+        "sqlite_upkeep",
         '        self._db.execute("UPDATE meta SET next = ?", (self._next,))\n',
         '        self._db.execute("UPDATE meta SET next = (SELECT '
         'coalesce(max(seq), 0) + 1 FROM pending)")\n',
     ),
     Mutant(
         "what was counted at a goodbye is believed after a crash",
-        "sqlite_rows",
-        "SET pending = NULL, dead = NULL WHERE",
+        "sqlite_upkeep",
+        "SET pending = NULL, dead = NULL, emptied = NULL WHERE",
         "SET id = id WHERE",
     ),
     Mutant(
@@ -500,8 +501,9 @@ MUTANTS = [
     Mutant(
         "after an error of the disk it goes on as if nothing were",
         "sqlite_store",
-        "            if self._broken:\n                raise StoreError(self._broken)\n",
-        "",
+        "            if self._broken:\n                raise StoreError(self._broken)\n"
+        "            return self._execute",
+        "            return self._execute",
     ),
     Mutant(
         "a file that is gone is written on",
@@ -518,8 +520,8 @@ MUTANTS = [
     Mutant(
         "the length limit is one too large",
         "sqlite_rows",
-        "        if queue.count >= self._length:\n",
-        "        if queue.count > self._length:\n",
+        "        if queue.count >= self._limits.length:\n",
+        "        if queue.count > self._limits.length:\n",
     ),
     Mutant(
         "closing drops the last acknowledgements",
@@ -627,8 +629,8 @@ MUTANTS = [
     Mutant(
         "one message more than a queue may hold (NATS)",
         "state",
-        "+ count > record.length:",
-        "+ count > record.length + 1:",
+        "+ count - record.limits.length\n",
+        "+ count - record.limits.length - 1\n",
     ),
     Mutant(
         "a key is forgotten early (memory, NATS)",
@@ -645,8 +647,8 @@ MUTANTS = [
     Mutant(
         "given back with a delay, and delivered at once (NATS)",
         "state",
-        "item.queue.give_back(item, now + delay, delayed=delay > 0)",
-        "item.queue.give_back(item, now, delayed=False)",
+        "self._give_back(item, now + delay, delayed=delay > 0)",
+        "self._give_back(item, now, delayed=False)",
     ),
     Mutant(
         "a redriven message expires again (NATS)",
@@ -695,6 +697,164 @@ MUTANTS = [
         "ordering",
         "for n in range(kept[6]):",
         "for n in range(min(kept[6], 2)):",
+    ),
+    Mutant(
+        "nothing expires that nobody claims",
+        "sqlite_upkeep",
+        "        self._expire(over[:_SWEEP])\n",
+        "",
+    ),
+    Mutant(
+        "nothing expires that nobody claims (memory, NATS)",
+        "stock",
+        "        while left and self._ends and",
+        "        while False and self._ends and",
+    ),
+    Mutant(
+        "the timer of what expires is not set",
+        "sqlite_store",
+        "            self._alarm.set(news.due)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "the timer of what expires is not set (NATS)",
+        "nats.nats_store",
+        "        self.notify_expired(state.take_expired())\n"
+        "        self._alarm.set(state.due(self._limits))\n",
+        "        self.notify_expired(state.take_expired())\n",
+    ),
+    Mutant(
+        "what is leased expires under its consumer",
+        "sqlite_upkeep",
+        "            if lease.until > now\n",
+        "            if False\n",
+    ),
+    Mutant(
+        "what is leased expires under its consumer (memory, NATS)",
+        "ordering",
+        "return self.state != OUT or self.until <= now",
+        "return True",
+    ),
+    Mutant(
+        "what was leased when its time was over is never looked at again",
+        "sqlite_upkeep",
+        "        self._note_due(min((lease.until for lease in held), default=_NEVER))\n",
+        "",
+    ),
+    Mutant(
+        "what was leased when its time was over is never looked at again (memory, NATS)",
+        "stock",
+        "                heapq.heappush(self._ends, (item.until, number, item))\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "what has expired takes room",
+        "sqlite_upkeep",
+        "        self._expire(over[:n])\n        return True\n",
+        "        return False\n",
+    ),
+    Mutant(
+        "what has expired is counted twice",
+        "sqlite_upkeep",
+        "        self._grow(queue, -len(gone))\n",
+        "",
+    ),
+    Mutant(
+        "dead letters are kept for ever",
+        "sqlite_upkeep",
+        "            (now - self._limits.dead_memory, _SWEEP),\n",
+        "            (0.0, _SWEEP),\n",
+    ),
+    Mutant(
+        "dead letters are kept for ever (memory, NATS)",
+        "stock",
+        "            if item.died + limits.dead_memory > now:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "of too many dead letters the last to die goes",
+        "sqlite_upkeep",
+        "ORDER BY died, seq LIMIT ?",
+        "ORDER BY died DESC, seq DESC LIMIT ?",
+    ),
+    Mutant(
+        "a snapshot forgets in which order they died (NATS)",
+        "state",
+        '            "dead": [*self._dead],\n',
+        '            "dead": sorted(self._dead),\n',
+    ),
+    Mutant(
+        "of too many keys the newest goes",
+        "sqlite_upkeep",
+        '"ORDER BY until, seq"',
+        '"ORDER BY until DESC, seq DESC"',
+    ),
+    Mutant(
+        "a snapshot brings forgotten keys back (NATS)",
+        "state",
+        '        state.keys.floor = kept["keys"]\n',
+        "",
+    ),
+    Mutant(
+        "empty queues are known for ever",
+        "sqlite_upkeep",
+        "        if old:\n            self._execute_many(",
+        "        if False:\n            self._execute_many(",
+    ),
+    Mutant(
+        "a queue is forgotten before its keys (memory, NATS)",
+        "store",
+        "return max(self.queue_memory, self.key_memory)",
+        "return self.queue_memory",
+    ),
+    Mutant(
+        "purged, and still answered",
+        "sqlite_upkeep",
+        "            self._take(lease.receipt)\n        self._leave_back",
+        "            pass\n        self._leave_back",
+    ),
+    Mutant(
+        "purge takes the newest (memory, NATS)",
+        "state",
+        "(item := queue.oldest()) is not None:",
+        "(item := queue.items[max(queue.items)] if queue.items else None) is not None:",
+    ),
+    Mutant(
+        "purge keeps the bodies",
+        "sqlite_upkeep",
+        "            self._release_bodies([body for _, body, _ in rows])\n",
+        "",
+    ),
+    Mutant(
+        "discard takes all of the dead",
+        "state",
+        "        chosen = [queue.dead[number] for number in dict.fromkeys(wanted) "
+        "if number in queue.dead]\n",
+        "        chosen = [*queue.dead.values()]\n",
+    ),
+    Mutant(
+        "a deleted queue remembers its keys (memory, NATS)",
+        "state",
+        "number is None or number < queue.first else number",
+        "number is None else number",
+    ),
+    Mutant(
+        "a deleted queue remembers its keys",
+        "sqlite_upkeep",
+        "(SELECT queue, key FROM key WHERE queue = ?",
+        "(SELECT queue, key FROM key WHERE queue = -?",
+    ),
+    Mutant(
+        "a delay is forgotten",
+        "sqlite_rows",
+        "                self._delay(queue, [(due, seq)])\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "a delay is forgotten (memory, NATS)",
+        "state",
+        "                item.state, item.back = DELAYED, due\n",
+        "                pass\n",
     ),
     Mutant(
         "deliveries go by all servers (NATS)",

@@ -25,10 +25,10 @@ from typing import Any, Self, TypeVar
 import socketio  # type: ignore[import-untyped]
 
 from ..queues.message import decode, encode, new_message
-from ..queues.rules import Rules, back_off
+from ..queues.rules import EXPIRED, Rules, back_off
 from ..queues.sqlite_store import SqliteStore
 from ..queues.steady_clock import steady
-from ..queues.store import Attempt, NewMessage, StoreError
+from ..queues.store import Attempt, Limits, NewMessage, StoreError
 from ..waiting import detached, set_within
 from .session import NO_ANSWER, Refused, Session
 
@@ -42,6 +42,8 @@ _REPLY = 10.0  # seconds for the server's reply to a publish
 _MOST, _LARGEST = 100, 256_000  # messages and bytes in one publish
 _ENVELOPE = 10_000  # bytes that names and keys may add to a message's data
 _RULES = Rules(back_off=0.2, longest_back_off=30.0)
+#: Words for what a store says of a dead letter.
+_REASONS = {EXPIRED: "expired before it could be sent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,15 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """A claimed message as it is published, and its receipt from the outbox's store."""
+    """A claimed message as it is published, and its receipt from the outbox's store; when it
+    expires, and before when it is not to be delivered, in seconds since the epoch."""
 
     receipt: str
     size: int
     alone: bool
     published: dict[str, Any]
+    expires: float | None
+    due: float
 
 
 class Outbox:
@@ -123,9 +128,9 @@ class Outbox:
 
         `client`: a `socketio.AsyncClient`, connected or not; the server is `python -m chatq serve`,
         or another that handles `publish` as chatq/PROTOCOL.md says. `rules`: only `length`,
-        `payload` and the back-off are used. `on_error`: called with each error of publishing, which
-        is also logged. `clock`: gives the time in seconds since the epoch; `random`: the source of
-        the jitter of the back-off.
+        `payload`, the back-off, and what is kept of the dead are used. `on_error`: called with each
+        error of publishing, which is also logged. `clock`: gives the time in seconds since the
+        epoch; `random`: the source of the jitter of the back-off.
 
         Raises `StoreError` if the file is another program's (or a hub's), of a newer version,
         damaged, or in use already; `TypeError` or `ValueError` for a wrong client, namespace or
@@ -136,7 +141,8 @@ class Outbox:
             raise ValueError(f"an outbox takes a path, like outbox.db, not a URL like {path}")
         connection = Session(client, namespace)
         clock = steady(clock)
-        store = await SqliteStore.open(path, kind="outbox", length=rules.length, clock=clock)
+        limits: dict[str, Any] = {name: getattr(rules, name) for name in Limits._fields}
+        store = await SqliteStore.open(path, kind="outbox", clock=clock, **limits)
         outbox = cls(store, connection, rules, on_error=on_error, clock=clock, random=random)
         try:
             stats = await store.stats(_QUEUE)
@@ -144,6 +150,7 @@ class Outbox:
             await store.close()
             raise
         outbox._count(stats.ready + stats.leased + stats.delayed if stats else 0)
+        store.mourn(lambda *_: outbox._count(-1))
         outbox._connection.open()
         outbox._task = detached(outbox._run())
         return outbox
@@ -162,11 +169,13 @@ class Outbox:
         to: str | Sequence[str],
         key: str | None = None,
         ttl: float | None = None,
+        delay: float | None = None,
     ) -> str:
         """Store a message for the queue `to`, or several, and return its key, once it is on disk.
 
         `key`: the idempotency key: the server stores the message once, however often it is
-        published; random if not given. `ttl`: for how many seconds from now it may be delivered.
+        published; random if not given. `ttl`: for how many seconds from now it may be delivered;
+        `delay`: for how many it may not be yet.
 
         Raises `TypeError` or `ValueError` for a message that no server accepts, `QueueFull` if the
         outbox is full, `StoreError` if the disk fails. Then nothing was stored.
@@ -175,8 +184,11 @@ class Outbox:
             raise RuntimeError("this outbox is closed: open it again")
         key = uuid.uuid4().hex if key is None else key
         # Checked here, so that the caller gets the error.
-        checked = new_message(event, data, to, key, ttl, self._rules.payload, self._clock())
+        longest, now = self._rules.payload, self._clock()
+        checked = new_message(event, data, to, key, ttl, longest, now, delay)
         envelope = {"to": to if isinstance(to, str) else list(to), "key": key, "data": data}
+        if checked.due is not None:
+            envelope["due"] = checked.due
         body = encode(envelope, self._rules.payload + _ENVELOPE)
         message = NewMessage(event, body, (_QUEUE,), None, checked.expires)
         await self._counted(self._store.put((message,)), len)
@@ -198,9 +210,12 @@ class Outbox:
             ) from None
 
     async def rejected(self, limit: int = 100) -> list[Rejected]:
-        """Return the oldest rejected messages, at most `limit`."""
+        """Return the oldest rejected messages, at most `limit`.
+
+        They are kept for `Rules.dead_memory`, and at most `Rules.dead_length` of them.
+        """
         return [
-            Rejected(d.id, d.event, e["data"], e["to"], e["key"], d.reason)
+            Rejected(d.id, d.event, e["data"], e["to"], e["key"], _REASONS.get(d.reason, d.reason))
             for d in await self._store.dead(_QUEUE, limit)
             for e in [decode(d.body)]
         ]
@@ -266,14 +281,10 @@ class Outbox:
                 await self._connection.pause(wait or 0.0)
 
     async def _fill(self) -> None:
-        """Claim the next messages, and reject those that have expired."""
+        """Claim the next messages."""
         # Only this process has the file, so the lease need not end.
         claimed = await self._store.claim(_QUEUE, _MOST - len(self._batch), inf, in_order=False)
-        for attempt in claimed.attempts:
-            if attempt.expires is not None and attempt.expires <= self._clock():
-                await self._reject(attempt.receipt, "expired before it could be sent")
-            else:
-                self._batch.append(self._message(attempt))
+        self._batch += [self._message(attempt) for attempt in claimed.attempts]
 
     def _message(self, attempt: Attempt) -> _Message:
         envelope = decode(attempt.body)
@@ -283,14 +294,27 @@ class Outbox:
             "data": envelope["data"],
             "key": envelope["key"],
         }
-        if attempt.expires is not None:
-            published["ttl"] = max(attempt.expires - self._clock(), 0.001)
         # Bytes are sent as attachments, and a server limits those of one event.
         alone = isinstance(attempt.body, bytes)
-        return _Message(attempt.receipt, len(attempt.body), alone, published)
+        due = envelope.get("due", 0.0)
+        return _Message(attempt.receipt, len(attempt.body), alone, published, attempt.expires, due)
+
+    async def _count_from_now(self) -> None:
+        """Set `ttl` and `delay` for a publish now, after any wait; reject what has expired."""
+        now = self._clock()
+        for message in [*self._batch]:
+            if message.expires is not None and message.expires <= now:
+                await self._reject(message.receipt, EXPIRED)
+                self._batch.remove(message)
+            elif message.expires is not None:
+                message.published["ttl"] = message.expires - now
+            message.published.pop("delay", None)
+            if message.due > now:
+                message.published["delay"] = message.due - now
 
     async def _publish(self) -> None:
         """Publish the oldest messages, as a batch if possible."""
+        await self._count_from_now()
         if not self._batch:
             return
         messages: list[_Message] = []

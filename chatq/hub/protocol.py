@@ -29,7 +29,7 @@ BATCH = 1_000
 #: The most dead letters of one reply, and the most bytes of them.
 DEAD, DEAD_BYTES = 100, 800_000
 
-_MESSAGE = ("queue", "event", "data", "key", "ttl")
+_MESSAGE = ("queue", "event", "data", "key", "ttl", "delay")
 _NOT_GIVEN = object()
 
 
@@ -140,13 +140,13 @@ class Native:
 
     def _message(self, given: Mapping[str, Any]) -> NewMessage:
         fields: list[Any] = [given.get(name) for name in _MESSAGE]
-        queue, event, data, key, ttl = fields
+        queue, event, data, key, ttl, delay = fields
         if isinstance(queue, list) and len(queue) > FAN_OUT:
             raise ValueError(f"a message goes to at most {FAN_OUT} queues")
         for name, value in (("queue", queue), ("event", event)):
             if value is None:
                 raise TypeError(f"publish needs {'an' if name == 'event' else 'a'} {name}")
-        return self._queues.message(event, data, to=queue, key=key, ttl=ttl)
+        return self._queues.message(event, data, to=queue, key=key, ttl=ttl, delay=delay)
 
     async def _may_make(self, sid: str, names: Any) -> None:
         """Raise `Limit` if these are too many new queues; else count them."""

@@ -11,10 +11,10 @@ from random import Random
 from typing import Any
 
 from ..internals.server_events import listen_to_server
-from ..journal.facts import Subscribed, Unsubscribed
+from ..journal.facts import Died, Queued, Subscribed, Unsubscribed
 from .in_flight import InFlight
 from .observers import Observer
-from .rules import Rules
+from .rules import EXPIRED, Rules
 from .store import Stats, Store
 from .subscription import Consumers, Subscription
 
@@ -41,6 +41,7 @@ class Delivery:
         self._sweep_at = 64
         self._deaf: list[Callable[[], None]] = []  # each ends that one server is listened to
         store.listen(self._notify)
+        store.mourn(self._expired)
 
     def listen(self, sio: Any, namespace: str) -> None:
         """Take acknowledgements and goodbyes of the clients of `namespace` of `sio`."""
@@ -191,6 +192,9 @@ class Delivery:
                 del self._consumers[queue]
             self.in_flight.let_go(subscription)
         self._notify(queue)  # somebody else may claim what this consumer would have claimed next
+
+    def _expired(self, queue: str, id: str, event: str) -> None:
+        self.observers.tell(Died(Queued(queue, id, event), EXPIRED))
 
     def _notify(self, queue: str) -> None:
         if consumers := self._consumers.get(queue):

@@ -86,6 +86,10 @@ class Leases(Generic[_T]):
             self.take(lease.receipt)
         return over
 
+    def __len__(self) -> int:
+        """Return how many there are, including those that are over and not yet taken."""
+        return len(self._by_receipt)
+
     def count(self, queue: str, now: float) -> int:
         """Return how many messages of `queue` are leased at `now`."""
         return sum(lease.until > now for lease in self._by_queue.get(queue, {}).values())

@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .alarm import Alarm
 from .record import Record
 from .requests import WithBodies, request
 from .state import State
 from .steady_clock import steady
-from .store import Body, QueueFull, Store, StoreError
+from .store import Body, Limits, QueueFull, Store, StoreError
 
 __all__ = ["MemoryStore"]
 
@@ -25,19 +26,13 @@ __all__ = ["MemoryStore"]
 class MemoryStore(Store):
     """Keeps messages in memory.
 
-    `length`: how many messages a queue takes; `key_memory`: for how many seconds keys are
-    remembered; `clock`: gives the time in seconds since the epoch.
+    `clock`: gives the time in seconds since the epoch; `limits`: as the fields of `Limits`.
     """
 
-    def __init__(
-        self,
-        *,
-        length: int = 1_000_000,
-        key_memory: float = 24 * 3600.0,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, **limits: Any) -> None:
         super().__init__()
-        self._length, self._key_memory, self._clock = length, key_memory, steady(clock)
+        self._limits, self._clock = Limits(**limits), steady(clock)
+        self._alarm = Alarm(self._clock, self.tick)
         self._state = State(os.urandom(4).hex())
         self._bodies: dict[int, list[Body]] = {}  # by the number of the record that brought them
         self._closed = False
@@ -49,6 +44,9 @@ class MemoryStore(Store):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         asked = request(verb, *arguments)
+        due = self._state.due(self._limits) if asked.verb is None else None
+        if due is not None and due <= self._clock():
+            self._apply(["sweep"], [])
         result = self._apply(asked.verb, asked.bodies) if asked.verb is not None else None
         if not isinstance(result, QueueFull):
             result = asked.finish(self._state, result, self._clock())
@@ -56,13 +54,15 @@ class MemoryStore(Store):
             result = result.make([self._bodies[place][index] for place, index in result.places])
         for queue in self._state.take_touched():
             self.notify(queue)
+        self.notify_expired(self._state.take_expired())
+        self._alarm.set(self._state.due(self._limits))
         loop.call_soon(_answer, answer, result)
         return answer
 
     def _apply(self, verb: list[Any], bodies: list[Body]) -> Any:
         state = self._state
         place = state.applied + 1
-        record = Record("", place, self._clock(), self._length, self._key_memory, [verb], bodies)
+        record = Record("", place, self._clock(), self._limits, [verb], bodies)
         answers = state.apply(place, record)
         assert answers is not None  # only a record that is read from a log can come twice
         if place in state.bodies:
@@ -74,6 +74,7 @@ class MemoryStore(Store):
     async def close(self) -> None:
         """See `Store.close`."""
         self._closed = True
+        self._alarm.cancel()
 
 
 def _answer(answer: asyncio.Future[Any], result: Any) -> None:

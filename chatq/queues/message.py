@@ -68,11 +68,12 @@ def new_message(
     ttl: float | None,
     longest: int,
     now: float,
+    delay: float | None = None,
 ) -> NewMessage:
     """Return the message with these parts, each of them checked.
 
-    `longest`: the limit of its data, in bytes; `ttl`: in seconds from `now`. Raises `TypeError` or
-    `ValueError`, saying which part is wrong.
+    `longest`: the limit of its data, in bytes; `ttl`, `delay`: in seconds from `now`. Raises
+    `TypeError` or `ValueError`, saying which part is wrong.
     """
     check_event(event)
     if isinstance(data, tuple):
@@ -84,12 +85,22 @@ def new_message(
         raise ValueError(f"a message goes to one queue or several different ones, not {to!r:.120}")
     if key is not None:
         _check_text("a key", key, _LONGEST_KEY)
-    expires = None
-    if ttl is not None:
-        if isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl < 1e10:
-            raise ValueError(f"ttl is a number of seconds above 0, not {ttl!r:.120}")
-        expires = now + ttl
-    return NewMessage(event, encode(data, longest), queues, key, expires)
+    expires, due = _later("ttl", ttl, now), _later("delay", delay, now)
+    if expires is not None and due is not None and expires <= due:
+        raise ValueError(
+            f"a message with delay={delay!r} and ttl={ttl!r} would have expired before it is "
+            "delivered: give a ttl, from now, that is longer than the delay"
+        )
+    return NewMessage(event, encode(data, longest), queues, key, expires, due)
+
+
+def _later(what: str, seconds: object, now: float) -> float | None:
+    if seconds is None:
+        return None
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds < 1e10:  # type: ignore[operator]
+        raise ValueError(f"{what} is a number of seconds above 0, not {seconds!r:.120}")
+    return now + seconds  # type: ignore[operator]
 
 
 def check_queue(name: object) -> None:

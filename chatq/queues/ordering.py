@@ -65,6 +65,12 @@ class Item:
         """Return whether it is delayed beyond `now`."""
         return self.state == DELAYED and self.back > now
 
+    def over(self, now: float) -> bool:
+        """Return whether it has expired at `now`, and may be answered by nobody any more."""
+        if self.expires is None or self.expires > now or self.state in (DEAD, GONE):
+            return False
+        return self.state != OUT or self.until <= now
+
     def kept(self) -> list[Any]:
         """Return its form in a snapshot; for a message never claimed, a run of length 1."""
         first = [self.number, self.place, self.index, self.event, self.born, self.expires]
@@ -101,13 +107,25 @@ class Queue:
     """One queue. Entries of `fresh`, `back`, `waiting` and `order` may be stale: the item's state
     decides.
 
-    `out`: the leased items by receipt, in the order in which the leases end.
+    `first`: the number of its first message; `out`: the leased items by receipt, in the order in
+    which the leases end; `dead`: its dead letters, in the order of their deaths.
     """
 
-    __slots__ = ("back", "dead", "early", "fresh", "items", "name", "order", "out", "waiting")
+    __slots__ = (
+        "back",
+        "dead",
+        "early",
+        "first",
+        "fresh",
+        "items",
+        "name",
+        "order",
+        "out",
+        "waiting",
+    )
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, first: int) -> None:
+        self.name, self.first = name, first
         self.items: dict[int, Item] = {}
         self.dead: dict[int, Item] = {}
         self.fresh: deque[Item] = deque()
@@ -164,12 +182,11 @@ class Queue:
 
     def first_waiting(self) -> Item | None:
         """Return the delayed item that is due first."""
+        return _first(self.waiting, self._waits)
 
-        def waits(entry: tuple[float, int]) -> Item | None:
-            item = self._in_state(entry[1], DELAYED)
-            return item if item is not None and item.back == entry[0] else None
-
-        return _first(self.waiting, waits)
+    def _waits(self, entry: tuple[float, int]) -> Item | None:
+        item = self._in_state(entry[1], DELAYED)
+        return item if item is not None and item.back == entry[0] else None
 
     def first_end(self) -> Item | None:
         """Return the leased item whose lease ends first."""
@@ -183,13 +200,16 @@ class Queue:
             self.out = dict(sorted(self.out.items(), key=lambda entry: entry[1].until))
 
     def remove(self, item: Item) -> None:
-        """Delete an item; now and then drop stale entries of the lists."""
+        """Take an item out of the queue; now and then drop stale entries of the lists."""
         del self.items[item.number]
-        item.state = GONE
-        if len(self.order) > 2 * len(self.items) + 64:
+        if not self.items:  # many queues have few messages: nothing stays of the last one
+            for entries in (self.order, self.early, self.fresh, self.back, self.waiting):
+                entries.clear()
+        elif len(self.order) > 2 * len(self.items) + 64:
             self.order = deque(number for number in self.order if number in self.items)
             self.fresh = deque(item for item in self.fresh if item.state == FRESH)
             self.back = sorted({number for number in self.back if self._in_state(number, BACK)})
+            self.waiting = sorted({entry for entry in self.waiting if self._waits(entry)})
 
     def _in_state(self, number: int, state: int) -> Item | None:
         item = self.items.get(number)

@@ -14,13 +14,14 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, Self
 
 import socketio  # type: ignore[import-untyped]
 
 from ..journal.facts import Queued, Redriven, Stored
+from .dead_message import DeadMessage
 from .delivery import Delivery
 from .memory import MemoryStore
 from .message import check_queue, decode, new_message
@@ -29,29 +30,12 @@ from .receipts import EVENTS, Receipts
 from .rules import Rules
 from .sqlite_store import SqliteStore
 from .steady_clock import steady
-from .store import Kept, NewMessage, QueuesClosed, Stats, Store
+from .store import Kept, Limits, NewMessage, QueuesClosed, Stats, Store
 
 __all__ = ["DeadMessage", "Queues"]
 
-
-@dataclass(frozen=True, slots=True)
-class DeadMessage:
-    """A dead letter: a message that is not delivered any more.
-
-    `attempts`: the number of its deliveries; `reason`: why it is dead; `died`: in seconds since the
-    epoch; `size`: of its stored data, in characters or bytes.
-    """
-
-    id: str
-    event: str
-    data: Any
-    attempts: int
-    reason: str
-    died: float
-    size: int
-
-    def __repr__(self) -> str:
-        return f"<dead message {self.id} {self.event!r}: {self.reason}, attempts: {self.attempts}>"
+#: The most messages deleted in one transaction.
+_SLICE = 2_000
 
 
 class _Attachment(NamedTuple):
@@ -110,20 +94,16 @@ class Queues:
         Raises `ValueError` for another `url`, `StoreError` if the store cannot be opened.
         """
         rules, clock = rules or Rules(), steady(clock)
-        limits: dict[str, Any] = {
-            "length": rules.length,
-            "key_memory": rules.key_memory,
-            "clock": clock,
-        }
+        limits: dict[str, Any] = {name: getattr(rules, name) for name in Limits._fields}
         store: Store
         if url == "memory:":
-            store = MemoryStore(**limits)
+            store = MemoryStore(clock=clock, **limits)
         elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-            store = await SqliteStore.open(url.removeprefix("sqlite:///"), **limits)
+            store = await SqliteStore.open(url.removeprefix("sqlite:///"), clock=clock, **limits)
         elif url.startswith(("nats:", "tls:")):
             from .nats.nats_store import NatsStore  # its client may be missing
 
-            store = await NatsStore.open(url, **limits)
+            store = await NatsStore.open(url, clock=clock, **limits)
         else:
             meant = f': did you mean "sqlite:///{url}"?' if url and ":" not in url else ""
             raise ValueError(
@@ -182,9 +162,12 @@ class Queues:
     def tick(self) -> None:
         """Look at the clock now, instead of when a timer is due.
 
-        For a `clock` that is moved by hand: ends all leases and delays that are over by it.
+        For a `clock` that is moved by hand: ends all leases, delays and times to live that are over
+        by it.
         """
-        self._delivery.tick()
+        if not self._delivery.closing:
+            self.store.tick()
+            self._delivery.tick()
 
     # -- producing ------------------------------------------------------------------------------
 
@@ -196,17 +179,20 @@ class Queues:
         to: str | Sequence[str],
         key: str | None = None,
         ttl: float | None = None,
+        delay: float | None = None,
     ) -> Any:
         """Store a message in the queue `to` and return its id, once it is on stable storage.
 
         `to`: one queue, or several (fan-out): then each gets a copy, and a list of ids is returned.
         `key`: an idempotency key: a second `emit` with it, within `Rules.key_memory`, stores
-        nothing and returns the first one's id. `ttl`: after so many seconds it is a dead letter.
+        nothing and returns the first one's id. `ttl`: after so many seconds it is a dead letter,
+        whether or not anybody consumes the queue. `delay`: it is not delivered before so many
+        seconds; its turn is when they are over, also after a restart. Both are from now.
 
         Raises `TypeError` or `ValueError` for data that cannot be kept, `QueueFull` (nothing was
         stored) and `StoreError`.
         """
-        message = new_message(event, data, to, key, ttl, self.rules.payload, self.clock())
+        message = self.message(event, data, to=to, key=key, ttl=ttl, delay=delay)
         [ids] = await self.emit_many((message,))
         return ids[0] if isinstance(to, str) else ids
 
@@ -218,12 +204,13 @@ class Queues:
         to: str | Sequence[str],
         key: str | None = None,
         ttl: float | None = None,
+        delay: float | None = None,
     ) -> NewMessage:
         """Return the message that `emit` would store, for `emit_many`.
 
         Raises `TypeError` or `ValueError` for data that cannot be kept.
         """
-        return new_message(event, data, to, key, ttl, self.rules.payload, self.clock())
+        return new_message(event, data, to, key, ttl, self.rules.payload, self.clock(), delay)
 
     async def emit_many(self, messages: Sequence[NewMessage]) -> list[list[str]]:
         """Store all these messages (made by `message`) or none; return the ids of each, one for
@@ -384,6 +371,51 @@ class Queues:
                     self._delivery.observers.tell(Redriven(message))
         return await self.store.redrive(queue, wanted)
 
+    async def discard(self, queue: str, ids: Iterable[str] | None = None) -> int:
+        """Delete dead letters of `queue` for good: all, or those with these ids. Returns how many.
+
+        Those that nobody discards go by themselves: `Rules.dead_memory`, `Rules.dead_length`.
+        """
+        self._check_open()
+        return await self.store.discard(queue, ids)
+
+    async def names(self) -> list[str]:
+        """Return the names of all queues, sorted.
+
+        A queue with nothing in it is still known for `Rules.queue_memory`.
+        """
+        self._check_open()
+        return await self.store.names()
+
+    async def purge(self, queue: str) -> int:
+        """Delete all messages that wait in `queue`, also those in flight. Returns how many.
+
+        An answer to one in flight changes nothing any more. Consumers stay, as do dead letters
+        (see `discard`), and keys: a message emitted again with one of them is still known. It goes
+        on in slices, oldest first, while others use the queue; what is emitted meanwhile may be
+        deleted, too.
+        """
+        self._check_open()
+        self._delivery.in_flight.flush()
+        purged = 0
+        while slice := await self.store.purge(queue, _SLICE):
+            purged += slice
+        return purged
+
+    async def delete(self, queue: str) -> int:
+        """Delete `queue`, as if nothing had ever been put into it. Returns how many it had.
+
+        With it go all messages, also those in flight (an answer to one changes nothing any more),
+        dead letters, and keys. Its consumers stay subscribed: what is emitted from then on makes
+        the queue anew, with ids that never were, and goes to them. In slices, like `purge`.
+        """
+        self._check_open()
+        self._delivery.in_flight.flush()
+        deleted = 0
+        while (slice := await self.store.delete(queue, _SLICE)) is not None:
+            deleted += slice
+        return deleted
+
     def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
         """Return the oldest messages of `queue`, leased or not, put after the one with id `after`.
 
@@ -396,6 +428,20 @@ class Queues:
     def remove(self, queue: str, ids: Sequence[str]) -> Awaitable[list[bool]]:
         """Delete the messages of `queue` with these ids, leased or not; return which existed."""
         return self.store.remove(queue, ids)
+
+    async def backup(self, path: str | Path) -> None:
+        """Copy these queues into a new SQLite file `path`, while they are used.
+
+        All that was confirmed before this call is in it, and more that comes while it is written;
+        it gets its name once it is whole and synced. To restore it, open it in the place of the
+        file; what was acknowledged since is delivered again.
+
+        Raises `StoreError` if there is such a file, it cannot be written (then there is none), or
+        these queues are in no SQLite file.
+        """
+        self._check_open()
+        self._delivery.in_flight.flush()
+        await self.store.backup(path)
 
     async def close(self, within: float = 1.0) -> None:
         """Send nothing more, wait for acknowledgements of what is in flight, and close the store.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .store import Body
+from .store import Body, Limits
 
 __all__ = ["Record"]
 
@@ -18,13 +18,12 @@ class Record:
     """A batch of verbs of `server`, whose `number`th record it is.
 
     `verbs`: lists of a verb's name and its arguments; `bodies`: those of all messages put, in
-    order; `now` and `key_memory` in seconds, `length` in messages.
+    order; `now` in seconds since the epoch.
     """
 
     server: str
     number: int
     now: float
-    length: int
-    key_memory: float
+    limits: Limits
     verbs: list[Any]
     bodies: list[Body]

@@ -41,7 +41,7 @@ def request(verb: str, *arguments: Any) -> Request:
 
 
 def _put(messages: Sequence[NewMessage]) -> Request:
-    heads = [[m.event, m.queues, m.key, m.expires] for m in messages]
+    heads = [[m.event, m.queues, m.key, m.expires, m.due] for m in messages]
     return Request(["put", heads], _result, [message.body for message in messages])
 
 
@@ -89,6 +89,26 @@ def _remove(queue: str, ids: Iterable[str]) -> Request:
 
 def _redrive(queue: str, ids: Iterable[str] | None) -> Request:
     return Request(["redrive", queue, None if ids is None else _texts(ids)], _result)
+
+
+def _purge(queue: str, limit: int) -> Request:
+    return Request(["purge", queue, limit], _result)
+
+
+def _discard(queue: str, ids: Iterable[str] | None) -> Request:
+    return Request(["discard", queue, None if ids is None else _texts(ids)], _result)
+
+
+def _delete(queue: str, limit: int) -> Request:
+    return Request(["delete", queue, limit], _result)
+
+
+def _sweep() -> Request:
+    return Request(["sweep"], _result)
+
+
+def _names() -> Request:
+    return Request(None, lambda state, _, now: state.names())
 
 
 def _peek(queue: str, limit: int, after: str) -> Request:
@@ -146,5 +166,10 @@ _REQUESTS: dict[str, Callable[..., Request]] = {
     "remove": _remove,
     "dead": _dead,
     "redrive": _redrive,
+    "purge": _purge,
+    "discard": _discard,
+    "delete": _delete,
+    "sweep": _sweep,
+    "names": _names,
     "stats": _stats,
 }

@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-__all__ = ["Rules", "back_off", "undeliverable"]
+__all__ = ["EXPIRED", "Rules", "back_off", "undeliverable"]
+
+#: Why a message whose time to live is over is a dead letter.
+EXPIRED = "expired"
+_DAY = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +26,13 @@ class Rules:
     and leases that ended.
     `back_off`, `longest_back_off`: the wait after the first failure, doubled after each, and its
     limit. `length`: the most messages in a queue. `payload`: the largest message as JSON.
-    `window`: the largest prefetch window. `key_memory`: how long an idempotency key is remembered.
+    `window`: the largest prefetch window.
+
+    What ends, though nobody reads it: `key_memory`: how long an idempotency key is remembered;
+    `keys`: the most keys of all queues together, the oldest are forgotten first. `dead_memory`: how
+    long a dead letter is kept; `dead_length`: the most of them in a queue, the one that died first
+    goes first; 0: none is kept. `queue_memory`: how long a queue with nothing in it is still known
+    (at least for `key_memory`).
     """
 
     lease: float = 30.0
@@ -32,16 +42,23 @@ class Rules:
     length: int = 1_000_000
     payload: int = 900_000
     window: int = 1_000
-    key_memory: float = 24 * 3600.0
+    key_memory: float = _DAY
+    keys: int = 1_000_000
+    dead_memory: float = 14 * _DAY
+    dead_length: int = 10_000
+    queue_memory: float = 7 * _DAY
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} is a number, not {value!r:.80}")
-        for name in ("lease", "attempts", "length", "payload", "window", "key_memory"):
+        for name in ("lease", "attempts", "length", "payload", "window", "key_memory", "keys"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} has to be more than 0, not {getattr(self, name)!r}")
+        for name in ("dead_memory", "dead_length", "queue_memory"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} has to be 0 or more, not {getattr(self, name)!r}")
         if not 0 <= self.back_off <= self.longest_back_off:
             raise ValueError(
                 "back_off has to be between 0 and longest_back_off, not "
@@ -62,7 +79,7 @@ def undeliverable(
     `failures`: those of its attempts so far; `number`: that of the attempt which would be made.
     """
     if expires is not None and expires <= now:
-        return "expired"
+        return EXPIRED
     if failures >= rules.attempts:
         return f"not acknowledged in {_attempts(rules.attempts)}"
     if number > _DELIVERIES * rules.attempts:

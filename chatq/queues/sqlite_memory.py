@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from .leases import Lease, Leases
 
@@ -40,11 +41,12 @@ class QueueState:
 
 @dataclass(slots=True)
 class Out:
-    """A leased message: its number, its body, whether other queues share that."""
+    """A leased message: its number, its body, whether other queues share that, when it expires."""
 
     seq: int
     body: int
     shared: bool
+    expires: float | None
 
 
 class Memory:
@@ -69,12 +71,15 @@ class Memory:
             undo()
         for queue, n in self._grown.items():
             queue.count -= n
+            self._note_empty(queue)
         self._grown.clear()
         self._undo.clear()
 
     def _grow(self, queue: QueueState, n: int) -> None:
         """Add `n` to the count of messages of a queue."""
         queue.count += n
+        if queue.count in (0, n):
+            self._note_empty(queue)
         if n > 0 or queue.in_order:
             self.touched.add(queue.name)
         self._grown[queue] = self._grown.get(queue, 0) + n
@@ -106,8 +111,22 @@ class Memory:
         self._undo.append(lambda: setattr(queue, "next", before))
 
     def _grow_dead(self, queue: QueueState, n: int) -> None:
-        queue.dead += n
-        self._undo.append(lambda: setattr(queue, "dead", queue.dead - n))
+        def grow(n: int) -> None:
+            queue.dead += n
+            self._note_empty(queue)
+
+        grow(n)
+        self._undo.append(partial(grow, -n))
+
+    def _note_empty(self, queue: QueueState) -> None:
+        """Called when a queue may have become empty, or is so no more."""
+
+    def _leave_back(self, queue: QueueState, numbers: set[int]) -> None:
+        """Note that these messages are not released any more."""
+        if not numbers.isdisjoint(queue.back):
+            before = queue.back
+            queue.back = sorted({*before} - numbers)
+            self._undo.append(lambda: setattr(queue, "back", before))
 
     def _extend(self, receipt: str, until: float) -> bool:
         before = self._leases.extend(receipt, until)

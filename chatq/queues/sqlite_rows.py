@@ -1,7 +1,7 @@
-"""The SQLite schema of a store, and its verbs as statements within a transaction.
+"""The verbs of a SQLite store as statements within a transaction.
 
-Owns tables and statements. Must not know: threads, event loops, when a transaction begins, ends or
-is synced.
+Owns what stores, claims, settles and looks up. Must not know: threads, event loops, when a
+transaction begins, ends or is synced.
 
 The body of a message is kept once. Each of its queues has a narrow row, clustered by queue, so that
 a claim reads neighbours whatever the backlog is, and a fan-out writes few pages.
@@ -19,42 +19,15 @@ from typing import Any, overload
 
 from .ids import make_id, number_in
 from .leases import Lease
-from .sqlite_memory import Memory, Out, QueueState
-from .store import Attempt, Claimed, Dead, Kept, NewMessage, Stats, full
+from .sqlite_memory import Out, QueueState
+from .sqlite_upkeep import Upkeep
+from .store import Attempt, Claimed, Dead, Kept, Limits, NewMessage, Stats, full
 
-__all__ = ["SCHEMA", "Rows", "set_back"]
+__all__ = ["Rows"]
 
-SCHEMA = """
-CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL, seen REAL NOT NULL DEFAULT 0);
-CREATE TABLE queue (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, pending INTEGER, dead INTEGER
-);
-CREATE TABLE body (
-    id INTEGER PRIMARY KEY, event TEXT NOT NULL, data NOT NULL, born REAL NOT NULL,
-    copies INTEGER NOT NULL
-);
-CREATE TABLE pending (
-    queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
-    failures INTEGER NOT NULL, expires REAL, due REAL, suspect INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (queue, seq)
-) WITHOUT ROWID;
-CREATE INDEX suspects ON pending (queue) WHERE suspect;
-CREATE TABLE retry (
-    queue INTEGER NOT NULL, due REAL NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (queue, due, seq)
-) WITHOUT ROWID;
-CREATE TABLE dead (
-    queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
-    expires REAL, reason TEXT NOT NULL, died REAL NOT NULL, PRIMARY KEY (queue, seq)
-) WITHOUT ROWID;
-CREATE TABLE key (
-    queue INTEGER NOT NULL, key TEXT NOT NULL, seq INTEGER NOT NULL, until REAL NOT NULL,
-    PRIMARY KEY (queue, key)
-) WITHOUT ROWID;
-CREATE INDEX key_until ON key (until);
-"""
 #: Sequence numbers are reserved in the file in blocks: a number is never used twice.
 _BLOCK = 100_000
-_FORGET_KEYS = 200  # the most expired keys deleted with each put, so that none takes long
+_NEVER = float("inf")
 
 
 _Row = list[Any]  # as `_COLUMNS`
@@ -81,44 +54,20 @@ def _insert(table: str, places: str, size: int) -> str:
     return f"INSERT INTO {table} VALUES {', '.join([places] * size)}"
 
 
-def set_back(db: sqlite3.Connection, now: float) -> float:
-    """Move all times in the file back if the clock was set back since, and return by how many
-    seconds: or else what waits for a second would do so until it is as late again."""
-    seen = db.execute(
-        "SELECT max(seen, ifnull((SELECT born FROM body ORDER BY id DESC), 0)) FROM meta"
-    )
-    back = float(math.ceil(seen.fetchone()[0] - now))
-    if back <= 1:
-        return 0.0
-    for table, time in (
-        ("meta", "seen"),
-        ("body", "born"),
-        ("pending", "due"),
-        ("pending", "expires"),
-        ("retry", "due"),
-        ("key", "until"),
-    ):
-        db.execute(f"UPDATE {table} SET {time} = round({time} - ?, 3)", (back,))
-    return back
-
-
-class Rows(Memory):
+class Rows(Upkeep):
     """The verbs of `Store`, inside a transaction that the caller begins and ends.
 
     After it, call `committed` or `rolled_back`.
     """
 
-    def __init__(
-        self, db: sqlite3.Connection, length: int, key_memory: float, clock: Callable[[], float]
-    ) -> None:
-        super().__init__()
-        self._db, self._length, self._key_memory, self._clock = db, length, key_memory, clock
+    def __init__(self, db: sqlite3.Connection, limits: Limits, clock: Callable[[], float]) -> None:
+        super().__init__(db, limits, clock)
         self._new_bodies: list[tuple[Any, ...]] = []
         self._new_rows: list[tuple[Any, ...]] = []
+        self._delayed: list[tuple[QueueState, float, int]] = []  # of the new rows
         #: Acknowledged messages to be deleted: numbers by queue, and bodies that are not shared.
         self._settled: dict[QueueState, list[int]] = {}
         self._bodies: list[int] = []
-        self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
         self._last = self._next
 
     def rolled_back(self) -> None:
@@ -126,48 +75,7 @@ class Rows(Memory):
         super().rolled_back()
         for batch in (self._new_bodies, self._new_rows, self._settled, self._bodies):
             batch.clear()
-
-    def sum_up(self) -> None:
-        """Write the next free number and the counts; before the file is closed."""
-        self._db.execute("UPDATE meta SET next = ?", (self._next,))
-        self._db.executemany(
-            "UPDATE queue SET pending = ?, dead = ? WHERE id = ?",
-            [(queue.count, queue.dead, queue.id) for queue in self._queues.values()],
-        )
-
-    def _queue(self, name: str, *, make: bool = False) -> QueueState | None:
-        found = self._queues.get(name)
-        if found is not None:
-            return found
-        query = "SELECT id, pending, dead FROM queue WHERE name = ?"
-        row = self._db.execute(query, (name,)).fetchone()
-        if row is None:
-            if not make:
-                return None
-            made = self._db.execute("INSERT INTO queue (name) VALUES (?) RETURNING id", (name,))
-            found = QueueState(made.fetchone()[0], name, 0, 0)
-        else:
-            found = QueueState(row[0], name, *self._counted(*row))
-            query = "SELECT seq FROM pending WHERE queue = ? AND suspect"
-            found.suspects = {seq for (seq,) in self._db.execute(query, (found.id,))}
-        self._queues[name] = found
-        self._undo.append(lambda: self._queues.pop(name, None))
-        return found
-
-    def _counted(self, id: int, pending: int | None, dead: int | None) -> tuple[int, int]:
-        """Return the number of messages of a queue, and of its dead letters.
-
-        The counts written when the file was closed are valid until the queue is used. After a crash
-        there are none, and the rows are counted.
-        """
-        if pending is None or dead is None:
-            return self._count("pending", id), self._count("dead", id)
-        self._db.execute("UPDATE queue SET pending = NULL, dead = NULL WHERE id = ?", (id,))
-        return pending, dead
-
-    def _count(self, table: str, queue: int) -> int:
-        query = f"SELECT count(*) FROM {table} WHERE queue = ?"
-        return int(self._db.execute(query, (queue,)).fetchone()[0])
+        self._delayed.clear()
 
     def _reserve(self, n: int) -> int:
         """Return the first of `n` numbers that no message has had."""
@@ -184,9 +92,8 @@ class Rows(Memory):
         if len(messages) == 1 and len(messages[0].queues) == 1 and messages[0].key is None:
             return [[self._put_one(messages[0], messages[0].queues[0])]]
         plan, room = self._plan(messages)
-        for queue, more in room.values():
-            if queue.count + more > self._length:
-                raise full(queue.name, self._length)
+        for name, more in room.items():
+            self._check_room(name, more)
         return [
             self._put_many(message, known) for message, known in zip(messages, plan, strict=True)
         ]
@@ -195,41 +102,52 @@ class Rows(Memory):
         """Put one message without a key into one queue: the usual case, kept fast."""
         queue = self._queues.get(name) or self._queue(name, make=True)
         assert queue is not None
-        if queue.count >= self._length:
-            raise full(queue.name, self._length)
+        if queue.count >= self._limits.length:
+            self._check_room(name, 1)
         seq = self._next
         if seq < self._last:
             self._next = seq + 1
         else:
             seq = self._reserve(1)
         self._new_bodies.append((seq, message.event, message.body, self._clock(), 1))
-        self._new_rows.append((queue.id, seq, seq, _whole(message.expires)))
-        self._grow(queue, 1)
+        self._add_row(queue, seq, seq, message)
         return make_id(self._name, seq)
 
-    def _plan(
-        self, messages: Sequence[NewMessage]
-    ) -> tuple[list[dict[str, int]], dict[str, tuple[QueueState, int]]]:
+    def _add_row(self, queue: QueueState, seq: int, body: int, message: NewMessage) -> None:
+        self._new_rows.append((queue.id, seq, body, _whole(message.expires)))
+        if message.expires is not None:
+            self._note_due(message.expires)
+        if message.due is not None and message.due > self._clock():
+            self._delayed.append((queue, _whole(message.due), seq))
+        self._grow(queue, 1)
+
+    def _check_room(self, name: str, more: int) -> None:
+        """Raise `QueueFull` if this queue has no room for so many messages."""
+        queue = self._queue(name)
+        lacking = (queue.count if queue is not None else 0) + more - self._limits.length
+        if lacking > 0:
+            self.write()
+            if queue is None or not self._make_room(queue, lacking):
+                raise full(name, self._limits.length)
+
+    def _plan(self, messages: Sequence[NewMessage]) -> tuple[list[dict[str, int]], dict[str, int]]:
         """Return for each message the numbers it already has by its key, and for each queue how
         many messages it would grow by; before anything is written."""
         plan: list[dict[str, int]] = []
-        room: dict[str, tuple[QueueState, int]] = {}
+        room: dict[str, int] = {}
         new_keys: set[tuple[str, str]] = set()
         now = self._clock()
         for message in messages:
             known: dict[str, int] = {}
             for name in message.queues:
-                queue = self._queue(name, make=True)
-                assert queue is not None
                 if message.key is not None:
-                    query = "SELECT seq FROM key WHERE queue = ? AND key = ? AND until > ?"
-                    row = self._db.execute(query, (queue.id, message.key, now)).fetchone()
-                    if row is not None:
-                        known[name] = row[0]
-                    if row is not None or (name, message.key) in new_keys:
+                    seq = self._seen(self._queue(name), message.key, now)
+                    if seq is not None:
+                        known[name] = seq
+                    if seq is not None or (name, message.key) in new_keys:
                         continue
                     new_keys.add((name, message.key))
-                room[name] = (queue, room.get(name, (queue, 0))[1] + 1)
+                room[name] = room.get(name, 0) + 1
             plan.append(known)
         return plan, room
 
@@ -240,12 +158,12 @@ class Rows(Memory):
         for name in message.queues:
             if name in numbers:
                 continue
-            queue = self._queues[name]
+            queue = self._queue(name, make=True)
+            assert queue is not None
             if message.key is not None:
-                query = "SELECT seq FROM key WHERE queue = ? AND key = ? AND until > ?"
-                row = self._db.execute(query, (queue.id, message.key, now)).fetchone()
-                if row is not None:  # put by the same call
-                    numbers[name] = row[0]
+                seen = self._seen(queue, message.key, now)
+                if seen is not None:  # put by the same call
+                    numbers[name] = seen
                     continue
             missing.append(queue)
         if missing:
@@ -254,22 +172,18 @@ class Rows(Memory):
             self._new_bodies.append(body)
             for seq, queue in enumerate(missing, first):
                 numbers[queue.name] = seq
-                self._new_rows.append((queue.id, seq, first, _whole(message.expires)))
-                self._grow(queue, 1)
+                self._add_row(queue, seq, first, message)
                 if message.key is not None:
                     self._add_key(queue, message.key, seq, now)
         return [make_id(self._name, numbers[name]) for name in message.queues]
 
-    def _add_key(self, queue: QueueState, key: str, seq: int, now: float) -> None:
-        self._db.execute(
-            "DELETE FROM key WHERE (queue, key) IN "
-            "(SELECT queue, key FROM key WHERE until <= ? LIMIT ?)",
-            (now, _FORGET_KEYS),
-        )
-        self._db.execute(
-            "INSERT OR REPLACE INTO key VALUES (?, ?, ?, ?)",
-            (queue.id, key, seq, now + self._key_memory),
-        )
+    def _seen(self, queue: QueueState | None, key: str, now: float) -> int | None:
+        """Return the number of the message with this key; None if none is known in this queue."""
+        if queue is None:
+            return None
+        query = "SELECT seq FROM key WHERE queue = ? AND key = ? AND until > ?"
+        row = self._db.execute(query, (queue.id, key, now)).fetchone()
+        return None if row is None else int(row[0])
 
     def write(self) -> None:
         """Write the batches; to be called before a verb that reads, and before the commit."""
@@ -279,10 +193,14 @@ class Rows(Memory):
             self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL, 0)", self._new_rows)
             self._new_bodies.clear()
             self._new_rows.clear()
+            for queue, due, seq in self._delayed:
+                self._delay(queue, [(due, seq)])
+            self._delayed.clear()
         if self._settled:
             for queue, numbers in self._settled.items():
-                self._delete(queue, numbers)
+                self._delete_rows("pending", queue, numbers)
             self._settled.clear()
+            self._note_space()
         if self._bodies:
             self._execute_many("DELETE FROM body WHERE id IN", self._bodies)
             self._bodies.clear()
@@ -296,11 +214,6 @@ class Rows(Memory):
                 values = [value for row in rows[start : start + size] for value in row]
                 self._db.execute(_insert(table, places, size), values)
                 start += size
-
-    def _execute_many(self, statement: str, numbers: list[int], *before: Any) -> None:
-        self._db.execute(
-            f"{statement} (SELECT value FROM json_each(?))", (*before, json.dumps(numbers))
-        )
 
     def claim(self, name: str, limit: int, lease: float, in_order: bool, alone: bool) -> Claimed:
         """See `Store.claim`."""
@@ -325,6 +238,7 @@ class Rows(Memory):
         for lease in ended:
             self._undo.append(partial(self._leases.restore, lease))
             self._push_back(queue, lease.item.seq)
+            self._note_due(lease.item.expires or _NEVER)
         numbers = [lease.item.seq for lease in ended]
         self._suspect(queue, numbers)
         self._execute_many(
@@ -425,7 +339,7 @@ class Rows(Memory):
             [row[0] for row in rows],
             queue.id,
         )
-        outs = [Out(row[0], row[1], row[7] > 1) for row in rows]
+        outs = [Out(row[0], row[1], row[7] > 1, row[4]) for row in rows]
         leases = self._leases.grant(queue.name, outs, until)
         self._undo.append(lambda: [self._leases.take(lease.receipt) for lease in leases])
         return [
@@ -493,6 +407,7 @@ class Rows(Memory):
             self._delay(queue, [(_whole(self._clock() + delay), seq)])
         else:
             self._push_back(queue, seq)
+        self._note_due(lease.item.expires or _NEVER)
         self.touched.add(queue.name)
         return True
 
@@ -501,17 +416,8 @@ class Rows(Memory):
         lease = self._take(receipt)
         if lease is None:
             return False
-        queue, seq = self._queues[lease.queue], lease.item.seq
-        self._db.execute(
-            "INSERT INTO dead SELECT queue, seq, body, attempts - ?, expires, ?, ? FROM pending "
-            "WHERE queue = ? AND seq = ?",
-            (not sent, reason, self._clock(), queue.id, seq),
-        )
-        self._delete(queue, [seq])
-        self._clear_ahead(queue, seq)
-        self._clear(queue, seq)
-        self._grow(queue, -1)
-        self._grow_dead(queue, 1)
+        queue, out = self._queues[lease.queue], lease.item
+        self._die(queue, [(out.seq, out.body, None)], reason, int(not sent))
         return True
 
     def peek(self, name: str, limit: int, after: str) -> list[Kept]:
@@ -525,36 +431,6 @@ class Rows(Memory):
             (queue.id, number_in(after, self._name), limit),
         )
         return [Kept(make_id(self._name, seq), event, data) for seq, event, data in rows]
-
-    def remove(self, name: str, ids: list[str]) -> list[bool]:
-        """See `Store.remove`."""
-        queue = self._queue(name)
-        if queue is None:
-            return [False for _ in ids]
-        return [self._remove(queue, number_in(id, self._name)) for id in ids]
-
-    def _remove(self, queue: QueueState, seq: int) -> bool:
-        query = "SELECT p.body, p.due, b.copies FROM pending p JOIN body b ON b.id = p.body "
-        query += "WHERE p.queue = ? AND p.seq = ?"
-        row = self._db.execute(query, (queue.id, seq)).fetchone()
-        if row is None:
-            return False
-        body, due, copies = row
-        for lease in self._leases.of(queue.name):
-            if lease.item.seq == seq:
-                self._take(lease.receipt)
-                break
-        else:
-            if seq in queue.back:
-                self._pop_back(queue, seq)
-        if due is not None:
-            self._end_delays(queue, [(due, seq)])
-        self._delete(queue, [seq])
-        self._clear_ahead(queue, seq)
-        self._clear(queue, seq)
-        self._release_body(body, copies > 1)
-        self._grow(queue, -1)
-        return True
 
     def dead(self, name: str, limit: int) -> list[Dead]:
         """See `Store.dead`."""
@@ -634,6 +510,3 @@ class Rows(Memory):
         if ahead:
             queue.ahead |= ahead
             self._undo.append(lambda: queue.ahead.difference_update(ahead))
-
-    def _delete(self, queue: QueueState, numbers: list[int]) -> None:
-        self._execute_many("DELETE FROM pending WHERE queue = ? AND seq IN", numbers, queue.id)

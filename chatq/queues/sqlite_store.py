@@ -10,6 +10,7 @@ Performance and durability
   One that only acknowledges or releases is not: a machine that loses power then redelivers, which
   is allowed, and a process that is killed loses nothing, since the file already has it.
 - If a transaction fails, all its requests raise, and the state in memory is rolled back.
+- A full disk stops what stores, and nothing else: what delivers and deletes goes on from a reserve.
 - If the file is deleted or replaced while it is open, all requests raise: they would be lost.
 """
 
@@ -17,46 +18,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue as thread_queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from .sqlite_rows import SCHEMA, Rows, set_back
+from . import sqlite_schema
+from .alarm import Alarm
+from .reserve import Reserve
+from .sqlite_backup import back_up
+from .sqlite_faults import lacks_room, lacks_room_to_open, no_room, not_opened
+from .sqlite_rows import Rows
+from .sqlite_schema import Kind
+from .sqlite_upkeep import News
 from .steady_clock import steady
-from .store import QueueFull, Store, StoreError
+from .store import Limits, QueueFull, Store, StoreError
 
 __all__ = ["SqliteStore"]
 
 _log = logging.getLogger("chatq")
 
-Kind = Literal["queues", "outbox"]
-_APPLICATIONS: dict[Kind, int] = {  # in the header of the file: "chaq", "chob"
-    "queues": 0x63686171,
-    "outbox": 0x63686F62,
-}
-_VERSION = 2
-#: What turns a file of an older version into one of the next.
-_MIGRATIONS = {
-    1: (
-        "ALTER TABLE pending RENAME COLUMN spent TO failures",
-        "UPDATE pending SET failures = attempts - failures",
-        "ALTER TABLE pending ADD COLUMN suspect INTEGER NOT NULL DEFAULT 0",
-        "CREATE INDEX suspects ON pending (queue) WHERE suspect",
-        "ALTER TABLE meta ADD COLUMN seen REAL NOT NULL DEFAULT 0",
-    ),
-}
 #: How long to trust that the file is where it was, in seconds.
 _CHECK_FILE = 1.0
 #: The files that are open in this process.
 _open: set[tuple[int, int]] = set()
 #: The delay before a group commit of requests that came during a transaction, in seconds.
 _GROUP_COMMIT = 0.001
+#: After how many pages in the log they are put into the file: 16 MB; while the disk is full, less.
+_CHECKPOINT, _CHECKPOINT_FULL = 4000, 50
+_MEGABYTE = 1_000_000
 #: How long the disk may take for pending requests when the store is closed, in seconds.
 _GOODBYE = 10.0
 
@@ -69,27 +64,28 @@ class SqliteStore(Store):
         path: str | Path,
         *,
         kind: Kind = "queues",
-        length: int = 1_000_000,
-        key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
+        **limits: Any,
     ) -> None:
         super().__init__()
         self.path = Path(path)
         self._kind = kind
-        self._length, self._key_memory, self._clock = length, key_memory, steady(clock)
+        self._limits, self._clock = Limits(**limits), steady(clock)
         self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._clock, self.tick)
         # Of the event loop:
         self._requests: list[_Request] = []
         self._busy = False  # the thread is in a transaction
         self._closing: asyncio.Future[None] | None = None
         # Of the thread, once it runs:
-        self._inbox: thread_queue.SimpleQueue[list[_Request] | None] = thread_queue.SimpleQueue()
+        self._inbox: thread_queue.SimpleQueue[_Work] = thread_queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run, name=f"chatq {self.path.name}", daemon=True
         )
         self._broken = ""
         self._full = True
         self._absolute = self.path.absolute()  # the working directory may change
+        self._reserve = Reserve(self._absolute)
         self._file = (0, 0)  # the device and the inode of the open file
         self._checked = 0.0
         self._db: sqlite3.Connection
@@ -101,25 +97,25 @@ class SqliteStore(Store):
         path: str | Path,
         *,
         kind: Kind = "queues",
-        length: int = 1_000_000,
-        key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
+        **limits: Any,
     ) -> Self:
         """Open the store in the file `path`, which is created if it does not exist.
 
-        `kind`: its use; `length`: the most messages in a queue; `key_memory`: for how many seconds
-        keys are remembered; `clock`: gives the time in seconds since the epoch.
+        `kind`: its use; `clock`: gives the time in seconds since the epoch; `limits`: as the fields
+        of `Limits`.
 
         Raises `StoreError` if the file is another program's, of another kind, of a newer version,
         damaged, or in use already; it is left as it was.
         """
-        store = cls(path, kind=kind, length=length, key_memory=key_memory, clock=clock)
+        store = cls(path, kind=kind, clock=clock, **limits)
         connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
         try:
             await asyncio.shield(connecting)
         except asyncio.CancelledError:  # the thread that connects goes on
             connecting.add_done_callback(store._close_unused)
             raise
+        store._alarm.set(store._rows.due)
         store._thread.start()
         return store
 
@@ -129,6 +125,7 @@ class SqliteStore(Store):
         """See `Store.close`."""
         if self._closing is None:
             self._closing = self._loop.create_future()
+            self._alarm.cancel()
             self._submit()
             self._inbox.put(None)
         try:
@@ -143,6 +140,15 @@ class SqliteStore(Store):
             )
         else:
             await asyncio.to_thread(self._thread.join)
+
+    async def backup(self, path: str | Path) -> None:
+        """See `Store.backup`."""
+        if self._closing is not None:
+            raise StoreError(f"the store {self.path} is closed")
+        self._submit()  # what was asked before comes first
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._inbox.put(partial(self._back_up, Path.cwd() / path, done))
+        await done
 
     def ask(self, verb: str, *arguments: Any) -> asyncio.Future[Any]:
         """See `Store.ask`."""
@@ -160,8 +166,10 @@ class SqliteStore(Store):
             self._inbox.put(self._requests)
             self._requests = []
 
-    def _resolve(self, answers: list[_Answer], touched: set[str]) -> None:
+    def _resolve(self, answers: list[_Answer], news: News) -> None:
         self._busy = False
+        if self._closing is None:
+            self._alarm.set(news.due)
         if self._requests:  # more are likely to come: they may share a sync
             self._loop.call_later(_GROUP_COMMIT, self._submit)
         for future, result, error in answers:
@@ -171,22 +179,60 @@ class SqliteStore(Store):
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        for queue in sorted(touched):  # a set of text has another order in each process
+        for queue in sorted(news.touched):  # a set of text has another order in each process
             self.notify(queue)
+        self.notify_expired(news.expired)
 
     # -- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            while (requests := self._inbox.get()) is not None:
-                answers = self._transact(requests)
-                touched, self._rows.touched = self._rows.touched, set()
-                if not self._post(self._resolve, answers, touched):
+            while (work := self._inbox.get()) is not None:
+                if not self._serve(work):
                     break
             self._sum_up()
         finally:  # whatever happens: `close` waits for it
             self._close_file()
             self._post(self._closed)
+
+    def _serve(self, work: list[_Request] | Callable[[], None]) -> bool:
+        """Do this; return False if there is nobody left to work for."""
+        if callable(work):
+            work()
+            return True
+        answers = self._transact(work)
+        return self._post(self._resolve, answers, self._rows.take_news())
+
+    def _back_up(self, path: Path, done: asyncio.Future[None]) -> None:
+        later: list[_Work] = []
+
+        def between() -> None:
+            with suppress(thread_queue.Empty):
+                while not later:
+                    work = self._inbox.get_nowait()
+                    if work is None or callable(work):
+                        later.append(work)
+                    else:
+                        self._serve(work)
+            if later == [None] or done.cancelled():
+                raise InterruptedError("it was ended")
+
+        error: Exception | None = None
+        try:
+            if self._broken:
+                raise StoreError(self._broken)
+            back_up(self._db, path, between)
+        except StoreError as problem:
+            error = problem
+        except FileExistsError as problem:
+            error = StoreError(f"{problem}, which was left as it is: give another name")
+        except (OSError, sqlite3.Error) as problem:
+            error = StoreError(
+                f"no backup was made at {path}, and no part of it is left: {problem}"
+            )
+        for work in later:
+            self._inbox.put(work)
+        self._post(_finish, done, error)
 
     def _post(self, call: Callable[..., None], *args: Any) -> bool:
         try:
@@ -210,28 +256,71 @@ class SqliteStore(Store):
             if len(requests) > 1 and not self._is_fatal(error):
                 # One request is to blame: the others are executed without it.
                 return [answer for request in requests for answer in self._transact([request])]
+            if (
+                lacks_room(error, self._absolute)
+                and requests[0][0] != "put"
+                and self._use_reserve()
+            ):
+                return self._transact(requests)
             failure = StoreError(self._explained(error))
             return [(future, None, failure) for _, _, future in requests]
 
     def _execute(self, requests: list[_Request]) -> list[_Answer]:
         answers: list[_Answer] = []
         rows = self._rows
+        puts = any(verb == "put" for verb, _, _ in requests)
+        if puts and self._reserve.used and self._reserve.keep(self._needed()):
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
         synced = not all(verb in _UNSYNCED for verb, _, _ in requests)
         if synced and time.monotonic() - self._checked >= _CHECK_FILE:
             self._check_file()
         self._sync(synced)
         self._db.execute("BEGIN IMMEDIATE")
+        rows.sweep_due()
         for verb, arguments, future in requests:
             if verb not in _BATCHED:
                 rows.write()
+            if verb == "put" and self._reserve.used:
+                answers.append((future, None, StoreError(no_room(self.path))))
+                continue
             try:
                 answers.append((future, getattr(rows, verb)(*arguments), None))
             except QueueFull as error:  # raised before anything was changed
                 answers.append((future, None, error))
         rows.write()
+        rows.let_some_go()
         self._db.execute("COMMIT")
         rows.committed()
+        with suppress(sqlite3.Error):  # then later, or the next transaction says what is wrong
+            rows.give_space_back(at_once=self._reserve.used)
+        if puts and not self._reserve.used and not self._reserve.keep(self._needed()):
+            self._drain()
         return answers
+
+    # -- a full disk ------------------------------------------------------------------------------
+
+    def _needed(self) -> int:
+        """Return how many bytes it takes to put all that is in the log into the file, and to go on
+        from there."""
+        try:
+            size = Path(f"{self._absolute}-wal").stat().st_size
+            return (size // _MEGABYTE + 1) * _MEGABYTE
+        except OSError:
+            return _MEGABYTE
+
+    def _use_reserve(self) -> bool:
+        """Give up the reserve, and go on with its space; return False if there was none."""
+        if not self._reserve.give_up():
+            return False
+        _log.error("the disk is full: %s takes no messages, and uses its reserve", self.path)
+        self._drain()
+        return True
+
+    def _drain(self) -> None:
+        """From now on write in place where that is possible: the log is begun again soon."""
+        with suppress(sqlite3.Error):
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_FULL}")
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _check_file(self) -> None:
         """Raise `StoreError` if the open file is no longer the one at its path."""
@@ -259,7 +348,8 @@ class SqliteStore(Store):
 
     def _is_fatal(self, error: Exception) -> bool:
         """Return whether the store must stop: after a failed sync the disk's state is unknown."""
-        room = getattr(error, "sqlite_errorname", "") in ("SQLITE_FULL", "SQLITE_TOOBIG")
+        room = lacks_room(error, self._absolute)
+        room = room or getattr(error, "sqlite_errorname", "") == "SQLITE_TOOBIG"
         caller = isinstance(error, _CALLER_ERRORS)
         if isinstance(error, sqlite3.DatabaseError) and not room and not caller:
             self._broken = self._broken or (
@@ -271,6 +361,8 @@ class SqliteStore(Store):
     def _explained(self, error: Exception) -> str:
         if self._is_fatal(error):
             return self._broken
+        if lacks_room(error, self._absolute):
+            return no_room(self.path)
         return f"nothing was changed in {self.path}: {error}"
 
     # -- opening and closing the file -------------------------------------------------------------
@@ -281,25 +373,36 @@ class SqliteStore(Store):
         if not self._absolute.parent.is_dir():
             raise StoreError(f"cannot open {self.path}: there is no folder {self.path.parent}")
         try:
-            shm = Path(f"{self.path}-shm")
-            without_shm = self.path.exists() and not shm.exists()
-            if self.path.exists():
-                # A connection that may write would change a file that is not ours on closing.
-                read_only = f"{self.path.absolute().as_uri()}?mode=ro"
-                with closing(sqlite3.connect(read_only, uri=True, timeout=0)) as db:
-                    self._is_empty(db)
-            self._db = sqlite3.connect(
-                self.path, timeout=0, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-            if without_shm:  # made by the read-only connection; an exclusive one needs none
-                shm.unlink(missing_ok=True)
+            self._connect_now()
         except sqlite3.Error as error:
-            raise StoreError(self._open_error(error)) from None
+            if not (lacks_room_to_open(error, self._absolute) and self._reserve.give_up()):
+                raise StoreError(self._not_opened(error)) from None
+            try:
+                self._connect_now()
+            except sqlite3.Error as again:
+                raise StoreError(self._not_opened(again)) from None
+
+    def _not_opened(self, error: sqlite3.Error) -> str:
+        return not_opened(error, self.path, here=_identity(self._absolute) in _open)
+
+    def _connect_now(self) -> None:
+        shm = Path(f"{self.path}-shm")
+        without_shm = self.path.exists() and not shm.exists()
+        if self.path.exists():
+            # A connection that may write would change a file that is not ours on closing.
+            read_only = f"{self.path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(read_only, uri=True, timeout=0)) as db:
+                sqlite_schema.check(db, self.path, self._kind)
+        self._db = sqlite3.connect(
+            self.path, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+        if without_shm:  # made by the read-only connection; an exclusive one needs none
+            shm.unlink(missing_ok=True)
 
     def _close_unused(self, connected: asyncio.Future[None]) -> None:
         if connected.exception() is None:
@@ -307,75 +410,36 @@ class SqliteStore(Store):
 
     def _close_file(self) -> None:
         self._db.close()
+        self._reserve.close()
         _open.discard(self._file)
-
-    def _open_error(self, error: sqlite3.Error) -> str:
-        if "locked" in str(error):
-            if _identity(self._absolute) in _open:
-                return f"{self.path} is open in this program already: close that one first"
-            return (
-                f"{self.path} is in use by another process: one at a time may own it; stop the "
-                "other, or give this one a file of its own"
-            )
-        if isinstance(error, sqlite3.OperationalError):
-            return f"cannot open {self.path}: {error}"
-        return (
-            f"{self.path} is damaged or not an SQLite file ({error}); it was left as it is: "
-            "restore a copy, or give another file"
-        )
-
-    def _is_empty(self, db: sqlite3.Connection) -> bool:
-        """Return whether the file is empty. Raises `StoreError` if it is no store of this kind."""
-        application = db.execute("PRAGMA application_id").fetchone()[0]
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        for kind, known in _APPLICATIONS.items():
-            if application == known and kind != self._kind:
-                what = {"queues": "queues", "outbox": "an outbox"}
-                raise StoreError(
-                    f"{self.path} holds {what[kind]}, not {what[self._kind]}: give another file; "
-                    "it was left as it is"
-                )
-        if application != _APPLICATIONS[self._kind] and (application or not empty):
-            raise StoreError(f"{self.path} is a database of another program; it was left as it is")
-        if version > _VERSION:
-            raise StoreError(
-                f"{self.path} was written by a newer chatq (version {version} of the file, this "
-                f"one reads {_VERSION}); it was left as it is: install that chatq"
-            )
-        if not empty:
-            db.execute("SELECT name, next FROM meta").fetchone()
-        return empty
 
     def _prepare(self) -> None:
         db = self._db
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        empty = self._is_empty(db)
+        empty = sqlite_schema.check(db, self.path, self._kind)
+        if empty:
+            db.execute(f"PRAGMA auto_vacuum = {sqlite_schema.INCREMENTAL}")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -8000")  # KiB
-        db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: 16 MB
+        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+        db.execute("PRAGMA journal_size_limit = 33554432")  # bytes: what a large put has taken
         db.execute("BEGIN EXCLUSIVE")
         if empty:
-            for statement in SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute("INSERT INTO meta VALUES (?, 1, 0)", (os.urandom(4).hex(),))
-            db.execute(f"PRAGMA application_id = {_APPLICATIONS[self._kind]}")
-            db.execute(f"PRAGMA user_version = {_VERSION}")
-        for version in range(db.execute("PRAGMA user_version").fetchone()[0], _VERSION):
-            for statement in _MIGRATIONS[version]:
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {version + 1}")
-        if back := set_back(db, self._clock()):
+            sqlite_schema.mark(db, self._kind)
+        sqlite_schema.prepare(db, empty=empty, now=self._clock())
+        if back := sqlite_schema.set_back(db, self._clock()):
             _log.warning(
                 "the clock is %g s behind the times in %s: all of them were moved back by as much",
                 back,
                 self.path,
             )
         db.execute("COMMIT")
-        self._rows = Rows(db, self._length, self._key_memory, self._clock)
+        self._rows = Rows(db, self._limits, self._clock)
         self._file = _identity(self._absolute) or self._file
         _open.add(self._file)
+        if self._reserve.used or not self._reserve.keep(self._needed()):
+            self._drain()
 
     def _sum_up(self) -> None:
         try:
@@ -386,6 +450,15 @@ class SqliteStore(Store):
                 self._db.execute("COMMIT")
         except sqlite3.Error:
             pass  # numbers are skipped then, and messages counted when it is opened next
+
+
+def _finish(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -400,8 +473,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
 #: Verbs whose writes `Rows` batches.
 _BATCHED = {"put", "ack"}
 #: Verbs that need no sync: to lose them in a power failure only means a redelivery.
-_UNSYNCED = {"ack", "extend", "release", "remove", "peek", "stats", "dead"}
+_UNSYNCED = {"ack", "extend", "release", "remove", "peek", "stats", "dead", "names", "sweep"}
 #: Errors that mean a bad request, not a bad file.
 _CALLER_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
 _Request = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]
+_Work = list[_Request] | Callable[[], None] | None  # None: to close the file
 _Answer = tuple["asyncio.Future[Any]", Any, "Exception | None"]

@@ -22,9 +22,9 @@ from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from .ids import make_id, number_in
-from .keys import Keys
-from .ordering import DEAD, OUT, Item, Queue, by_number
+from .ordering import DEAD, DELAYED, OUT, Item, Queue, by_number
 from .record import Record
+from .stock import Stock
 from .store import QueueFull, Stats, full
 
 __all__ = ["Granted", "State"]
@@ -43,23 +43,13 @@ class Granted(NamedTuple):
     suspect: bool
 
 
-class State:
+class State(Stock):
     """All queues, after the record at `applied`; `name` is the prefix of message ids."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.applied = 0
-        #: The number of messages (dead letters too) whose body is in the record at each place.
-        self.bodies: dict[int, int] = {}
-        self._emptied: list[int] = []
-        self._touched: set[str] = set()
-        #: The queues that this server claims in order: not replicated, in no snapshot.
-        self._in_order: set[str] = set()
         self._number = 0
-        self._kept = 0  # messages
-        self._queues: dict[str, Queue] = {}
-        self._receipts: dict[str, Item] = {}
-        self.keys = Keys()
         self._servers: OrderedDict[str, int] = OrderedDict()
 
     # -- records ----------------------------------------------------------------------------------
@@ -73,6 +63,8 @@ class State:
         self._servers.move_to_end(record.server)
         if len(self._servers) > _SERVERS:
             self._servers.popitem(last=False)
+        self._now, self._limits = record.now, record.limits
+        self._sweep(record.now)
         answers: list[Any] = []
         first = 0  # of the bodies of the next verb
         for verb, *parts in record.verbs:
@@ -90,9 +82,8 @@ class State:
     def _put(
         self, place: int, first: int, record: Record, messages: list[Any]
     ) -> list[list[str]] | QueueFull:
-        """`messages`: lists of event, queues, key, expiry."""
+        """`messages`: lists of event, queues, key, expiry, delay's end."""
         now = record.now
-        self.keys.forget(now)
         ids: list[list[str]] = []
         new: list[tuple[str, int, int, Any]] = []
         keys: dict[tuple[str, str], int] = {}
@@ -103,7 +94,7 @@ class State:
                 seen = None
                 if message[2]:
                     key = (name, message[2])
-                    seen = keys.get(key) or self.keys.get(*key, now)
+                    seen = keys.get(key) or self._seen(*key, now)
                 if seen is None:
                     number += 1
                     new.append((name, number, first + index, message))
@@ -116,21 +107,49 @@ class State:
             more[name] = more.get(name, 0) + 1
         for name, count in more.items():
             known = self._queues.get(name)
-            if (len(known.items) if known else 0) + count > record.length:
-                return full(name, record.length)
+            more_than = (len(known.items) if known else 0) + count - record.limits.length
+            if more_than > 0 and (known is None or not self._make_room(known, more_than, now)):
+                return full(name, record.limits.length)
         self._number = number
         for key, number in keys.items():
-            self.keys.add(*key, number, now + record.key_memory)
-        for name, number, index, (event, _, _, expires) in new:
+            self.keys.add(*key, number, now + record.limits.key_memory)
+        self.keys.shrink(record.limits.keys, now)
+        for name, number, index, (event, _, _, expires, due) in new:
             queue = self._queues.get(name)
             if queue is None:
-                queue = self._queues[name] = Queue(name)
-            queue.add(Item(number, queue, place, index, event, now, expires))
+                queue = self._queues[name] = Queue(name, number)
+            self._empty.pop(name, None)
+            item = Item(number, queue, place, index, event, now, expires)
+            if due is not None and due > now:
+                item.state, item.back = DELAYED, due
+            queue.add(item)
+            self._note_end(item)
         self._kept += len(new)
         if new:
             self.bodies[place] = self.bodies.get(place, 0) + len(new)
         self._touched.update(more)
         return ids
+
+    def _seen(self, name: str, key: str, now: float) -> int | None:
+        """Return the number of the message with this key; None if none is known in this queue."""
+        queue = self._queues.get(name)
+        number = self.keys.get(name, key, now)
+        # A queue that was deleted and made anew knows no keys of its former life.
+        return None if queue is None or number is None or number < queue.first else number
+
+    def _make_room(self, queue: Queue, n: int, now: float) -> bool:
+        """Make room for `n` messages in a full queue; return False if too few have expired.
+
+        (Only while more have expired, in all queues, than one sweep takes.)
+        """
+        if not self._ends or self._ends[0][0] > now:
+            return False
+        over = [*islice((item for item in queue.items.values() if item.over(now)), n)]
+        if len(over) < n:
+            return False
+        for item in over:
+            self._expire(item, now)
+        return True
 
     def _claim(
         self,
@@ -151,7 +170,7 @@ class State:
             self._take(ended.receipt)
             ended.failures += 1
             ended.suspect = True
-            queue.give_back(ended, now, delayed=False)
+            self._give_back(ended, now, delayed=False)
         if in_order:
             queue.first_back(), queue.first_waiting(), queue.first_fresh()  # drops stale entries
             oldest = queue.oldest()
@@ -257,7 +276,7 @@ class State:
         item.attempts -= not sent
         item.failures += counted
         item.suspect = item.suspect and not counted
-        item.queue.give_back(item, now + delay, delayed=delay > 0)
+        self._give_back(item, now + delay, delayed=delay > 0)
         self._touched.add(item.queue.name)
         return True
 
@@ -271,10 +290,7 @@ class State:
         if item is None:
             return False
         item.attempts -= not sent
-        item.state, item.reason, item.died = DEAD, reason, now
-        del item.queue.items[item.number]
-        item.queue.dead[item.number] = item
-        self._note_left(item.queue.name)
+        self._die(item, reason, now)
         return True
 
     def _remove(self, now: float, name: str, ids: list[str]) -> list[bool]:
@@ -284,11 +300,38 @@ class State:
             item = queue.items.get(number_in(id, self.name)) if queue is not None else None
             done.append(item is not None)
             if item is not None:
-                if item.state == OUT:
-                    self._take(item.receipt)
-                self._forget(item)
-                self._note_left(name)
+                self._delete_one(item)
         return done
+
+    def _purge(self, now: float, name: str, limit: int) -> int:
+        queue = self._queues.get(name)
+        done = 0
+        while queue is not None and done < limit and (item := queue.oldest()) is not None:
+            self._delete_one(item)
+            done += 1
+        return done
+
+    def _discard(self, now: float, name: str, ids: list[str] | None) -> int:
+        queue = self._queues.get(name)
+        if queue is None:
+            return 0
+        wanted = [*queue.dead] if ids is None else [number_in(id, self.name) for id in ids]
+        chosen = [queue.dead[number] for number in dict.fromkeys(wanted) if number in queue.dead]
+        for item in chosen:
+            self._drop(item)
+        return len(chosen)
+
+    def _delete(self, now: float, name: str, limit: int) -> int | None:
+        queue = self._queues.get(name)
+        if queue is None:
+            return None
+        done = self._purge(now, name, limit)
+        for item in [*islice(queue.dead.values(), limit - done)]:
+            self._drop(item)
+            done += 1
+        if not done:
+            self._forget_queue(name)
+        return done or None
 
     def _redrive(self, now: float, name: str, ids: list[str] | None) -> int:
         queue = self._queues.get(name)
@@ -300,11 +343,13 @@ class State:
             item = queue.dead.pop(number, None)
             if item is None:
                 continue
+            del self._dead[number]
+            self._empty.pop(name, None)
             item.failures, item.suspect, item.expires = 0, False, None
             item.reason, item.died = "", 0.0
             queue.items[number] = item
             heapq.heappush(queue.early, number)
-            queue.give_back(item, now, delayed=True)
+            self._give_back(item, now, delayed=True)
             moved += 1
         if moved:
             self._touched.add(name)
@@ -322,69 +367,12 @@ class State:
                     item.place, item.index = place, first + index
                     self.bodies[place] = self.bodies.get(place, 0) + 1
 
-    def _note_left(self, name: str) -> None:
-        """Note that a message has left this queue: with `in_order`, the next may be claimed now."""
-        if name in self._in_order:
-            self._touched.add(name)
-
-    def _take(self, receipt: str) -> Item | None:
-        """End the lease with this receipt and return its item; None if it is not current."""
-        item = self._receipts.pop(receipt, None)
-        if item is not None:
-            del item.queue.out[receipt]
-        return item
-
-    def _forget(self, item: Item) -> None:
-        self._kept -= 1
-        item.queue.remove(item)
-        self._release_body(item.place)
-
-    def _release_body(self, place: int) -> None:
-        left = self.bodies[place] - 1
-        if left:
-            self.bodies[place] = left
-        else:
-            del self.bodies[place]
-            self._emptied.append(place)
-
     # -- reading ----------------------------------------------------------------------------------
-
-    def take_touched(self) -> list[str]:
-        """Return the queues in which there may be more to claim since the last call."""
-        touched, self._touched = self._touched, set()
-        return sorted(touched)  # a set of text has another order in each process
-
-    def take_emptied(self) -> list[int]:
-        """Return the places whose bodies have become unused since the last call."""
-        emptied, self._emptied = self._emptied, []
-        return emptied
-
-    def names(self) -> list[str]:
-        """Return the names of all queues."""
-        return [*self._queues]
-
-    @property
-    def size(self) -> int:
-        """The number of messages, dead letters included."""
-        return self._kept
 
     @property
     def newest(self) -> int:
         """The message number of the last message that was put."""
         return self._number
-
-    @property
-    def out(self) -> int:
-        """The number of leased messages, those whose leases ended since the last claim included."""
-        return len(self._receipts)
-
-    def holds(self, receipt: str) -> bool:
-        """Return whether this receipt belongs to a current lease."""
-        return receipt in self._receipts
-
-    def id(self, item: Item) -> str:
-        """Return the id of a message."""
-        return make_id(self.name, item.number)
 
     def stats(self, name: str, now: float) -> Stats | None:
         """See `Store.stats`."""
@@ -439,7 +427,10 @@ class State:
             "applied": self.applied,
             "number": self._number,
             "servers": [*self._servers.items()],
-            "queues": {queue.name: queue.kept() for queue in self._queues.values()},
+            "queues": {queue.name: [queue.first, queue.kept()] for queue in self._queues.values()},
+            "dead": [*self._dead],
+            "empty": [*self._empty.items()],
+            "keys": self.keys.floor,
         }
 
     @classmethod
@@ -448,17 +439,24 @@ class State:
         state = cls(name)
         state.applied, state._number = kept["applied"], kept["number"]
         state._servers = OrderedDict(kept["servers"])
-        for queue_name, items in kept["queues"].items():
-            queue = state._queues[queue_name] = Queue(queue_name)
+        state._empty = dict(kept["empty"])
+        state.keys.floor = kept["keys"]
+        dead: dict[int, Item] = {}
+        for queue_name, (first, items) in kept["queues"].items():
+            queue = state._queues[queue_name] = Queue(queue_name, first)
             for item in chain.from_iterable(Item.read(queue, kept) for kept in items):
                 state.bodies[item.place] = state.bodies.get(item.place, 0) + 1
                 state._kept += 1
                 if item.state == DEAD:
-                    queue.dead[item.number] = item
+                    dead[item.number] = item
                     continue
                 queue.add(item)
+                state._note_end(item)
                 if item.state == OUT:
                     state._receipts[item.receipt] = item
+        for number in kept["dead"]:
+            item = state._dead[number] = dead[number]
+            item.queue.dead[number] = item
         return state
 
 
@@ -471,4 +469,8 @@ _VERBS: dict[str, Callable[..., Any]] = {
     "bury": State._bury,
     "remove": State._remove,
     "redrive": State._redrive,
+    "purge": State._purge,
+    "discard": State._discard,
+    "delete": State._delete,
+    "sweep": lambda state, now: None,  # whatever the record is, what is over ends first
 }

@@ -17,6 +17,9 @@ The contract, which the same test checks for every engine
 - Order: released messages that are due come first, then the rest in the order of `put`. With
   `in_order` nothing overtakes: the oldest message comes first, or nothing while that is delayed or
   leased.
+- What nobody reads ends by `Limits`, as time passes: a message whose `expires` is over, and which
+  is not leased, is a dead letter, whether or not anybody consumes its queue; it takes no room in it
+  for a `put` either. Dead letters, keys, and queues with nothing in them are dropped in their time.
 - Nothing else ever deletes a message.
 - Verbs take effect in the order in which they are called, awaited or not; a closed store raises.
 - An answer takes a turn of the event loop at least, so that whoever asks in a loop lets others run.
@@ -28,6 +31,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "Claimed",
     "Dead",
     "Kept",
+    "Limits",
     "NewMessage",
     "QueueFull",
     "Stats",
@@ -66,14 +71,32 @@ def full(queue: str, length: int) -> QueueFull:
     )
 
 
+class Limits(NamedTuple):
+    """What a store keeps, and for how long in seconds: see `Rules`."""
+
+    length: int = 1_000_000
+    key_memory: float = 24 * 3600.0
+    keys: int = 1_000_000
+    dead_length: int = 10_000
+    dead_memory: float = 14 * 24 * 3600.0
+    queue_memory: float = 7 * 24 * 3600.0
+
+    @property
+    def empty_memory(self) -> float:
+        """For how long a queue with nothing in it is known: no shorter than its keys."""
+        return max(self.queue_memory, self.key_memory)
+
+
 class NewMessage(NamedTuple):
-    """A message to be put: once into each of `queues`; `expires` in seconds since the epoch."""
+    """A message to be put: once into each of `queues`; `expires` in seconds since the epoch, and
+    `due`, the time before which it is not claimed (None: at once)."""
 
     event: str
     body: Body
     queues: tuple[str, ...]
     key: str | None = None
     expires: float | None = None
+    due: float | None = None
 
 
 class Attempt(NamedTuple):
@@ -147,6 +170,7 @@ class Store(ABC):
 
     def __init__(self) -> None:
         self._listeners: list[Callable[[str], None]] = []
+        self._mourners: list[Callable[[str, str, str], None]] = []
 
     @abstractmethod
     def ask(self, verb: str, *arguments: Any) -> asyncio.Future[Any]:
@@ -228,6 +252,43 @@ class Store(ABC):
         """Return the counts of `queue`; None if nothing was ever put into it."""
         return self.ask("stats", queue)
 
+    def names(self) -> asyncio.Future[list[str]]:
+        """Return the names of all queues that are known, sorted."""
+        return self.ask("names")
+
+    def purge(self, queue: str, limit: int) -> asyncio.Future[int]:
+        """Delete the oldest messages of `queue`, leased or not, at most `limit`; return how many.
+
+        A receipt of such a message settles nothing any more. Dead letters and keys stay.
+        """
+        return self.ask("purge", queue, limit)
+
+    def discard(self, queue: str, ids: Iterable[str] | None = None) -> asyncio.Future[int]:
+        """Delete dead letters of `queue` (all, or those with these ids); return how many."""
+        return self.ask("discard", queue, None if ids is None else [*ids])
+
+    def delete(self, queue: str, limit: int) -> asyncio.Future[int | None]:
+        """Delete at most `limit` messages and dead letters of `queue`; return how many.
+
+        Once nothing is left, forget the queue with its keys, and return None. So call this until it
+        does.
+        """
+        return self.ask("delete", queue, limit)
+
+    async def backup(self, path: str | Path) -> None:
+        """Copy all there is into a new file `path`: at least what was confirmed before this call.
+
+        Raises `StoreError` if it cannot be written, or this store is no file.
+        """
+        raise StoreError(
+            "only queues in a SQLite file have a backup: a memory: store ends with its process, a "
+            "stream of NATS is backed up with `nats stream backup`"
+        )
+
+    def tick(self) -> None:
+        """Look at the clock now, instead of when a timer is due: end what is over by it."""
+        self.ask("sweep").add_done_callback(_retrieved)
+
     def listen(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the name of a queue in which there may be more to claim than before.
 
@@ -237,7 +298,26 @@ class Store(ABC):
         """
         self._listeners.append(listener)
 
+    def mourn(self, mourner: Callable[[str, str, str], None]) -> None:
+        """Call `mourner` with the queue, id and event of each message that has expired unclaimed.
+
+        (One whose time was over when it was claimed is buried by whoever has claimed it.)
+        """
+        self._mourners.append(mourner)
+
     def notify(self, queue: str) -> None:
         """Call the listeners with this queue; for the engine."""
         for listener in self._listeners:
             listener(queue)
+
+    def notify_expired(self, expired: Iterable[tuple[str, str, str]]) -> None:
+        """Call the mourners with the queue, id and event of these messages; for the engine."""
+        for message in expired:
+            for mourner in self._mourners:
+                mourner(*message)
+
+
+def _retrieved(future: asyncio.Future[Any]) -> None:
+    """Mark an exception as retrieved: what could not be swept now is swept later."""
+    if not future.cancelled():
+        future.exception()

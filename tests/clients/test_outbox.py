@@ -331,6 +331,43 @@ async def test_what_has_expired_on_the_way_is_put_aside(hub, dial, open_outbox):
     assert [(m["data"], m.get("ttl")) for m in asked] == [(1, 50.0), (2, None)]
 
 
+async def test_a_delay_runs_from_emit_also_while_the_hub_is_away(hub, dial, open_outbox):
+    now = 1000.0
+    client = await dial()
+    outbox = await open_outbox(client, clock=lambda: now)
+    for n, delay in enumerate([100, 10, None]):
+        await outbox.emit("pickup", n, to="drivers", delay=delay)
+    with pytest.raises(ValueError, match="would have expired before it is delivered"):
+        await outbox.emit("pickup", 3, to="drivers", delay=10, ttl=10)
+    await outbox.close()
+    now = 1050.0
+    outbox = await open_outbox(client, clock=lambda: now)
+    await connect(client, hub.url)
+    await outbox.flush()
+    asked = [m for a, _ in hub.publishes for m in a.get("messages", [a])]
+    assert [(m["data"], m.get("delay")) for m in asked] == [(0, 50.0), (1, None), (2, None)]
+
+
+async def test_times_are_those_of_the_publish_however_long_a_message_has_waited(
+    hub, dial, open_outbox
+):
+    """Also if it was the first in the line all the time, and the hub away."""
+    now = 1000.0
+    client = await dial()
+    outbox = await open_outbox(client, clock=lambda: now)
+    for n, (delay, ttl) in enumerate([(None, 40), (80, 100), (20, 100)]):
+        await outbox.emit("pickup", n, to="drivers", delay=delay, ttl=ttl)
+    now = 1050.0
+    await connect(client, hub.url)
+    await outbox.flush()
+    asked = [m for a, _ in hub.publishes for m in a.get("messages", [a])]
+    assert [(m["data"], m["ttl"], m.get("delay")) for m in asked] == [(1, 50, 30), (2, 50, None)]
+    assert [(late.data, late.reason) for late in await outbox.rejected()] == [
+        (0, "expired before it could be sent")
+    ]
+    assert outbox.pending == 0
+
+
 async def test_large_messages_and_those_with_bytes_do_not_travel_in_one_event(
     hub, dial, open_outbox
 ):

@@ -197,7 +197,7 @@ async def test_hostile_events_of_the_protocol(tmp_path) -> None:
                   "receipts", "reason", "delay", "ids"]  # fmt: skip
         good: list[list[Any]] = [
             ["publish", {"queue": "q1", "event": "e", "data": {"n": 1}}],
-            ["publish", {"queue": ["q1", "q2"], "event": "e", "key": "k", "ttl": 60}],
+            ["publish", {"queue": ["q1", "q2"], "event": "e", "key": "k", "ttl": 60, "delay": 1}],
             ["publish", {"messages": [{"queue": "q2", "event": "e", "data": "x"}]}],
             ["subscribe", {"queue": "q1", "window": 3}],
             ["subscribe", {"queue": "q2", "frame": 2}],

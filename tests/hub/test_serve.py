@@ -393,6 +393,8 @@ async def test_a_batch_is_stored_as_a_whole_or_not_at_all(shared, clients, queue
         {"queue": queue, "event": "e", "data": "x" * 900_000},
         {"queue": "", "event": "e"},
         {"queue": queue, "event": "e", "ttl": 0},
+        {"queue": queue, "event": "e", "delay": 0},
+        {"queue": queue, "event": "e", "ttl": 5, "delay": 6},
         {"queue": queue, "event": "connect"},
         "text",
         None,
@@ -441,6 +443,22 @@ async def test_a_key_makes_publishing_idempotent(shared, clients, queue) -> None
     first = await shared.call(client, "publish", message)
     assert await shared.call(client, "publish", {**message, "data": 2}) == first
     assert (await shared.call(client, "stats", {"queue": queue}))["ready"] == 1
+
+
+async def test_a_message_with_a_delay_is_delivered_when_that_is_over(
+    shared, clients, queue
+) -> None:
+    client = await clients()
+    inbox = Inbox(client, shared.namespace)
+    await shared.call(client, "subscribe", {"queue": queue})
+    late = {"queue": queue, "event": "late", "data": 1, "delay": 0.3}
+    began = time.monotonic()
+    await shared.call(client, "publish", {"messages": [late, {**late, "delay": 3600}]})
+    await shared.call(client, "publish", {"queue": queue, "event": "soon", "data": 2})
+    await inbox.until(2)
+    assert time.monotonic() - began >= 0.29
+    assert [event for event, *_ in inbox.events] == ["soon", "late"]
+    assert (await shared.call(client, "stats", {"queue": queue}))["delayed"] == 1
 
 
 async def test_what_expires_and_what_fails_is_dead_until_it_is_redriven(
@@ -560,6 +578,8 @@ async def test_limits_are_told(shared, clients, queue) -> None:
         {"queue": queue, "event": "e", "key": "k" * 501},
         {"queue": queue, "event": "e", "key": 5},
         {"queue": queue, "event": "e", "ttl": "soon"},
+        {"queue": queue, "event": "e", "delay": "later"},
+        {"queue": queue, "event": "e", "delay": True},
         {"queue": queue, "event": "e", "ttl": -1},
         {"queue": queue, "event": "e", "data": float("inf")},
         {"queue": queue, "event": "e", "data": 10**150},

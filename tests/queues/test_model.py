@@ -7,7 +7,9 @@ killed processes against real `Queues` (see `model.py`), and a few dictionaries 
 - nothing is made up, nothing comes again that was acknowledged, what comes again says so;
 - first attempts are in the order of `emit`; a window of 1 is strictly in order;
 - a receipt is of one attempt and one client, and settles once; attempts and windows are bounded;
-- what can be delivered is delivered: nobody stalls.
+- what can be delivered is delivered: nobody stalls;
+- what has expired is dead, whoever consumes; the dead are kept as the rules say; what was purged,
+  discarded or deleted is gone, and nothing else.
 
 `--long` tries five times as many; `CHATQ_EXAMPLES=2000 python -m pytest tests/queues/test_model.py`
 tries longer, and other ones each time.
@@ -39,15 +41,26 @@ from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.queues import Queues
 from chatq.queues.rules import Rules
 from chatq.queues.sqlite_store import SqliteStore
-from chatq.queues.store import QueueFull, StoreError
+from chatq.queues.store import Limits, QueueFull, StoreError
 from chatq.waiting import give_way
 
 EXAMPLES = int(os.environ.get("CHATQ_EXAMPLES", "0"))
 FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
 
 RULES = Rules(
-    lease=30.0, attempts=3, back_off=1.0, longest_back_off=4.0, length=12, key_memory=90.0
+    lease=30.0,
+    attempts=3,
+    back_off=1.0,
+    longest_back_off=4.0,
+    length=12,
+    key_memory=90.0,
+    dead_length=9,
+    dead_memory=400.0,
+    queue_memory=150.0,
 )
+LIMITS = {name: getattr(RULES, name) for name in Limits._fields}
+#: How late an expired message may be dead, and a dead letter be dropped: timers have a grain.
+EXPIRES_WITHIN, DROPPED_WITHIN = 2.0, 62.0
 QUEUES = ("a", "b")
 queue_names = st.sampled_from(QUEUES)
 several = st.lists(queue_names, min_size=1, max_size=2, unique=True)
@@ -80,6 +93,7 @@ class Message:
     dead: bool = False
     unsent: bool = False
     expired: float | None = None  # when it did, if nobody knows whether it was redriven since
+    died: float = 0.0
 
     @property
     def last(self) -> Sent | None:
@@ -309,8 +323,8 @@ class Machine(RuleBasedStateMachine):
                 if message.stored and message.gone is False:
                     assert message.dead, f"lost: {message}"
         for _, group in itertools.groupby(self.messages, key=lambda message: message.number):
-            seen = {bool(message.attempts or message.dead) for message in group}
-            assert len(seen) == 1, "a part of a fan-out is missing"
+            seen = {bool(m.attempts or m.dead) for m in group if m.gone is False or m.attempts}
+            assert len(seen) < 2, "a part of a fan-out is missing"
         self.do(self.queues.close())
 
     def left(self, queue: str) -> int:
@@ -332,7 +346,8 @@ class Machine(RuleBasedStateMachine):
         try:
             return await self.queues.stats(queue)
         except LookupError:
-            assert not any(m.stored and not m.dead for m in self.in_queue(queue)), "forgotten"
+            left = [m for m in self.in_queue(queue) if m.stored and m.gone is False]
+            assert not left, f"forgotten: {left}"
             return None
 
     def in_queue(self, queue: str) -> list[Message]:
@@ -401,6 +416,21 @@ class Machine(RuleBasedStateMachine):
 
     def look_at_the_dead(self, queue: str, dead: list[Any]) -> None:
         ids = {d.id for d in dead}
+        now = self.loop.now
+        assert len(dead) <= RULES.dead_length, "too many dead letters"
+        if now > self.full_until + 100:
+            oldest = min((d.died for d in dead), default=now)
+            assert oldest + RULES.dead_memory + DROPPED_WITHIN >= now, "a dead letter for ever"
+        for message in self.in_queue(queue):
+            dropped = len(dead) == RULES.dead_length or (
+                message.died and message.died + RULES.dead_memory <= now + 0.002
+            )
+            ended = (message.expires or message.expired or now) <= now or message.attempts
+            if message.dead and message.id not in ids and dropped:
+                message.dead, message.gone = False, True
+            elif len(dead) == RULES.dead_length and ended and message.gone is False:
+                # It may have died and been dropped between two looks.
+                message.gone = message.gone if message.dead else None
         for d in dead:
             [message] = [m for m in self.in_queue(queue) if m.number == d.data]
             assert message.gone is not True, "acknowledged and dead"
@@ -408,6 +438,7 @@ class Machine(RuleBasedStateMachine):
             assert message.id == d.id
             if not message.dead:
                 message.dead, message.stored, message.gone = True, True, False
+                message.died = d.died
                 if d.reason == "expired":
                     expires = message.expires or message.expired
                     assert expires is not None
@@ -455,16 +486,28 @@ class Machine(RuleBasedStateMachine):
             st.tuples(several, keys, st.sampled_from([None, None, None, 2.0, 40.0])),
             min_size=1,
             max_size=6,
-        )
+        ),
+        delay=st.sampled_from([None, None, None, None, 1.5, 20.0]),
     )
-    def emit(self, wanted: Any) -> None:
-        plan = [(next(self.numbers), *parts) for parts in wanted]
+    def emit(self, wanted: Any, delay: float | None = None) -> None:
+        doubtful = self.doubtful
+        plan = [
+            (next(self.numbers), to, None if doubtful.intersection(to) else key, ttl)
+            for to, key, ttl in wanted
+        ]
         now = self.loop.now
         for n, to, key, ttl in plan:  # a consumer may have it before its producer hears of it
             expires = None if ttl is None else now + ttl
-            self.messages += [Message(n, queue, key, expires, None) for queue in to]
+            new = [Message(n, queue, key, expires, None) for queue in to]
+            if (late := self.late(ttl, delay)) is not None:
+                for message in new:
+                    message.not_before, message.unsent = now + late, True  # its turn is later
+            self.messages += new
         done = self.do(
-            *(self.queues.emit("pickup", n, to=to, key=key, ttl=ttl) for n, to, key, ttl in plan)
+            *(
+                self.queues.emit("pickup", n, to=to, key=key, ttl=ttl, delay=self.late(ttl, delay))
+                for n, to, key, ttl in plan
+            )
         )
         for (n, to, key, _), ids in zip(plan, done, strict=True):
             if isinstance(ids, QueueFull):
@@ -478,7 +521,17 @@ class Machine(RuleBasedStateMachine):
             self.reborn()
             for (n, to, key, ttl), ids in zip(plan, done, strict=True):
                 if ids is None and key is not None:
-                    self.again(n, to, key, ttl)
+                    self.again(n, to, key, ttl, self.late(ttl, delay))
+
+    def late(self, ttl: float | None, delay: float | None) -> float | None:
+        """The delay of a message: none that is longer than its time to live."""
+        return delay if delay is None or ttl is None or delay < ttl else None
+
+    @property
+    def doubtful(self) -> set[str]:
+        """The queues that were being deleted when their process was killed: nobody knows whether
+        they know their keys."""
+        return self.__dict__.setdefault("_doubtful", set())
 
     def may_be_full(self, queue: str) -> bool:
         return sum(m.gone is not True and not m.dead for m in self.in_queue(queue)) + 6 > 12
@@ -505,9 +558,11 @@ class Machine(RuleBasedStateMachine):
         if key is not None:
             self.keys[queue, key] = (message, self.loop.now + RULES.key_memory)
 
-    def again(self, n: int, to: list[str], key: str, ttl: float | None) -> None:
+    def again(
+        self, n: int, to: list[str], key: str, ttl: float | None, delay: float | None
+    ) -> None:
         """A producer that got no answer says it again, with the same key."""
-        [ids] = self.do(self.queues.emit("pickup", n, to=to, key=key, ttl=ttl))
+        [ids] = self.do(self.queues.emit("pickup", n, to=to, key=key, ttl=ttl, delay=delay))
         if isinstance(ids, QueueFull):
             return
         for queue, id in zip(to, ids, strict=True):
@@ -639,7 +694,7 @@ class Machine(RuleBasedStateMachine):
         elif answer["ok"]:
             sent.open = False
             self.weigh(sent)
-        elif must is False:
+        elif must is False and not sent.lost:  # else there is room in its window now
             after = [self.stats(queue) for queue in QUEUES]
             same = [*map(self.as_many, before)] == [*map(self.as_many, after)]
             assert self.full or self.killed or same, f"{before} became {after}"
@@ -785,6 +840,59 @@ class Machine(RuleBasedStateMachine):
         else:
             assert n == len(chosen)
 
+    @rule(queue=queue_names, whole=st.booleans(), seldom=st.integers(0, 2))
+    def purge(self, queue: str, whole: bool, seldom: int) -> None:
+        """Somebody deletes all that waits, or the queue with everything."""
+        if seldom or self.full or self.stats(queue) is None:
+            return
+        mine = [m for m in self.in_queue(queue) if m.gone is not True and (whole or not m.dead)]
+        most, least = len(mine), sum(m.stored is True and m.gone is False for m in mine)
+        for message in mine:
+            message.gone, message.dead = None, False
+        work = self.queues.delete if whole else self.queues.purge
+        [n] = self.do(work(queue))
+        if n is None:  # killed: a part of it, or nothing
+            if whole:
+                self.doubtful.add(queue)
+            return
+        assert least <= n <= most, f"{n} deleted, not {least} to {most}"
+        for message in mine:
+            message.gone, message.surely, message.since = True, True, -1
+            if message.last is not None:
+                message.last.lost = True  # its window has room again once it is answered
+        if whole:
+            for known in [known for known in self.keys if known[0] == queue]:
+                del self.keys[known]
+            self.doubtful.discard(queue)
+
+    @rule(queue=queue_names, all_of_them=st.booleans(), what=which)
+    def discard(self, queue: str, all_of_them: bool, what: int) -> None:
+        """Somebody deletes dead letters: all, or one of them."""
+        if self.full or self.stats(queue) is None:
+            return
+        dead = [m for m in self.in_queue(queue) if m.dead]
+        chosen = dead if all_of_them or not dead else [self.one(dead, what)]
+        ids = None if all_of_them else [*(m.id for m in chosen), "x-1", "nonsense"]
+        for message in chosen:
+            message.dead, message.gone, message.expired = False, None, message.expires
+        [n] = self.do(self.queues.discard(queue, ids))
+        if n is not None:
+            assert n == len(chosen)
+            for message in chosen:
+                message.gone, message.surely, message.since = True, True, -1
+
+    def all_that_has_expired_is_dead(self) -> None:
+        now = self.loop.now
+        if self.full or now < self.full_until + 100:
+            return
+        for message in self.messages:
+            if message.expires is None or message.dead or message.gone is not False:
+                continue
+            doubt = message.unsent or message.attempts  # it may be leased, unseen
+            late = EXPIRES_WITHIN + (RULES.lease if doubt else 0.0)
+            held = any(sent.open and sent.until > now - EXPIRES_WITHIN for sent in message.attempts)
+            assert held or not message.stored or now < message.expires + late, f"alive: {message}"
+
     @invariant()
     def adds_up(self) -> None:
         if not hasattr(self, "loop"):
@@ -808,6 +916,7 @@ class Machine(RuleBasedStateMachine):
             alive = [m for m in self.must_be_dead if not m.dead and m.gone is False]
             assert not alive, f"overtaken: {alive}"
             self.must_be_dead.clear()
+            self.all_that_has_expired_is_dead()
             for message in self.messages:
                 message.surely = message.gone is True
         for sid, callbacks in self.wire.callbacks.items():
@@ -830,7 +939,7 @@ class Machine(RuleBasedStateMachine):
 
 class MemoryMachine(Machine):
     async def open(self, life: int) -> Any:
-        return MemoryStore(length=RULES.length, key_memory=RULES.key_memory, clock=self.loop.time)
+        return MemoryStore(clock=self.loop.time, **LIMITS)
 
 
 class SqliteMachine(Machine):
@@ -841,9 +950,8 @@ class SqliteMachine(Machine):
     async def open(self, life: int) -> Any:
         return await inline_store(
             self.folder / f"{life}.db",
-            length=RULES.length,
-            key_memory=RULES.key_memory,
             clock=self.loop.time,
+            **LIMITS,
         )
 
     @property
@@ -965,10 +1073,9 @@ class NatsMachine(Machine):
     async def opened(self, log: InlineLog) -> NatsStore:
         store = NatsStore(
             log,
-            length=RULES.length,
-            key_memory=RULES.key_memory,
             clock=self.loop.time,
             snapshot=8,
+            **LIMITS,
         )
         store.linger, store._replica.bodies.most = 0, 300
         await store.start()
@@ -1064,6 +1171,9 @@ class NatsMachine(Machine):
             self.loop.advance(31)
 
     def the_end(self) -> None:
+        if self.killed:
+            self.reborn()
+        self.rival._alarm.cancel()  # or it would write a record that nobody here has read
         super().the_end()
         self.other.gone()
         again = InlineLog(self.url, Killed)

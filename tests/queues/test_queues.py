@@ -18,6 +18,7 @@ from hubs import Inbox
 
 from chatq import QueueFull, Queues, Rules, StoreError
 from chatq.course.sandbox import ends_what_blocks
+from chatq.journal.facts import Died, Queued
 from chatq.queues import in_flight
 from chatq.queues.frame import unpack
 from chatq.queues.store import NewMessage, Stats
@@ -576,6 +577,72 @@ async def test_a_message_does_not_wait_until_the_dead_before_it_is_buried(stage,
         await until(queues, dead=1, leased=0)
 
 
+async def test_who_watches_hears_that_a_message_has_expired_though_nobody_consumes(url):
+    class Watching:
+        def __init__(self):
+            self.facts: list[Any] = []
+
+        def happened(self, fact):
+            self.facts.append(fact)
+
+        def began(self):
+            pass
+
+        ended = began
+
+    async with await Queues.open(url) as queues:
+        queues.watch(watching := Watching())
+        id = await queues.emit("pickup", 1, to="drivers", ttl=0.05)
+        async with asyncio.timeout(10):
+            while not (await queues.stats("drivers")).dead:
+                pass
+        assert Died(Queued("drivers", id), "expired") in watching.facts
+
+
+async def test_a_queue_is_deleted_under_its_consumer_and_made_anew(sio, stage, url):
+    async with await Queues.open(url) as queues:
+        queues.attach(sio)
+        ada = await consumer(stage, queues, "ada", answer=silent)
+        for n in range(3):
+            await queues.emit("pickup", n, to="drivers", key=f"k{n}")
+        await ada.until(3)
+        await queues.emit("pickup", 3, to="later", delay=60)
+        assert await queues.names() == ["drivers", "later"]
+        assert await queues.delete("drivers") == 3
+        assert await queues.purge("later") == 1
+        for delivery in ada.deliveries:
+            answer = await ada.client.call("received", {"receipt": delivery["receipt"]})
+            assert answer == {"ok": False}
+        id = await queues.emit("pickup", 4, to="drivers", key="k0")
+        await ada.until(4)
+        assert ada.deliveries[-1]["id"] == id
+        assert id not in {delivery["id"] for delivery in ada.deliveries[:3]}
+        assert await queues.received(ada.client.get_sid(), ada.deliveries[-1]["receipt"])
+        assert await queues.names() == ["drivers", "later"]
+        assert await queues.delete("nobody's") == await queues.discard("nobody's") == 0
+
+
+async def test_a_delay_is_kept_through_a_restart(tmp_path):
+    url, clock = f"sqlite:///{tmp_path}/q.db", Clock()
+    async with await Queues.open(url, clock=clock) as queues:
+        await queues.emit("pickup", 1, to="drivers", delay=60)
+    clock.now += 59
+    async with await Queues.open(url, clock=clock) as queues:
+        assert (await queues.stats("drivers")).delayed == 1
+        clock.now += 2
+        assert (await queues.stats("drivers")).ready == 1
+
+
+@pytest.mark.parametrize("delay", [0, -1, "1", True, float("nan"), float("inf")])
+async def test_a_delay_is_a_number_of_seconds(delay):
+    async with await Queues.open("memory:") as queues:
+        with pytest.raises(ValueError, match=r"delay is a number of seconds above 0, not"):
+            await queues.emit("pickup", 1, to="drivers", delay=delay)
+        with pytest.raises(ValueError, match=r"would have expired before it is delivered"):
+            await queues.emit("pickup", 1, to="drivers", delay=5, ttl=5)
+        assert await queues.names() == []
+
+
 async def test_an_expired_message_is_dead_and_never_comes(stage, url, sio):
     now = [1000.0]
     async with await Queues.open(url, clock=lambda: now[0]) as queues:
@@ -977,13 +1044,22 @@ async def test_closing_ends_when_the_last_answers_have_just_come(sio, stage, url
         await stage.settle()
 
 
+ONCE = Rules(attempts=1)
+
+
+async def tried_in_vain(queues, n):
+    """Put messages whose only attempt was in vain: they are dead once they are claimed again."""
+    for i in range(n):
+        await queues.emit("pickup", i, to="drivers")
+    claimed = await queues.store.claim("drivers", n, 30.0, in_order=False)
+    for attempt in claimed.attempts:
+        await queues.store.release(attempt.receipt)
+
+
 async def test_closing_ends_when_the_dead_have_just_been_buried(sio, stage, url):
-    clock = Clock()
-    queues = await Queues.open(url, clock=clock)
+    queues = await Queues.open(url, ONCE)
     queues.attach(sio)
-    for n in range(20):
-        await queues.emit("pickup", n, to="drivers", ttl=1)
-    clock.now += 2
+    await tried_in_vain(queues, 20)
     await consumer(stage, queues, "ada", window=20)
 
     async def buried():
@@ -1037,16 +1113,23 @@ async def test_an_answer_that_comes_while_the_last_are_written_down_is_too_late(
 
 @pytest.mark.parametrize(
     ("verb", "said"),
-    [("ack", "acknowledgements"), ("bury", "dead (expired)"), ("claim", "of queue 'drivers'")],
+    [
+        ("ack", "acknowledgements"),
+        ("bury", "dead (not acknowledged in 1"),
+        ("claim", "of queue 'drivers'"),
+    ],
 )
 async def test_closing_ends_and_says_what_a_store_that_does_not_answer_was_asked(
     sio, stage, url, monkeypatch, caplog, verb, said
 ):
     monkeypatch.setattr(in_flight, "_STORE", 0.05)
-    clock = Clock()
-    queues = await Queues.open(url, clock=clock)
+    queues = await Queues.open(url, ONCE)
     queues.attach(sio)
     stage.watch(queues)
+    if verb == "bury":
+        await tried_in_vain(queues, 1)
+    else:
+        await queues.emit("pickup", 1, to="drivers")
     asked = asyncio.Event()
 
     def never(*_, **__):
@@ -1054,8 +1137,6 @@ async def test_closing_ends_and_says_what_a_store_that_does_not_answer_was_asked
         return asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr(queues.store, verb, never)
-    await queues.emit("pickup", 1, to="drivers", ttl=1)
-    clock.now += 2 * (verb == "bury")
     await consumer(stage, queues, "ada")
     await soon(asked.wait())
     await soon(queues.close())
@@ -1065,13 +1146,10 @@ async def test_closing_ends_and_says_what_a_store_that_does_not_answer_was_asked
 
 
 async def test_many_that_are_dead_keep_the_event_loop_from_nobody(sio, stage):
-    clock = Clock()
-    async with await Queues.open("memory:", Rules(lease=30), clock=clock) as queues:
+    async with await Queues.open("memory:", ONCE) as queues:
         queues.attach(sio)
         stage.watch(queues)
-        for n in range(2000):
-            await queues.emit("pickup", n, to="drivers", ttl=1)
-        clock.now += 2
+        await tried_in_vain(queues, 2000)
         ada = await stage.client("ada")
         await queues.subscribe(ada.get_sid(), "drivers")
         turns = 0
@@ -1128,4 +1206,5 @@ async def test_queues_are_kept_where_the_url_says(tmp_path):
         await queues.emit("e", 1, to="q")
     async with await Queues.open(f"sqlite:///{tmp_path}/with space?#%41.db") as queues:
         assert (await queues.stats("q")).ready == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["with space?#%41.db"]
+    files = sorted(file.name for file in tmp_path.iterdir())
+    assert files == ["with space?#%41.db", "with space?#%41.db-reserve"]

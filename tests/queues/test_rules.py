@@ -33,7 +33,14 @@ def test_the_last_attempt_is_the_last():
     assert back_off(1, Rules(attempts=1), Random(1)) is None
 
 
-@pytest.mark.parametrize("name", ["lease", "attempts", "back_off", "window", "key_memory"])
+@pytest.mark.parametrize("name", ["dead_memory", "dead_length", "queue_memory"])
+def test_what_is_kept_may_be_nothing_and_not_less(name):
+    assert getattr(Rules(**{name: 0}), name) == 0
+    with pytest.raises(ValueError, match=f"{name} has to be 0 or more, not -1"):
+        Rules(**{name: -1})
+
+
+@pytest.mark.parametrize("name", ["lease", "attempts", "back_off", "window", "key_memory", "keys"])
 @pytest.mark.parametrize("value", ["x", None, True])
 def test_what_is_no_number_is_said(name, value):
     with pytest.raises(TypeError, match=f"{name} is a number, not {value!r}"):

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import pytest
 from clock import Clock
 from nats_nodes import new_stream
 
-from chatq.queues import sqlite_store
+from chatq.queues import sqlite_store, sqlite_upkeep, stock
 from chatq.queues.memory import MemoryStore
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.sqlite_store import SqliteStore
@@ -89,6 +91,25 @@ async def claim(store, limit=10, lease=30.0, *, queue=QUEUE, in_order=False):
         if not (more.suspect and more.attempts):
             break
     return attempts
+
+
+async def put_into(store, queue, *numbers, **more):
+    return [ids[0] for ids in await store.put([message(n, queue, **more) for n in numbers])]
+
+
+async def passed(store, clock, seconds):
+    """Let so much time pass, and the store see it: its own timer is one of the event loop."""
+    clock.now += seconds
+    store.tick()
+    await store.names()  # what was asked before is done
+
+
+async def emptied(store, queue):
+    """Delete a queue in slices; return how many messages that were."""
+    deleted = 0
+    while (n := await store.delete(queue, 2)) is not None:
+        deleted += n
+    return deleted
 
 
 def numbers(attempts):
@@ -422,15 +443,14 @@ class Contract:
 
     async def test_a_redriven_message_does_not_expire_again(self, store, clock):
         await put(store, 1, expires=clock.now + 5)
-        clock.now += 6
-        [attempt] = await claim(store)
-        await store.bury(attempt.receipt, "expired")
-        await store.redrive(QUEUE)
+        await passed(store, clock, 6)
+        assert await store.redrive(QUEUE) == 1
+        await passed(store, clock, 100)
         [attempt] = await claim(store)
         assert attempt.expires is None
 
     async def test_nothing_but_ack_and_redrive_takes_from_queue_and_dead(self, store, clock):
-        await put(store, *range(5), expires=clock.now + 1)
+        await put(store, *range(5))
         for _ in range(30):
             await claim(store, 3)
             clock.now += 31
@@ -560,6 +580,333 @@ class Contract:
         [again] = await claim(store)
         assert again.id == two.id
 
+    # -- what ends as time passes ---------------------------------------------------------------
+
+    async def test_a_message_expires_though_nobody_consumes_its_queue(self, store, clock):
+        mourned: list[tuple[str, str, str]] = []
+        store.mourn(lambda *expired: mourned.append(expired))
+        [id, other] = await put(store, 1, 2, expires=clock.now + 5)
+        [kept] = await put(store, 3, expires=clock.now + 50)
+        await passed(store, clock, 4.9)
+        assert (await store.stats(QUEUE)).ready == 3
+        await passed(store, clock, 0.1)
+        assert await store.stats(QUEUE) == stats_of(1, 0, 0, 2, oldest=5.0)
+        assert [(d.id, d.reason, d.attempts) for d in await store.dead(QUEUE)] == [
+            (id, "expired", 0),
+            (other, "expired", 0),
+        ]
+        assert [attempt.id for attempt in await claim(store)] == [kept]
+        assert sorted(mourned) == [(QUEUE, id, "pickup"), (QUEUE, other, "pickup")]
+
+    async def test_a_message_expires_though_nobody_asks_anything(self, tmp_path):
+        """In the time of the event loop: a timer is set to the first end."""
+        store = await self.open(tmp_path)
+        expired = asyncio.Event()
+        store.mourn(lambda *_: expired.set())
+        await put(store, 1, expires=time.time() + 3600)
+        await put(store, 2, expires=time.time() + 0.05)
+        async with asyncio.timeout(10):
+            await expired.wait()
+        assert [dead.body for dead in await store.dead(QUEUE)] == ['"2"']
+        await store.close()
+
+    async def test_a_message_whose_lease_outlives_it_expires_with_that_though_nobody_asks(
+        self, tmp_path
+    ):
+        store = await self.open(tmp_path)
+        expired = asyncio.Event()
+        store.mourn(lambda *_: expired.set())
+        await put(store, 1, expires=time.time() + 0.1)
+        claimed = await store.claim(QUEUE, 1, 0.4, in_order=False)
+        until = time.time() + 0.4
+        assert numbers(claimed.attempts) == [1]
+        async with asyncio.timeout(10):
+            await expired.wait()
+        assert time.time() > until - 0.1
+        assert [dead.attempts for dead in await store.dead(QUEUE)] == [1]
+        await store.close()
+
+    async def test_what_has_expired_takes_no_room(self, clock, tmp_path):
+        store = await self.open(tmp_path, length=2, clock=clock)
+        await put(store, 1, 2, expires=clock.now + 5)
+        with pytest.raises(QueueFull):
+            await put(store, 3)
+        clock.now += 5
+        await put(store, 3, 4)
+        with pytest.raises(QueueFull):
+            await put(store, 5)
+        assert numbers(await claim(store)) == [3, 4]
+        await store.close()
+
+    async def test_more_may_expire_at_once_than_one_sweep_takes(self, clock, tmp_path, monkeypatch):
+        """A queue has room at once where its messages have expired; the rest follows."""
+        for module in (stock, sqlite_upkeep):
+            monkeypatch.setattr(module, "_SWEEP", 3)
+        store = await self.open(tmp_path, length=10, clock=clock)
+        for queue in ("a", "b"):
+            await put_into(store, queue, *range(10), expires=clock.now + 5)
+        clock.now += 5
+        await put_into(store, "b", 10, 11)
+        for _ in range(20):
+            await passed(store, clock, 0)
+        assert (await store.stats("a")).dead == (await store.stats("b")).dead == 10
+        assert numbers(await claim(store, queue="b")) == [10, 11]
+        await store.close()
+
+    async def test_a_message_that_is_leased_may_be_answered_after_its_time(self, store, clock):
+        await put(store, 1, 2, expires=clock.now + 5)
+        one, two = await claim(store, lease=30.0)
+        await passed(store, clock, 20)
+        assert (await store.stats(QUEUE)).leased == 2
+        assert await store.ack([one.receipt]) == [True]
+        await passed(store, clock, 9.9)
+        assert (await store.stats(QUEUE)).dead == 0
+        await passed(store, clock, 0.1)  # its lease ends, and nobody claims
+        assert await store.stats(QUEUE) == stats_of(0, 0, 0, 1, oldest=None)
+        assert await store.ack([two.receipt]) == [False]
+
+    @pytest.mark.parametrize("delay", [0.0, 50.0])
+    async def test_a_message_given_back_after_its_time_is_dead(self, store, clock, delay):
+        await put(store, 1, expires=clock.now + 5)
+        [attempt] = await claim(store)
+        await passed(store, clock, 10)
+        assert await store.release(attempt.receipt, delay) is True
+        await passed(store, clock, 0)
+        assert [(d.reason, d.attempts) for d in await store.dead(QUEUE)] == [("expired", 1)]
+        assert await claim(store) == []
+
+    async def test_what_waits_to_be_tried_again_expires(self, store, clock):
+        await put(store, 1, 2, expires=clock.now + 5)
+        one, two = await claim(store)
+        await store.release(one.receipt, 100.0)
+        await store.release(two.receipt)
+        await passed(store, clock, 5)
+        assert await store.stats(QUEUE) == stats_of(0, 0, 0, 2, oldest=None)
+        assert await store.redrive(QUEUE) == 2
+        assert numbers(await claim(store)) == [1, 2]
+
+    async def test_listeners_hear_that_the_next_in_order_is_free_since_one_has_expired(
+        self, store, clock
+    ):
+        heard: list[str] = []
+        await put(store, 1, expires=clock.now + 5)
+        await put(store, 2)
+        [one] = await claim(store, in_order=True)
+        await store.release(one.receipt, 50.0)
+        assert await claim(store, in_order=True) == []
+        store.listen(heard.append)
+        await passed(store, clock, 5)
+        await store.stats(QUEUE)
+        assert heard == [QUEUE]
+        assert numbers(await claim(store, in_order=True)) == [2]
+
+    async def test_a_body_that_queues_share_outlives_one_that_expires_in_one_of_them(
+        self, store, clock
+    ):
+        await store.put([message(1, "a", "b", "c", expires=clock.now + 5)])
+        [copy] = await claim(store, queue="c", lease=100.0)
+        await passed(store, clock, 5)
+        assert await store.discard("a") == 1
+        assert await store.redrive("b") == 1
+        assert numbers(await claim(store, queue="b")) == [1]
+        await store.release(copy.receipt)
+        await passed(store, clock, 0)
+        assert [dead.body for dead in await store.dead("c")] == ['"1"']
+
+    async def test_dead_letters_are_kept_for_a_time(self, clock, tmp_path):
+        store = await self.open(tmp_path, dead_memory=100.0, clock=clock)
+        await put(store, 1, 2, expires=clock.now + 5)
+        [attempt] = await claim(store, 1)
+        await store.bury(attempt.receipt, "no")
+        await passed(store, clock, 50)
+        assert [(d.body, d.reason) for d in await store.dead(QUEUE)] == [
+            ('"1"', "no"),
+            ('"2"', "expired"),
+        ]
+        await passed(store, clock, 50)
+        assert [d.body for d in await store.dead(QUEUE)] == ['"2"']
+        await passed(store, clock, 50)
+        assert await store.dead(QUEUE) == []
+        assert await store.stats(QUEUE) == stats_of(0, 0, 0, 0, oldest=None)
+        await store.close()
+
+    async def test_so_many_dead_letters_are_kept_the_last_to_die(self, clock, tmp_path):
+        store = await self.open(tmp_path, dead_length=2, clock=clock)
+        await put(store, *range(5))
+        attempts = await claim(store)
+        for n in (4, 0, 2):
+            clock.now += 1
+            await store.bury(attempts[n].receipt, "no")
+        assert [d.body for d in await store.dead(QUEUE)] == ['"0"', '"2"']
+        assert (await store.stats(QUEUE)).dead == 2
+        await put_into(store, "b", *range(5), expires=clock.now + 5)
+        await passed(store, clock, 5)
+        assert [d.body for d in await store.dead("b")] == ['"3"', '"4"']
+        assert len(await store.dead(QUEUE)) == 2  # each queue has its own
+        assert await store.redrive(QUEUE) == 2
+        await store.close()
+
+    @pytest.mark.parametrize("rule", ["dead_length", "dead_memory"])
+    async def test_no_dead_letters_are_kept_where_nobody_wants_any(self, clock, tmp_path, rule):
+        store = await self.open(tmp_path, clock=clock, **{rule: 0})
+        await put(store, 1, expires=clock.now + 5)
+        await passed(store, clock, 5)
+        assert await store.stats(QUEUE) == stats_of(0, 0, 0, 0, oldest=None)
+        await put(store, 2)
+        [attempt] = await claim(store)
+        assert await store.bury(attempt.receipt, "no") is True
+        await passed(store, clock, 0)
+        assert await store.dead(QUEUE) == []
+        assert await store.redrive(QUEUE) == 0
+        await store.close()
+
+    async def test_so_many_keys_are_remembered_the_newest(self, clock, tmp_path):
+        store = await self.open(tmp_path, keys=3, clock=clock)
+        ids = [(await put(store, n, key=f"k{n}"))[0] for n in range(5)]
+        assert [await put(store, n, key=f"k{n}") for n in (2, 3, 4)] == [[id] for id in ids[2:]]
+        [anew] = await put(store, 1, key="k1")
+        assert anew not in ids
+        assert await put(store, 4, key="k4") == [ids[4]]
+        many = [message(n, "b", key=f"m{n}") for n in range(5)]
+        [*_, [last]] = await store.put(many)
+        assert await store.put(many[4:]) == [[last]]
+        assert (await store.put(many[:1]))[0] != (await store.put(many[4:]))[0]
+        await store.close()
+
+    async def test_a_queue_with_nothing_in_it_is_known_for_a_time(self, clock, tmp_path):
+        store = await self.open(
+            tmp_path, queue_memory=100.0, key_memory=10.0, dead_memory=50.0, clock=clock
+        )
+        await store.put([message(1, "a", "b", "c"), message(2, "d", expires=clock.now + 5)])
+        for queue in "ab":
+            [attempt] = await claim(store, queue=queue)
+            await store.ack([attempt.receipt])
+        await passed(store, clock, 70)  # now the message in d is dead
+        await put_into(store, "b", 3)
+        await passed(store, clock, 29.8)
+        assert await store.names() == ["a", "b", "c", "d"]
+        assert (await store.stats("a")).ready == 0  # a look keeps nothing
+        await passed(store, clock, 0.3)
+        assert await store.names() == ["b", "c", "d"]
+        assert await store.stats("a") is None
+        await passed(store, clock, 50)  # and now it is dropped
+        await passed(store, clock, 99.9)
+        assert await store.names() == ["b", "c", "d"]
+        await passed(store, clock, 0.2)
+        assert await store.names() == ["b", "c"]
+        await store.close()
+
+    async def test_a_queue_is_known_as_long_as_its_keys(self, clock, tmp_path):
+        store = await self.open(tmp_path, queue_memory=5.0, key_memory=100.0, clock=clock)
+        [id] = await put(store, 1, key="k")
+        [attempt] = await claim(store)
+        await store.ack([attempt.receipt])
+        await passed(store, clock, 99)
+        assert await put(store, 2, key="k") == [id]
+        await passed(store, clock, 1)
+        assert await store.names() == []
+        assert await put(store, 3, key="k") != [id]
+        await store.close()
+
+    # -- purge, discard, delete ------------------------------------------------------------------
+
+    async def test_a_refused_put_makes_no_queue(self, clock, tmp_path):
+        store = await self.open(tmp_path, length=1, clock=clock)
+        await put(store, 1)
+        with pytest.raises(QueueFull):
+            await store.put([message(2, "a", key="k"), message(3, "b", QUEUE)])
+        assert await store.names() == [QUEUE]
+        assert await store.stats("a") is None
+        await store.close()
+
+    async def test_purge_deletes_what_waits_and_nothing_else(self, store, clock):
+        await put(store, *range(6), key=None)
+        [keyed] = await put(store, 6, key="k")
+        await put_into(store, "b", 1)
+        attempts = await claim(store, 4)
+        await store.bury(attempts[0].receipt, "no")
+        await store.release(attempts[1].receipt, 50.0)
+        await store.release(attempts[2].receipt)
+        assert await store.purge(QUEUE, 2) == 2
+        assert [k.body for k in await store.peek(QUEUE, 9)] == [f'"{n}"' for n in (3, 4, 5, 6)]
+        assert await store.purge(QUEUE, 9) == 4
+        assert await store.purge(QUEUE, 9) == await store.purge("nobody's", 9) == 0
+        assert await store.stats(QUEUE) == stats_of(0, 0, 0, 1, oldest=None)
+        assert await store.ack([attempts[3].receipt]) == [False]
+        await passed(store, clock, 100)
+        assert await claim(store) == []
+        assert await put(store, 7, key="k") == [keyed]
+        assert numbers(await claim(store, queue="b")) == [1]
+
+    async def test_discard_deletes_dead_letters_and_nothing_else(self, store):
+        ids = await put(store, *range(6))
+        for attempt in (await claim(store))[:4]:
+            await store.bury(attempt.receipt, "no")
+        assert await store.discard(QUEUE, [ids[1], ids[1], ids[5], "x", "", ids[1] + "0"]) == 1
+        assert [d.id for d in await store.dead(QUEUE)] == [ids[0], ids[2], ids[3]]
+        assert await store.redrive(QUEUE, [ids[1]]) == 0
+        assert await store.discard(QUEUE) == 3
+        assert await store.discard(QUEUE) == await store.discard("nobody's") == 0
+        assert await store.stats(QUEUE) == stats_of(0, 2, 0, 0, oldest=0.0)
+
+    async def test_delete_leaves_nothing_of_a_queue(self, store, clock):
+        [other] = await put_into(store, "b", 1, key="k")
+        ids = await put(store, *range(4))
+        [keyed] = await put(store, 4, key="k")
+        attempts = await claim(store, 3)
+        await store.bury(attempts[0].receipt, "no")
+        assert await store.delete(QUEUE, 3) == 3
+        assert (await store.stats(QUEUE)).ready == 1
+        assert await emptied(store, QUEUE) == 2
+        assert await store.delete(QUEUE, 3) is None
+        assert await store.delete("nobody's", 3) is None
+        assert await store.names() == ["b"]
+        assert await store.stats(QUEUE) is None
+        assert await store.dead(QUEUE) == await store.peek(QUEUE, 9) == await claim(store) == []
+        assert await store.ack([attempts[1].receipt]) == [False]
+        await passed(store, clock, 100)
+        [anew] = await put(store, 5, key="k")
+        assert anew not in [*ids, keyed]
+        assert await put(store, 6, key="k") == [anew]
+        assert await put_into(store, "b", 7, key="k") == [other]
+        assert numbers(await claim(store)) == [5]
+
+    # -- delay ------------------------------------------------------------------------------------
+
+    async def test_a_message_with_a_delay_comes_when_that_is_over(self, store, clock):
+        await put(store, 1, due=clock.now + 20)
+        await put(store, 2, due=clock.now + 10)
+        await put(store, 3)
+        claimed = await store.claim(QUEUE, 9, 30.0, in_order=False)
+        assert (numbers(claimed.attempts), claimed.due) == ([3], about(clock.now + 10))
+        assert await store.stats(QUEUE) == stats_of(0, 1, 2, 0, oldest=0.0)
+        clock.now += 9.9
+        assert await claim(store) == []
+        clock.now += 0.2
+        [two] = await claim(store)
+        assert (numbers([two]), two.number) == ([2], 1)
+        clock.now += 10
+        assert numbers(await claim(store)) == [1]
+
+    async def test_a_delay_in_a_fan_out_and_behind_a_key(self, store, clock):
+        [ids] = await store.put([message(1, "a", "b", key="k", due=clock.now + 10)])
+        assert await store.put([message(2, "a", "b", key="k")]) == [ids]
+        assert await claim(store, queue="a") == await claim(store, queue="b") == []
+        clock.now += 10.1
+        assert numbers(await claim(store, queue="a")) == [1]
+        assert numbers(await claim(store, queue="b")) == [1]
+
+    async def test_in_order_a_delay_holds_up_what_comes_after(self, store, clock):
+        await put(store, 1, due=clock.now + 10)
+        await put(store, 2)
+        assert await claim(store, in_order=True) == []
+        clock.now += 10.1
+        assert numbers(await claim(store, in_order=True)) == [1]
+
+    async def test_a_delay_that_is_over_is_none(self, store, clock):
+        await put(store, 1, due=clock.now)
+        assert numbers(await claim(store)) == [1]
+
     # -- stats ----------------------------------------------------------------------------------
 
     async def test_stats_add_up(self, store, clock):
@@ -666,6 +1013,10 @@ class Contract:
             lambda: store.remove(QUEUE, ["no id"]),
             lambda: store.dead(QUEUE),
             lambda: store.redrive(QUEUE),
+            lambda: store.purge(QUEUE, 1),
+            lambda: store.discard(QUEUE),
+            lambda: store.delete(QUEUE, 1),
+            lambda: store.names(),
             lambda: store.stats(QUEUE),
         ):
             turns: list[int] = []
@@ -849,14 +1200,27 @@ class TestSqliteStore(Contract):
             await store.close()
         assert len(set(seen)) == 6
 
-    async def test_nothing_is_kept_of_what_is_done(self, store, path):
+    async def test_nothing_is_kept_of_what_is_done(self, store, clock, path):
         await store.put([message(n, "a", "b") for n in range(20)])
         await put(store, *range(20))
         for queue in (QUEUE, "a", "b"):
             attempts = await claim(store, 20, queue=queue)
             await store.ack([attempt.receipt for attempt in attempts])
+        await store.put([message(n, "a", "b", "c", "d", "e", key=str(n)) for n in range(20)])
+        await store.put([message(n, "a", expires=clock.now + 1) for n in range(20)])
+        for queue in "abcde":
+            for n, attempt in enumerate(await claim(store, 10, queue=queue)):
+                await settle(store, ("bury", "release")[n % 2], attempt.receipt)
+        assert await store.purge("a", 100) == 35
+        assert await store.discard("a") == 5
+        assert await store.purge("b", 100) == 15
+        assert await store.redrive("b") == 5
+        await passed(store, clock, 10)
+        for queue in "bcde":
+            await emptied(store, queue)
         await store.close()
         with closing(sqlite3.connect(path)) as db:
+            assert db.execute("SELECT count(*) FROM key").fetchone() == (20,)  # those of a
             for table in ("pending", "body", "retry", "dead"):
                 assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
@@ -955,7 +1319,7 @@ class TestSqliteStore(Contract):
                 "text": b"This is a letter, not a database.\n" * 100,
                 "header": b"\xff" * 100 + whole[100:],
                 "cut": whole[:5000],
-                "page": whole[:4096] + b"\xff" * 4096 + whole[8192:],
+                "page": whole[:8192] + b"\xff" * 4096 + whole[12288:],
             }[how]
         )
         before = bytes_of(path)
@@ -1164,6 +1528,64 @@ class TestSqliteStore(Contract):
         assert await bodies() == 1
         assert await store.ack([other or await receipt("b")]) == [True]
         assert await bodies() == 0
+
+    async def test_space_comes_back_by_and_by(self, store, clock, path):
+        """Not all at once, and not all: some stays free, so that the file need not grow soon."""
+        big = [NewMessage("e", "x" * 20_000, (QUEUE,)) for _ in range(500)]
+        await store.put(big)
+        assert await store.purge(QUEUE, 1000) == 500
+        sizes = []
+        for _ in range(60):
+            await passed(store, clock, 1.0)
+            pages, free = [await at_most(store, name) for name in ("page_count", "freelist_count")]
+            sizes.append(pages)
+        steps = [before - after for before, after in pairwise(sizes)]
+        assert 0 <= min(steps) <= max(steps) <= 260  # SQLite keeps a page of places for some
+        assert free <= 256 <= pages <= 400 < 2000 < sizes[0]
+        await store.close()
+        assert path.stat().st_size == 4096 * pages
+
+    async def test_a_file_of_an_older_chatq_goes_on(self, clock, path):
+        """It has no index of ends, and cannot become smaller; nothing else is missing."""
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            for statement in SCHEMA_1.split(";"):
+                db.execute(statement)
+            db.execute("INSERT INTO meta VALUES ('abcd', 100)")
+            db.execute("INSERT INTO queue VALUES (1, 'drivers', 1, 0), (2, 'empty', 0, 0)")
+            db.execute("INSERT INTO queue VALUES (3, 'killed', NULL, NULL)")
+            db.execute("INSERT INTO body VALUES (7, 'pickup', '\"7\"', 1e9, 1)")
+            db.execute("INSERT INTO pending VALUES (1, 7, 7, 0, 0, ?, NULL)", (clock.now + 5,))
+            db.execute(f"PRAGMA application_id = {0x63686171}")
+            db.execute("PRAGMA user_version = 1")
+        store = await SqliteStore.open(path, clock=clock, queue_memory=100.0, key_memory=1.0)
+        assert await store.names() == ["drivers", "empty", "killed"]
+        await passed(store, clock, 5)
+        assert [dead.id for dead in await store.dead(QUEUE)] == ["abcd-7"]
+        await passed(store, clock, 100)
+        assert await store.names() == [QUEUE]
+        assert await store.purge(QUEUE, 9) == 0
+        assert await store.discard(QUEUE) == 1
+        await passed(store, clock, 100)
+        await store.close()
+        again = await SqliteStore.open(path, clock=clock)
+        assert await again.names() == []
+        await again.close()
+
+    async def test_queues_that_are_not_used_leave_memory(self, store, clock, monkeypatch):
+        monkeypatch.setattr(sqlite_upkeep, "_QUEUES", 10)
+        for n in range(50):
+            await put_into(store, f"q{n}", n, expires=clock.now + 500)
+        [held] = await claim(store, queue="q49")
+        for n in range(40):
+            await put_into(store, f"r{n}", n)
+        assert len(store._rows._queues) <= 50
+        for n in range(49):
+            assert (await store.stats(f"q{n}")).ready == 1
+            assert numbers(await claim(store, queue=f"q{n}")) == [n]
+        assert await store.ack([held.receipt]) == [True]
+        await passed(store, clock, 400)
+        assert "q49" not in store._rows._queues
+        assert (await store.stats("q49")).ready == 0
 
     async def test_a_failed_disk_ends_all_promises(self, store, path, clock):
         await put(store, 1)

@@ -274,12 +274,12 @@ class InlineStore(SqliteStore):
         requests, self._requests = self._requests, []
         if requests:
             answers = self._transact(requests)
-            touched, self._rows.touched = self._rows.touched, set()
-            self._resolve(answers, touched)
+            self._resolve(answers, self._rows.take_news())
 
     async def close(self) -> None:
         if self._closing is None:
             self._submit()
+            self._alarm.cancel()
             self._closing = self._loop.create_future()
             self._sum_up()
             self._close_file()
@@ -295,4 +295,5 @@ async def inline_store(path: Path, **options: Any) -> InlineStore:
     store = InlineStore(path, **options)
     store._connect()
     store._db = store._rows._db = Disk(store._db, path)  # type: ignore[assignment]
+    store._alarm.set(store._rows.due)
     return store

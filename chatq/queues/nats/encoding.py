@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..record import Record
-from ..store import Body, StoreError
+from ..store import Body, Limits, StoreError
 
 __all__ = ["Part", "decoded", "encoded"]
 
@@ -52,7 +52,7 @@ class Part:
 
 def encoded(record: Record, parts: list[Part]) -> bytes:
     """Return the record of these parts as bytes."""
-    head = _json([record.server, record.number, record.now, record.length, record.key_memory])
+    head = _json([record.server, record.number, record.now, record.limits])
     verbs = ",".join(part.text for part in parts)
     sizes = _json([size for part in parts for size in part.sizes])
     line = f"{head[:-1]},[{verbs}],{sizes}]\n"
@@ -66,7 +66,7 @@ def decoded(data: bytes) -> Record:
     """
     head, _, rest = data.partition(b"\n")
     try:
-        server, number, now, length, key_memory, verbs, sizes = json.loads(head)
+        server, number, now, limits, verbs, sizes = json.loads(head)
         bodies: list[Body] = []
         start = 0
         for size in sizes:
@@ -74,6 +74,6 @@ def decoded(data: bytes) -> Record:
             body = rest[start:end]
             bodies.append(body if size < 0 else body.decode("utf-8"))
             start = end
-    except ValueError:
+        return Record(server, number, now, Limits(*limits), verbs, bodies)
+    except (TypeError, ValueError):
         raise StoreError("what is in the stream was not written by chatq") from None
-    return Record(server, number, now, length, key_memory, verbs, bodies)

@@ -29,7 +29,8 @@ __all__ = ["NatsLog"]
 
 _log = logging.getLogger("chatq")
 
-_VERSION = "2"  # of what is in the stream
+_VERSIONS = {"queues": "2", "emits": "1"}  # of what is in the stream, by its use
+_OLDER = {"queues": ("1",)}
 _NO_STREAM, _NO_MESSAGE, _OVERLAP, _NAME_TAKEN = 10059, 10037, 10065, 10058
 
 
@@ -190,7 +191,7 @@ class NatsLog:
             "allow_direct": True,
             "duplicate_window": SECOND,
             "metadata": {
-                "chatq": _VERSION,
+                "chatq": _VERSIONS[self._holds],
                 "chatq-holds": self._holds,
                 "chatq-name": os.urandom(4).hex(),
             },
@@ -210,11 +211,17 @@ class NatsLog:
                 f"{where} holds {holds} of chatq, not {self._holds}: give another name, as "
                 "nats://HOST/NAME"
             )
-        if version != _VERSION:
-            age = "older" if version.isdecimal() and int(version) < int(_VERSION) else "newer"
+        mine = _VERSIONS[self._holds]
+        if version in _OLDER.get(self._holds, ()):
             raise StoreError(
-                f"{where} was made by a chatq that is {age} (version {version} of the stream; this "
-                f"one reads {_VERSION}): install that, or give another name; it was left as it was"
+                f"{where} was made by an older chatq (version {version}; this one reads {mine}): "
+                "receive what waits in it with that chatq, then delete it, or give another name; "
+                "it was left as it was"
+            )
+        if version != mine:
+            raise StoreError(
+                f"{where} was made by a newer chatq (version {version}; this one reads "
+                f"{mine}): install that, or give another name; it was left as it was"
             )
         wanted = self._configuration()
         same = ("subjects", "retention", "storage", "max_age")

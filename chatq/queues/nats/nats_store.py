@@ -45,11 +45,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from ...waiting import Tasks
+from ..alarm import Alarm
 from ..record import Record
 from ..requests import Request, request
 from ..state import Granted
 from ..steady_clock import steady
-from ..store import QueueFull, Store, StoreError
+from ..store import Limits, QueueFull, Store, StoreError
 from . import snapshots
 from .address import Address
 from .compaction import Compaction
@@ -101,15 +102,15 @@ class NatsStore(Store):
         self,
         log: snapshots.Log,
         *,
-        length: int = 1_000_000,
-        key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
         snapshot: int = _SNAPSHOT,
+        **limits: Any,
     ) -> None:
         super().__init__()
-        self._log, self._length, self._key_memory = log, length, key_memory
-        self._clock = clock = steady(clock)
+        self._log, self._limits, self._clock = log, Limits(**limits), steady(clock)
         self._server = os.urandom(8).hex()
+        # Each server after another wait, so that most of the time one of them sweeps for all.
+        self._alarm = Alarm(self._clock, self.tick, 0.05 + int(self._server[:4], 16) / 0xFFFF)
         self._number = 0
         self._replica = Replica(
             log,
@@ -133,24 +134,23 @@ class NatsStore(Store):
         cls,
         url: str,
         *,
-        length: int = 1_000_000,
-        key_memory: float = 24 * 3600.0,
         clock: Callable[[], float] = time.time,
         patience: float = PATIENCE,
+        **limits: Any,
     ) -> Self:
         """Open the store in a stream of the NATS servers at `url`.
 
         `url`: "nats://[user:password@]host1[:port][,host2…][/stream][?patience=seconds]";
-        `length`: the most messages in a queue; `key_memory`: for how many seconds keys are
-        remembered; `clock`: gives the time in seconds since the epoch; `patience`: the time-out of
-        a request in seconds, if the `url` has none.
+        `clock`: gives the time in seconds since the epoch; `patience`: the time-out of a request in
+        seconds, if the `url` has none; `limits`: as the fields of `Limits`, the same at all servers
+        of a stream.
 
         Raises `ValueError` for another `url`, `StoreError` if no server is reached, the login is
         wrong, there is no JetStream, no quorum, or the stream is another program's.
         """
         address = Address.parse(url)
         log = await NatsLog.open(address, patience=address.patience or patience)
-        store = cls(log, length=length, key_memory=key_memory, clock=clock)
+        store = cls(log, clock=clock, **limits)
         try:
             await store.start()
         except BaseException:
@@ -163,6 +163,7 @@ class NatsStore(Store):
         await self._replica.start()
         if self._broken:
             raise StoreError(self._broken)
+        self._alarm.set(self._replica.state.due(self._limits))
 
     # -- requests: those that come while a record is in flight share the next one -----------------
 
@@ -232,8 +233,7 @@ class NatsStore(Store):
             self._server,
             self._number,
             self._clock(),
-            self._length,
-            self._key_memory,
+            self._limits,
             [part.verb for part in parts],
             [body for part in parts for body in part.bodies],
         )
@@ -324,6 +324,8 @@ class NatsStore(Store):
             self._answered(record, answers)
         for queue in state.take_touched():
             self.notify(queue)
+        self.notify_expired(state.take_expired())
+        self._alarm.set(state.due(self._limits))
         if self._listeners and not mine:
             for verb in record.verbs:
                 if verb[0] == "claim":
@@ -369,9 +371,19 @@ class NatsStore(Store):
         if end is not None and end > self._clock():
             self._wake_at_end(queue)
 
+    def tick(self) -> None:
+        """See `Store.tick`."""
+        self.ask("sweep").add_done_callback(self._swept)
+
+    def _swept(self, sweeping: asyncio.Future[Any]) -> None:
+        if not sweeping.cancelled() and sweeping.exception() and self._closing is None:
+            self._alarm.set(self._replica.state.due(self._limits))  # NATS is away: tried again
+
     def _restarted(self) -> None:
         for queue in self._replica.state.names():
             self.notify(queue)
+        self._replica.state.take_expired()  # what it was before has told of them, or nobody does
+        self._alarm.set(self._replica.state.due(self._limits))
 
     def _break(self, why: str) -> None:
         self._broken = f"the store on NATS does nothing more ({why}): open it again"
@@ -393,6 +405,7 @@ class NatsStore(Store):
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        self._alarm.cancel()
         for timer in self._wakes.values():
             timer.cancel()
         held = [receipt for receipt in self._leased if self._replica.state.holds(receipt)]
