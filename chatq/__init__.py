@@ -7,17 +7,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .clients.consumer import Consumer
-    from .clients.outbox import Outbox
+    from .clients.outbox import Outbox, Rejected
     from .clients.session import Refused
     from .course.check import check
     from .course.prediction import Prediction
     from .journal.activity import NotSettled
+    from .journal.facts import (
+        Died,
+        Queued,
+        QueueFact,
+        Redriven,
+        Returned,
+        Settled,
+        Stored,
+        Subscribed,
+        Tried,
+        Unsubscribed,
+    )
     from .journal.journal import Journal
     from .panel.composer import Draft
+    from .queues.frame import Delivery
+    from .queues.message import TooLarge
     from .queues.nats.client_manager import NatsManager
-    from .queues.queues import Queues
+    from .queues.observers import Observer
+    from .queues.queues import DeadMessage, Queues
     from .queues.rules import Rules
-    from .queues.store import QueueFull, StoreError
+    from .queues.store import Kept, NewMessage, QueueFull, QueuesClosed, Stats, StoreError
     from .stage.nats_server import NatsServers
     from .stage.scene import HandlerRaised
     from .stage.stage import Stage
@@ -25,42 +40,80 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Consumer",
+    "DeadMessage",
+    "Delivery",
+    "Died",
     "Draft",
     "HandlerRaised",
     "Journal",
+    "Kept",
     "NatsManager",
     "NatsServers",
+    "NewMessage",
     "NotSettled",
+    "Observer",
     "Outbox",
     "Prediction",
+    "QueueFact",
     "QueueFull",
+    "Queued",
     "Queues",
+    "QueuesClosed",
     "Reason",
+    "Redriven",
     "Refused",
+    "Rejected",
+    "Returned",
     "Rules",
+    "Settled",
     "Stage",
+    "Stats",
     "StoreError",
+    "Stored",
+    "Subscribed",
+    "TooLarge",
+    "Tried",
+    "Unsubscribed",
     "check",
 ]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Consumer": "clients.consumer",
+    "DeadMessage": "queues.queues",
+    "Delivery": "queues.frame",
+    "Died": "journal.facts",
     "Draft": "panel.composer",
     "HandlerRaised": "stage.scene",
     "Journal": "journal.journal",
+    "Kept": "queues.store",
     "NatsManager": "queues.nats.client_manager",
     "NatsServers": "stage.nats_server",
+    "NewMessage": "queues.store",
     "NotSettled": "journal.activity",
+    "Observer": "queues.observers",
     "Outbox": "clients.outbox",
     "Prediction": "course.prediction",
+    "QueueFact": "journal.facts",
     "QueueFull": "queues.store",
+    "Queued": "journal.facts",
     "Queues": "queues.queues",
+    "QueuesClosed": "queues.store",
     "Reason": "views.explain",
+    "Redriven": "journal.facts",
     "Refused": "clients.session",
+    "Rejected": "clients.outbox",
+    "Returned": "journal.facts",
     "Rules": "queues.rules",
+    "Settled": "journal.facts",
     "Stage": "stage.stage",
+    "Stats": "queues.store",
     "StoreError": "queues.store",
+    "Stored": "journal.facts",
+    "Subscribed": "journal.facts",
+    "TooLarge": "queues.message",
+    "Tried": "journal.facts",
+    "Unsubscribed": "journal.facts",
     "check": "course.check",
 }
 

@@ -371,7 +371,7 @@ MUTANTS = [
         "the next claim begins at the end in any case",
         "sqlite_rows",
         "rows[-1][0] + 1 if len(rows) == limit else self._next\n",
-        "self._next)",
+        "self._next\n",
     ),
     Mutant(
         "where the next claim begins is not put back with its transaction",

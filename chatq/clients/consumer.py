@@ -62,8 +62,8 @@ class Consumer:
 
     `client`: a `socketio.AsyncClient`, connected or not; its own handlers stay as they are, and it
     has one consumer for each queue. With `connect(…, retry=True)` it also waits for a server that
-    is not running yet. The server is `python -m chatq serve`, or another that handles `subscribe`,
-    `unsubscribe`, `received` and `failed` as chatq/PROTOCOL.md says.
+    is not running yet. The server is `python -m chatq serve`, or another whose queues
+    are attached with `serve=True`.
 
     `window`: the prefetch window: the most messages in flight to this consumer. A lease (30 s on
     the hub) runs from the claim, not from when a handler begins. While a handler waits for longer
@@ -88,6 +88,14 @@ class Consumer:
 
     Raises `TypeError` or `ValueError` for wrong arguments.
     """
+
+    queue: str
+    window: int
+    frame: int
+    handled: int
+    skipped: int
+    failed: int
+    late: int
 
     def __init__(
         self,
@@ -192,7 +200,7 @@ class Consumer:
                 "the client is not connected"
                 if self._connection.sid is None
                 else "no answer to `subscribe`: a consumer talks to `python -m chatq serve`; a "
-                "server with queues of its own has to answer that event itself"
+                "server with queues of its own has to attach them with serve=True"
             )
             raise TimeoutError(
                 f"not subscribed to {self.queue!r} in {self._connection.namespace} within "

@@ -85,6 +85,8 @@ class Outbox:
     stored them. While a queue is full, or the server away, all later messages wait, too.
     """
 
+    pending: int
+
     def __init__(
         self,
         store: SqliteStore,
@@ -127,10 +129,10 @@ class Outbox:
         publish its messages.
 
         `client`: a `socketio.AsyncClient`, connected or not; the server is `python -m chatq serve`,
-        or another that handles `publish` as chatq/PROTOCOL.md says. `rules`: only `length`,
-        `payload`, the back-off, and what is kept of the dead are used. `on_error`: called with each
-        error of publishing, which is also logged. `clock`: gives the time in seconds since the
-        epoch; `random`: the source of the jitter of the back-off.
+        or another whose queues are attached with `serve=True`. `rules`: only `length`, `payload`,
+        the back-off, and what is kept of the dead are used. `on_error`: called with each error of
+        publishing, which is also logged. `clock`: gives the time in seconds since the epoch;
+        `random`: the source of the jitter of the back-off.
 
         Raises `StoreError` if the file is another program's (or a hub's), of a newer version,
         damaged, or in use already; `TypeError` or `ValueError` for a wrong client, namespace or

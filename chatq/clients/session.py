@@ -37,6 +37,8 @@ class Refused(RuntimeError):
     `code`: the server's error code; `for_good`: whether the error is permanent, a retry useless.
     """
 
+    for_good: bool
+
     def __init__(self, what: str, code: str, message: str) -> None:
         super().__init__(f"the server refused to {what} ({code}): {message}")
         self.code = code
@@ -52,6 +54,13 @@ class Session:
     client will not reconnect by itself, without having been disconnected on purpose. Raises
     `TypeError` or `ValueError` for a wrong client or namespace.
     """
+
+    client: Any
+    namespace: str
+    queue: str | None
+    takes: Callable[[list[Any]], Awaitable[object]] | None
+    lost: Callable[[], object] | None
+    ended: Callable[[], object] | None
 
     def __init__(
         self,

@@ -32,6 +32,10 @@ class Prediction:
     none. `one`: only one of them can be right, so they are radio buttons.
     """
 
+    question: str
+    choices: tuple[str, ...]
+    one: bool
+
     def __init__(self, question: str, *choices: str, one: bool = False) -> None:
         if not choices or len(set(choices)) < len(choices):
             raise ValueError(f"a prediction needs different things to choose from, not {choices}")
@@ -157,6 +161,10 @@ def _widget(mark: Mark) -> Any:
 
 class Mark:
     """The comparison of a prediction with what happened."""
+
+    question: str
+    chosen: tuple[str, ...] | None
+    right: tuple[str, ...]
 
     def __init__(
         self, question: str, chosen: tuple[str, ...] | None, right: tuple[str, ...]

@@ -24,7 +24,7 @@ _QUEUE, _EVENT = "drivers", "pickup"
 class Clock:
     """A clock that is moved by hand, in seconds."""
 
-    now = 0.0
+    now: float = 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -32,6 +32,10 @@ class Clock:
 
 class Errands:
     """The queue `drivers` on a server of its own, and checks of its consumer; see `open`."""
+
+    trial: Trial
+    queues: Queues
+    clock: Clock
 
     def __init__(self, trial: Trial, queues: Queues, clock: Clock) -> None:
         self.trial, self.queues, self.clock = trial, queues, clock

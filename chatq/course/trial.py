@@ -48,8 +48,12 @@ class Trial(Invariants):
     """One trial of `answer` inside `fence`; `folder`: for its files; `random`: seeded, the same for
     every try."""
 
+    answer: Any
+    folder: Path
+    random: Random
+
     #: For how many seconds to wait until all is quiet.
-    patience = 5.0
+    patience: float = 5.0
 
     def __init__(self, answer: Any, folder: Path, fence: Fence) -> None:
         super().__init__()

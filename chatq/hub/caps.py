@@ -27,15 +27,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..queues.error_codes import code_of
 from ..queues.message import decode, encode
+from ..queues.order import Order
 from ..queues.queues import Queues
 from ..queues.rules import Rules
 from ..queues.store import NewMessage, QueueFull, StoreError
 from . import caps_words as words
 from .caps_shelf import Copy, Shelf
-from .error_codes import code_of
 from .gate import Guard
-from .order import Order
 
 __all__ = ["Caps"]
 
@@ -76,7 +76,7 @@ class Caps:
     """Serves `queues` to clients of the lab behind `guard`; call `start` before clients connect."""
 
     #: Queues are shorter here, since the ids of each message are in memory, too.
-    rules = Rules(length=100_000)
+    rules: Rules = Rules(length=100_000)
 
     def __init__(self, queues: Queues, guard: Guard) -> None:
         self._queues, self._rules = queues, queues.rules

@@ -16,7 +16,7 @@ from typing import Any
 import socketio  # type: ignore[import-untyped]
 
 from ..internals.engine import connection
-from .error_codes import error
+from ..queues.error_codes import error
 
 __all__ = ["Guard", "Handler", "RateLimit"]
 
@@ -36,6 +36,9 @@ Handler = Callable[..., Awaitable[Any]]
 
 class Guard:
     """Wraps the handlers of `namespace` of `sio`; `token`: what clients have to send as auth."""
+
+    sio: Any
+    namespace: str
 
     def __init__(self, sio: socketio.AsyncServer, namespace: str, token: str | None) -> None:
         self.sio, self.namespace = sio, namespace

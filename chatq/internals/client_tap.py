@@ -43,6 +43,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     (`reconnection=True` changes that).
     """
 
+    tape: Tape
+    tasks: Tasks
+
     def __init__(self, name: str, url: str, recorder: Recorder, **options: Any) -> None:
         self.name = name
         self.tape = Tape()

@@ -36,6 +36,7 @@ from ..journal.facts import (
     Rejected,
 )
 from ..journal.journal import preview
+from .dispatch import class_handles
 
 __all__ = ["ServerTap", "listens"]
 
@@ -48,6 +49,8 @@ class ServerTap:
 
     `greet` is called with the WSGI environ of a new connection, and returns its `Link`.
     """
+
+    tasks: Tasks
 
     def __init__(
         self,
@@ -99,12 +102,15 @@ class ServerTap:
         before = vars(target).get(name)
 
         def undo() -> None:
-            if before is None:
+            if vars(target).get(name) is not tapped:  # somebody has wrapped it since: it stays
+                tapped.__setstate__((original, (), {}, None))
+            elif before is None:
                 delattr(target, name)
             else:
                 setattr(target, name, before)
 
-        setattr(target, name, functools.partial(tap, original))
+        tapped: Any = functools.partial(tap, original)
+        setattr(target, name, tapped)
         self._undo.append(undo)
 
     def _wrap_engine(self, event: str, tap: Any) -> None:
@@ -450,8 +456,4 @@ def listens(side: Any, event: Any, namespace: str) -> bool:
     if side._get_event_handler(event, namespace, ())[0] is not None:
         return True
     handler = side._get_namespace_handler(namespace, ())[0]
-    if handler is None:
-        return False
-    own = type(handler).trigger_event
-    generic = (socketio.AsyncNamespace.trigger_event, socketio.AsyncClientNamespace.trigger_event)
-    return own not in generic or hasattr(handler, f"on_{event}")
+    return handler is not None and class_handles(handler, event)

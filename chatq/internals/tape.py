@@ -33,6 +33,8 @@ class Frame(NamedTuple):
 class Tape:
     """The newest `keep` frames of one client, each as direction and payload."""
 
+    frozen: bool
+
     def __init__(self, keep: int = 200) -> None:
         self.frames: deque[tuple[str, str | bytes]] = deque(maxlen=keep)
         self.frozen = False

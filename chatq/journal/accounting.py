@@ -28,6 +28,8 @@ cause: ContextVar[int | None] = ContextVar("chatq_cause", default=None)
 class Recorder:
     """The sink of the taps of one stage: the journal, the activity, and the handlers' errors."""
 
+    activity: Activity
+
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.activity = Activity()
@@ -90,6 +92,10 @@ class Tasks(waiting.Tasks):
 
 class Link:
     """One connection: the packets on the way over it, and which of its two ends are open."""
+
+    server_open: bool
+    client_open: bool
+    frozen: bool
 
     def __init__(self, name: str, activity: Activity, *, watched: bool) -> None:
         self.name = name

@@ -34,6 +34,8 @@ class NotSettled(TimeoutError):
 class Activity:
     """Counts of the work under way; `quiet` waits until there is none."""
 
+    total: int
+
     def __init__(self) -> None:
         self.counts: dict[Work, int] = {}
         self.total = 0

@@ -212,7 +212,8 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribed:
-    """`client` was unsubscribed from `queue`; not reported for a client that has left."""
+    """`client` was unsubscribed from `queue`, or refused by its connect handler; not reported for a
+    client that has left."""
 
     client: str
     queue: str

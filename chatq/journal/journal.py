@@ -72,6 +72,9 @@ class Journal:
     of them that still matter.
     """
 
+    messages: int
+    begun: int
+
     def __init__(self, keep: int = 10_000) -> None:
         if keep < 1:
             raise ValueError(f"a journal keeps at least 1 fact, not {keep}")

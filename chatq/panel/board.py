@@ -37,6 +37,8 @@ class Board:
     another moment is to be shown.
     """
 
+    box: Any
+
     def __init__(
         self,
         draft: Draft,

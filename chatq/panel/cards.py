@@ -20,6 +20,8 @@ __all__ = ["Card", "QueueRow"]
 class Card:
     """One client: its state, and buttons for what can be done to it."""
 
+    box: Any
+
     def __init__(self, soon: Soon, seat: Seat, act: Act, found: Any) -> None:
         name = seat.name
         self._status = widgets.HTML()
@@ -150,6 +152,8 @@ class Card:
 
 class QueueRow:
     """One queue: buttons for its consumers and its dead letters."""
+
+    box: Any
 
     def __init__(self, soon: Soon, name: str, act: Act) -> None:
         self._rooms: dict[str, list[str]] = {}

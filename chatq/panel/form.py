@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
+from typing import Any
 
 from ..journal.facts import SERVER
 from ..views.roster import Seat
@@ -18,6 +19,8 @@ __all__ = ["Form"]
 
 class Form:
     """The fields of a message, and the line that sends it."""
+
+    box: Any
 
     def __init__(self, soon: Soon, draft: Draft, cast: Cast, act: Act) -> None:
         self._cast = cast

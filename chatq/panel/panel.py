@@ -72,6 +72,10 @@ class StageLike(Protocol):
 class Panel:
     """Drives the scene of `stage`; see `Stage.panel`."""
 
+    stage: StageLike
+    question: str
+    draft: Draft
+
     def __init__(self, stage: StageLike, question: str, draft: Draft) -> None:
         self.stage, self.question, self.draft = stage, question, draft
         self._board: Board | None = None

@@ -7,26 +7,31 @@ their events, how messages are kept, when a client gets more, what an acknowledg
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
+from ..internals.connecting import Connecting
 from ..internals.server_events import listen_to_server
 from ..journal.facts import Died, Queued, Subscribed, Unsubscribed
 from .in_flight import InFlight
-from .observers import Observer
+from .observers import Observer, Observers
 from .rules import EXPIRED, Rules
 from .store import Stats, Store
 from .subscription import Consumers, Subscription
 
-__all__ = ["Delivery"]
+__all__ = ["Deliverer"]
 
 
-class Delivery:
+class Deliverer:
     """Delivers messages from `store` to the consumers of their queues.
 
     `rules`: the limits; `clock`: gives the time in seconds since the epoch; `random`: the source of
     the jitter of the back-off.
     """
+
+    in_flight: InFlight
+    observers: Observers
 
     def __init__(
         self, store: Store, rules: Rules, clock: Callable[[], float], random: Random
@@ -52,7 +57,8 @@ class Delivery:
     ) -> Stats:
         """Start a subscription of a client to `queue`, or change its window and frame.
 
-        Returns the counts of the queue. Raises `StoreError`.
+        While the client's connect handler runs, it only waits: it begins when the client has been
+        let in, and ends if that is refused. Returns the counts of the queue. Raises `StoreError`.
         """
         self._sweep()
         subscription = self._subscriptions.get((sid, queue))
@@ -68,14 +74,24 @@ class Delivery:
             except BaseException:
                 self._drop(subscription)
                 raise
-            if not subscription.stopped:
-                running = subscription.start()
-                self.in_flight.tasks.add(running, f"the messages for {sid} of queue {queue!r}")
+            Connecting.of(sio).then(sid, namespace, partial(self._begin, subscription))
         else:
             subscription.window, subscription.frame = window, frame
             subscription.wake()
             stats = await self._store.stats(queue)
         return stats or Stats()
+
+    def _begin(self, subscription: Subscription, connected: bool) -> None:
+        """Begin to deliver, or forget a subscription whose client was refused or has left."""
+        sid, queue = subscription.sid, subscription.queue
+        if subscription.stopped:
+            return  # it was unsubscribed, or the queues were closed, meanwhile
+        if connected:
+            running = subscription.start()
+            self.in_flight.tasks.add(running, f"the messages for {sid} of queue {queue!r}")
+        else:
+            self.observers.tell(Unsubscribed(sid, queue))
+            self._drop(subscription)
 
     async def unsubscribe(self, sid: str, queue: str) -> bool:
         """End this client's subscription to `queue`; return whether there was one."""
@@ -207,6 +223,6 @@ class Delivery:
         """
         if len(self._subscriptions) >= self._sweep_at:
             for subscription in [*self._subscriptions.values()]:
-                if not subscription.connected:
+                if subscription.started and not subscription.connected:
                     self._drop(subscription)
             self._sweep_at = max(64, 2 * len(self._subscriptions))

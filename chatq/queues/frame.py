@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 from .message import decode
 from .store import Attempt
 
-__all__ = ["DELIVERIES", "cut", "delivery", "pack", "unpack"]
+__all__ = ["DELIVERIES", "Delivery", "cut", "delivery", "pack", "unpack"]
 
 #: The event that carries a frame.
 DELIVERIES = "deliveries"
@@ -29,7 +29,22 @@ _LARGEST = 1_000_000
 _text = json.JSONEncoder().encode
 
 
-def delivery(attempt: Attempt) -> dict[str, Any]:
+class Delivery(TypedDict):
+    """What a handler gets beside the data of a message: `handler(data, delivery)`.
+
+    `id`, `queue`: the message, by which a redelivery can be known, and its queue. `attempt`: the
+    number of this delivery, from 1 on; `redelivered`: whether it is a later one. `receipt`: what
+    settles this attempt.
+    """
+
+    id: str
+    queue: str
+    attempt: int
+    redelivered: bool
+    receipt: str
+
+
+def delivery(attempt: Attempt) -> Delivery:
     """Return the fields that a client gets beside the data of a message."""
     return {
         "id": attempt.id,

@@ -17,10 +17,9 @@ from random import Random
 from typing import Any
 
 from ..internals.engine import forget_callback
-from ..journal.facts import LEASE_ENDED, Died, Queued
+from ..journal.facts import LEASE_ENDED, Died
 from ..waiting import Tasks, set_within
-from .message import decode
-from .observers import Observers
+from .observers import Observers, observed
 from .rules import Rules, back_off
 from .store import Attempt, Store
 
@@ -53,6 +52,10 @@ class Holder(ABC):
 
     A consumer that has answered nothing while a lease ran out is suspect until it answers.
     """
+
+    sid: str
+    queue: str
+    suspect: bool
 
     def __init__(self, in_flight: InFlight, sio: Any, namespace: str, sid: str, queue: str) -> None:
         self.sid, self.queue = sid, queue
@@ -121,6 +124,12 @@ class InFlight:
     so that another one may get the next message.
     """
 
+    store: Store
+    rules: Rules
+    clock: Callable[[], float]
+    observers: Observers
+    tasks: Tasks
+
     def __init__(
         self,
         store: Store,
@@ -158,7 +167,7 @@ class InFlight:
     def bury(self, attempt: Attempt, reason: str) -> None:
         """Make an attempt that may not be delivered a dead letter, in the background."""
         if self.observers.any:
-            message = Queued(attempt.queue, attempt.id, attempt.event, decode(attempt.body))
+            message = observed(attempt.queue, attempt.id, attempt.event, attempt.body)
             self.observers.tell(Died(message, reason))
         burying = asyncio.ensure_future(self.store.bury(attempt.receipt, reason, sent=False))
         self.observers.began()

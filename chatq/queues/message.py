@@ -18,6 +18,7 @@ from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore
 from typing import Any
 
 from .store import Body, NewMessage
+from .values import DEEPEST, check_values, is_plain
 
 __all__ = [
     "TooLarge",
@@ -50,10 +51,7 @@ def _quick_json() -> Callable[[Any], str]:
     return lambda data: "".join(pieces(data, 0))
 
 
-_plain = _quick_json()
-
-#: The most levels of nesting: more than real data has, and safe for every recursive reader.
-_DEEPEST = 100
+_quick = _quick_json()
 
 
 class TooLarge(ValueError):
@@ -76,7 +74,7 @@ def new_message(
     `TypeError` or `ValueError`, saying which part is wrong.
     """
     check_event(event)
-    if isinstance(data, tuple):
+    if isinstance(data, tuple):  # python-socketio makes several arguments of one
         raise TypeError("a message has one value: give a list or a dict instead of a tuple")
     queues = (to,) if isinstance(to, str) else tuple(to) if isinstance(to, (list, tuple)) else ()
     for name in queues:
@@ -125,38 +123,33 @@ def _check_text(what: str, text: object, longest: int) -> None:
 def encode(data: Any, longest: int) -> Body:
     """Return the body for `data`.
 
-    `longest`: its limit in bytes. Raises `TypeError` for a value that JSON has no form for,
-    `TooLarge` for a body above the limit, `ValueError` if it is nested too deeply.
+    `longest`: its limit in bytes. Raises `TypeError` or `ValueError` for a value that would not
+    arrive as it is, with its place in the data; `TooLarge` for a body above the limit.
     """
     try:
-        body = _encode(data)
-    except RecursionError:
-        raise ValueError("a message's data is nested too deeply, or contains itself") from None
-    except ValueError as error:
-        raise ValueError(f"a message's data has to be what JSON can say: {error}") from None
+        body = _shallow(_quick(data)) if is_plain(data) else _encode(data)
+    except (TypeError, ValueError, RecursionError):
+        check_values(data)  # it says more
+        raise
     if len(body) > longest:
         raise TooLarge(f"a message's data may have {longest} bytes as JSON, not {len(body)}")
     return body
 
 
 def _encode(data: Any) -> Body:
-    try:
-        return _shallow(_plain(data))
-    except TypeError:  # bytes somewhere in it, or a value that JSON has no form for
-        pass
+    """Return the body for data that holds bytes, or types derived from those of JSON."""
+    check_values(data)
     # Random, so that no data is mistaken for a place-holder.
     name = f"bytes {os.urandom(8).hex()}"
     found: list[bytes] = []
 
     def place(value: Any) -> dict[str, int]:
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            found.append(bytes(value))
-            return {name: len(found) - 1}
-        raise TypeError(
-            f"a message's data has to be what JSON can say, or bytes, not {type(value).__name__}"
-        )
+        found.append(bytes(value))
+        return {name: len(found) - 1}
 
-    text = _shallow(json.dumps(data, separators=(",", ":"), allow_nan=False, default=place))
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, default=place)
+    if not found:
+        return text
     sizes = json.dumps([len(attachment) for attachment in found])
     head = f'{{"sizes":{sizes},"place":"{name}","data":{text}}}\n'
     return b"".join([head.encode("ascii"), *found])
@@ -192,11 +185,12 @@ def _put_back(value: Any, place: str, found: list[bytes]) -> Any:
 
 def _shallow(text: str) -> str:
     """Return a JSON text; raise `ValueError` if it is nested too deeply."""
-    if text.count("[") + text.count("{") > _DEEPEST:
+    # A short one has not room enough for that.
+    if len(text) > 2 * DEEPEST and text.count("[") + text.count("{") > DEEPEST:
         depth = 0
         for mark in re.findall(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
             if mark[0] != '"':
                 depth += 1 if mark in "[{" else -1
-                if depth > _DEEPEST:
-                    raise ValueError(f"nested more than {_DEEPEST} levels deep")
+                if depth > DEEPEST:
+                    raise ValueError(f"nested more than {DEEPEST} levels deep")
     return text

@@ -20,6 +20,22 @@ FRESH, BACK, DELAYED, OUT, DEAD, GONE = range(6)
 class Item:
     """One message in one queue; its body is the `index`th of the record at `place`."""
 
+    attempts: int
+    back: float
+    born: float
+    died: float
+    event: str
+    expires: float | None
+    index: int
+    number: int
+    place: int
+    queue: Queue
+    reason: str
+    receipt: str
+    spent: int
+    state: int
+    until: float
+
     __slots__ = (
         "attempts",
         "back",
@@ -110,6 +126,8 @@ class Queue:
     `first`: the number of its first message; `out`: the leased items by receipt, in the order in
     which the leases end; `dead`: its dead letters, in the order of their deaths.
     """
+
+    name: str
 
     __slots__ = (
         "back",

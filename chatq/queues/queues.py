@@ -11,23 +11,26 @@ redelivered until a consumer acknowledges the current attempt, or it is a dead l
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple, Self
+from typing import Any, Self, overload
 
 import socketio  # type: ignore[import-untyped]
 
 from ..journal.facts import Queued, Redriven, Stored
+from .attachment import Attachment, Authorize, Handler
 from .dead_message import DeadMessage
-from .delivery import Delivery
+from .delivery import Deliverer
+from .location import engine_and_place
 from .memory import MemoryStore
 from .message import check_queue, decode, new_message
-from .observers import Observer
+from .observers import Observer, observed
 from .receipts import EVENTS, Receipts
 from .rules import Rules
+from .service import Service
 from .sqlite_store import SqliteStore
 from .steady_clock import steady
 from .store import Kept, Limits, NewMessage, QueuesClosed, Stats, Store
@@ -36,14 +39,6 @@ __all__ = ["DeadMessage", "Queues"]
 
 #: The most messages deleted in one transaction.
 _SLICE = 2_000
-
-
-class _Attachment(NamedTuple):
-    """A server that queues are attached to; `handlers`: those that were added there."""
-
-    sio: Any
-    authorize: Callable[[str, str], Any] | None
-    handlers: dict[str, Callable[..., Any]]
 
 
 class Queues:
@@ -59,6 +54,11 @@ class Queues:
     it is set back; `random`: the source of the jitter of the back-off.
     """
 
+    store: Store
+    rules: Rules
+    clock: Callable[[], float]
+    answers: Receipts
+
     def __init__(
         self,
         store: Store,
@@ -68,10 +68,10 @@ class Queues:
         random: Random | None = None,
     ) -> None:
         self.store, self.rules, self.clock = store, rules or Rules(), steady(clock)
-        self._delivery = Delivery(store, self.rules, self.clock, random or Random())
+        self._delivery = Deliverer(store, self.rules, self.clock, random or Random())
         #: The handlers of `received` and `failed`, for servers that wrap them in their own.
         self.answers = Receipts(self._delivery)
-        self._attached: dict[str, _Attachment] = {}  # by namespace
+        self._attached: dict[str, Attachment] = {}  # by namespace
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -86,30 +86,27 @@ class Queues:
         """Open the queues whose messages are kept at `url`.
 
         `"sqlite:///packages.db"` is a file with a relative path, `"sqlite:////var/lib/packages.db"`
-        one with an absolute path, `"memory:"` keeps nothing when the process ends.
+        one with an absolute path: all that follows the third slash is the path, as it is.
+        `"memory:"` keeps nothing when the process ends.
         `"nats://host1,host2,host3"` is a cluster of NATS servers, which any number of programs may
         use at once; `"nats://user:password@host/packages"` a stream of another name than "chatq";
         with `"?patience=5"` a call raises if it is not confirmed within 5 seconds instead of 20.
 
-        Raises `ValueError` for another `url`, `StoreError` if the store cannot be opened.
+        Raises `ValueError` for another `url` (`sqlite:///:memory:`, or one with options, is one),
+        `StoreError` if the store cannot be opened.
         """
         rules, clock = rules or Rules(), steady(clock)
         limits: dict[str, Any] = {name: getattr(rules, name) for name in Limits._fields}
         store: Store
-        if url == "memory:":
-            store = MemoryStore(clock=clock, **limits)
-        elif url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
-            store = await SqliteStore.open(url.removeprefix("sqlite:///"), clock=clock, **limits)
-        elif url.startswith(("nats:", "tls:")):
-            from .nats.nats_store import NatsStore  # its client may be missing
+        match engine_and_place(url):
+            case "memory", _:
+                store = MemoryStore(clock=clock, **limits)
+            case "sqlite", path:
+                store = await SqliteStore.open(path, clock=clock, **limits)
+            case _, place:
+                from .nats.nats_store import NatsStore  # its client may be missing
 
-            store = await NatsStore.open(url, clock=clock, **limits)
-        else:
-            meant = f': did you mean "sqlite:///{url}"?' if url and ":" not in url else ""
-            raise ValueError(
-                f'queues are kept at "sqlite:///FILE", "memory:" or "nats://HOST", not at {url!r}'
-                f"{meant}"
-            )
+                store = await NatsStore.open(place, clock=clock, **limits)
         return cls(store, rules, clock=clock, random=random)
 
     async def __aenter__(self) -> Self:
@@ -122,40 +119,62 @@ class Queues:
         self,
         sio: socketio.AsyncServer,
         namespace: str = "/",
-        authorize: Callable[[str, str], Any] | None = None,
+        authorize: Authorize | None = None,
         *,
         listen: bool = True,
+        serve: bool = False,
+        authorize_publish: Authorize | None = None,
     ) -> None:
         """Deliver to clients of `namespace` of `sio`, and handle their acknowledgements there.
 
         `authorize(sid, queue)`, plain or async, returns whether that client may consume that queue.
-        Adds handlers for the events `received`, `failed`, `released` and `working`; with
-        `listen=False` it adds none, and handlers of your own call `received`, `failed`, `released`
-        and `extend` of these queues.
+        Adds handlers for the events `received`, `failed`, `released` and `working`. Of these events
+        only those with a receipt are the queues'; others go on to who would get them without the
+        queues: a catch-all, say. With `listen=False` it adds none, and handlers of your own call
+        `received`, `failed`, `released` and `extend` of these queues.
 
-        Raises `TypeError` if `sio` is no `socketio.AsyncServer`, `ValueError` if these queues are
-        attached to a namespace of that name already, or those events have other handlers there.
+        `serve=True` also answers what `chatq.Consumer` and `chatq.Outbox` ask, as the hub does:
+        `subscribe`, `unsubscribe` and `publish` of chatq/PROTOCOL.md, errors included. Clients
+        consume what `authorize` permits, and publish what `authorize_publish(sid, queue)` permits;
+        without that, they publish to the queues that they may consume. If such a function raises,
+        the client is answered `unavailable`, and the error is logged.
+
+        Raises `TypeError` if `sio` is no `socketio.AsyncServer` or `namespace` no text,
+        `ValueError` if these queues are attached to a namespace of that name already, or those
+        events have handlers there that would be out of work.
         """
         if not isinstance(sio, socketio.AsyncServer):
             raise TypeError(f"attach takes a socketio.AsyncServer, not {type(sio).__name__}")
+        if not isinstance(namespace, str):
+            raise TypeError(f"a namespace is text, like /caps, not {type(namespace).__name__}")
+        if namespace == "*":
+            raise ValueError("queues are attached to one namespace, not to all of them by '*'")
+        if serve and not listen:
+            raise ValueError("serve=True adds handlers, listen=False adds none: take one of them")
+        if authorize_publish is not None and not serve:
+            raise ValueError("authorize_publish is asked for clients that are served: serve=True")
         if namespace in self._attached:
             raise ValueError(f"these queues are attached to {namespace} already: once is enough")
-        handlers: dict[str, Callable[..., Any]] = {}
+        attachment = Attachment(
+            sio, namespace, authorize, lambda: self._delivery.closing, served=serve
+        )
         if listen:
-            handlers = {event: getattr(self.answers, event) for event in EVENTS}
-            for event in handlers:
-                _check_free(sio, namespace, event)
-            for event, handler in handlers.items():
-                sio.on(event, handler, namespace=namespace)
-        self._attached[namespace] = _Attachment(sio, authorize, handlers)
+            handlers: dict[str, Handler] = {e: getattr(self.answers, e) for e in EVENTS}
+            if serve:
+                may_publish = partial(attachment.may_publish, authorize_publish)
+                service = Service(self, namespace, attachment.has, may_publish=may_publish)
+                for event in ("publish", "subscribe", "unsubscribe"):
+                    handlers[event] = service.handlers[event]
+            attachment.listen(handlers)
+        self._attached[namespace] = attachment
         self._delivery.listen(sio, namespace)
 
     def watch(self, observer: Observer) -> Callable[[], None]:
         """Notify `observer` of what happens to messages; return the function that ends this.
 
         There may be any number of observers; what one of them raises is logged, and stops nothing.
-        Messages already in flight are not reported. Raises `RuntimeError` for one that watches
-        already.
+        Messages already in flight are not reported. Raises `TypeError` for what is no `Observer`
+        (one that is async, too), `RuntimeError` for one that watches already.
         """
         return self._delivery.watch(observer)
 
@@ -171,26 +190,50 @@ class Queues:
 
     # -- producing ------------------------------------------------------------------------------
 
+    @overload
     async def emit(
         self,
         event: str,
         data: Any = None,
         *,
-        to: str | Sequence[str],
+        to: str,
         key: str | None = None,
         ttl: float | None = None,
         delay: float | None = None,
-    ) -> Any:
+    ) -> str: ...
+    @overload
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: list[str] | tuple[str, ...],
+        key: str | None = None,
+        ttl: float | None = None,
+        delay: float | None = None,
+    ) -> list[str]: ...
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        to: str | list[str] | tuple[str, ...],
+        key: str | None = None,
+        ttl: float | None = None,
+        delay: float | None = None,
+    ) -> str | list[str]:
         """Store a message in the queue `to` and return its id, once it is on stable storage.
 
-        `to`: one queue, or several (fan-out): then each gets a copy, and a list of ids is returned.
-        `key`: an idempotency key: a second `emit` with it, within `Rules.key_memory`, stores
-        nothing and returns the first one's id. `ttl`: after so many seconds it is a dead letter,
-        whether or not anybody consumes the queue. `delay`: it is not delivered before so many
-        seconds; its turn is when they are over, also after a restart. Both are from now.
+        `data`: what JSON can say, or bytes, anywhere in it; it arrives equal to what it was, and of
+        the same type in JSON. `to`: one queue, or several (fan-out): then each gets a copy, and a
+        list of ids is returned. `key`: an idempotency key: a second `emit` with it, within
+        `Rules.key_memory`, stores nothing and returns the first one's id. `ttl`: after so many
+        seconds it is a dead letter, whether or not anybody consumes the queue. `delay`: it is not
+        delivered before so many seconds; its turn is when they are over, also after a restart. Both
+        are from now.
 
-        Raises `TypeError` or `ValueError` for data that cannot be kept, `QueueFull` (nothing was
-        stored) and `StoreError`.
+        Raises `TypeError` or `ValueError` for data that would not arrive as it is, with its place
+        (`data["order"][3]`), `QueueFull` (nothing was stored) and `StoreError`.
         """
         message = self.message(event, data, to=to, key=key, ttl=ttl, delay=delay)
         [ids] = await self.emit_many((message,))
@@ -201,7 +244,7 @@ class Queues:
         event: str,
         data: Any = None,
         *,
-        to: str | Sequence[str],
+        to: str | list[str] | tuple[str, ...],
         key: str | None = None,
         ttl: float | None = None,
         delay: float | None = None,
@@ -223,7 +266,7 @@ class Queues:
         observers = self._delivery.observers
         if observers.any:
             for message, ids in zip(messages, stored, strict=True):
-                data = decode(message.body)
+                data = observed("", "", message.event, message.body).data
                 for queue, id in zip(message.queues, ids, strict=True):
                     observers.tell(Stored(Queued(queue, id, message.event, data)))
         return stored
@@ -250,9 +293,12 @@ class Queues:
         `frame`: the most messages in one event, for clients that ask for it. `namespace`: that of
         the client, if these queues are attached to several. Subscribing again changes the window.
 
+        In a `connect` handler it works as `enter_room` does: delivery begins when the client has
+        been let in, and if the handler refuses it, nothing is left of the subscription.
+
         Returns the queue's `Stats`. Raises `PermissionError` if `authorize` says no, `LookupError`
         if no such client is connected, `RuntimeError` if the handlers that `attach` has added were
-        replaced since.
+        replaced since, or others for the same events have come.
         """
         self._check_open()
         check_queue(queue)
@@ -261,27 +307,18 @@ class Queues:
                 raise TypeError(f"{name} is a whole number, not {value!r:.80}")
             if not least <= value <= self.rules.window:
                 raise ValueError(f"{name} is {least} to {self.rules.window}, not {value}")
-        namespace, attachment = self._find(sid, namespace)
-        if attachment.authorize is not None:
-            allowed = attachment.authorize(sid, queue)
-            if inspect.isawaitable(allowed):
-                allowed = await allowed
-            if not allowed:
-                raise PermissionError(f"this client may not consume queue {queue!r}")
-            self._check_open()
-        return await self._delivery.subscribe(attachment.sio, namespace, sid, queue, window, frame)
+        attachment = self._find(sid, namespace)
+        await attachment.may_consume(sid, queue)
+        self._check_open()
+        return await self._delivery.subscribe(
+            attachment.sio, attachment.namespace, sid, queue, window, frame
+        )
 
-    def _find(self, sid: str, namespace: str | None) -> tuple[str, _Attachment]:
+    def _find(self, sid: str, namespace: str | None) -> Attachment:
         for name, attachment in self._attached.items():
-            if namespace in (None, name) and attachment.sio.manager.is_connected(sid, name):
-                for event, handler in attachment.handlers.items():
-                    if attachment.sio.handlers[name].get(event) != handler:
-                        raise RuntimeError(
-                            f"the queues' handler of {event!r} in {name} was replaced by another: "
-                            "rename that event, or attach with listen=False and call "
-                            f"`queues.{event}` in it"
-                        )
-                return name, attachment
+            if namespace in (None, name) and attachment.has(sid):
+                attachment.check()
+                return attachment
         where = " or ".join(self._attached) or "no namespace: attach the queues to a server first"
         raise LookupError(f"no client {sid!r:.40} is connected to {namespace or where}")
 
@@ -367,7 +404,7 @@ class Queues:
         if self._delivery.observers.any:  # notified before one of them is delivered
             for dead in await self.store.dead(queue, self.rules.length):
                 if wanted is None or dead.id in wanted:
-                    message = Queued(queue, dead.id, dead.event, decode(dead.body))
+                    message = observed(queue, dead.id, dead.event, dead.body)
                     self._delivery.observers.tell(Redriven(message))
         return await self.store.redrive(queue, wanted)
 
@@ -462,20 +499,3 @@ class Queues:
     def _check_open(self) -> None:
         if self._delivery.closing:
             raise QueuesClosed("these queues are closed: open them again")
-
-
-def _check_free(sio: socketio.AsyncServer, namespace: str, event: str) -> None:
-    """Raise `ValueError` if our handler would replace another."""
-    known = sio.handlers.get(namespace, {}).get(event)
-    owner = getattr(known, "__self__", None)
-    if isinstance(owner, Receipts):
-        if owner.closed:
-            return  # its queues are closed: it may be replaced
-        raise ValueError(f"other queues are attached to {namespace} already: close those first")
-    known = known or getattr(sio.namespace_handlers.get(namespace), f"on_{event}", None)
-    if known is not None:
-        raise ValueError(
-            f"this server has a handler of {event!r} in {namespace} already: rename that event, "
-            "attach in another namespace, or attach with listen=False and call "
-            f"`queues.{event}` in it"
-        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .delivery import Delivery
+from .delivery import Deliverer
 from .store import StoreError
 
 __all__ = ["EVENTS", "Receipts"]
@@ -23,13 +23,8 @@ _LONGEST_DELAY = 30 * 24 * 3600  # seconds
 class Receipts:
     """Handlers for a python-socketio server: `sio.on("received", receipts.received)`."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Deliverer) -> None:
         self._delivery = delivery
-
-    @property
-    def closed(self) -> bool:
-        """Return whether these events are handled no more."""
-        return self._delivery.closing
 
     async def received(self, sid: str, *args: Any) -> dict[str, Any]:
         """Acknowledge the messages with these receipts; `{"ok": …}`: whether all were current."""

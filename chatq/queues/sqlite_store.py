@@ -30,6 +30,7 @@ from typing import Any, Self
 
 from . import sqlite_schema
 from .alarm import Alarm
+from .location import check_file_name
 from .reserve import Reserve
 from .sqlite_backup import back_up
 from .sqlite_faults import lacks_room, lacks_room_to_open, no_room, not_opened
@@ -58,6 +59,8 @@ _GOODBYE = 10.0
 
 class SqliteStore(Store):
     """Keeps messages in the SQLite file `path`; see `open`."""
+
+    path: Path
 
     def __init__(
         self,
@@ -105,9 +108,11 @@ class SqliteStore(Store):
         `kind`: its use; `clock`: gives the time in seconds since the epoch; `limits`: as the fields
         of `Limits`.
 
-        Raises `StoreError` if the file is another program's, of another kind, of a newer version,
-        damaged, or in use already; it is left as it was.
+        Raises `ValueError` for a name that would surprise, `StoreError` if the file is another
+        program's, of another kind, of a newer version, damaged, or in use already; it is left as it
+        was.
         """
+        check_file_name(str(path))
         store = cls(path, kind=kind, clock=clock, **limits)
         connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
         try:
@@ -394,7 +399,7 @@ class SqliteStore(Store):
             with closing(sqlite3.connect(read_only, uri=True, timeout=0)) as db:
                 sqlite_schema.check(db, self.path, self._kind)
         self._db = sqlite3.connect(
-            self.path, timeout=0, isolation_level=None, check_same_thread=False
+            self._absolute, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
             self._prepare()

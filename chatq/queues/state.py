@@ -46,6 +46,8 @@ class Granted(NamedTuple):
 class State(Stock):
     """All queues, after the record at `applied`; `name` is the prefix of message ids."""
 
+    applied: int
+
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.applied = 0

@@ -71,6 +71,10 @@ class Subscription(Holder):
     event of its own.
     """
 
+    window: int
+    frame: int
+    suspect: bool
+
     def __init__(
         self,
         in_flight: InFlight,
@@ -105,6 +109,11 @@ class Subscription(Holder):
         self.wake()
         return self._task
 
+    @property
+    def started(self) -> bool:
+        """Return whether it claims and sends: not while its client's connect handler runs."""
+        return self._task is not None
+
     async def stop(self) -> None:
         """Claim nothing more; return when the current claim is sent or released."""
         self.end()
@@ -123,7 +132,7 @@ class Subscription(Holder):
 
     def wake(self) -> None:
         """Make the task look for something to do."""
-        if not self._busy and not self.stopped:
+        if not self._busy and not self.stopped and self.started:
             self._busy = True
             self._in_flight.observers.began()
         self._wake.set()

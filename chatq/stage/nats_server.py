@@ -84,6 +84,10 @@ def available() -> bool:
 class NatsNode:
     """One server of a cluster, called `name`; `url`: its address for clients."""
 
+    name: str
+    port: int
+    url: str
+
     def __init__(self, name: str, port: int, configuration: Path) -> None:
         self.name, self.port = name, port
         self.url = f"nats://127.0.0.1:{port}"
@@ -164,6 +168,9 @@ class NatsServers:
 
     `nodes`: all of them, running or not; `url`: the cluster's address, for `Queues.open`.
     """
+
+    nodes: list[NatsNode]
+    url: str
 
     def __init__(self, nodes: Sequence[NatsNode], folder: Folder, login: str = "") -> None:
         self.nodes = list(nodes)

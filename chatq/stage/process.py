@@ -76,6 +76,8 @@ class Process:
     `lines`: its output, errors included.
     """
 
+    frozen: bool
+
     def __init__(self, name: str, child: subprocess.Popen[bytes]) -> None:
         self.name = name
         self.lines: list[str] = []
@@ -263,6 +265,8 @@ class Process:
 
 class Folder:
     """A temporary folder that is removed when it is closed, or when this process ends."""
+
+    path: Path
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="chatq-"))

@@ -24,6 +24,8 @@ _GOODBYE = 1.0  # seconds
 class Relay:
     """Forwards connections to its own port to the server at `where()`; see `open`."""
 
+    severed: bool
+
     def __init__(self, where: Callable[[], str]) -> None:
         self._where = where
         self.severed = False

@@ -47,6 +47,10 @@ class HandlerRaised(RuntimeError):
 class Scene:
     """A server, its clients and its processes, from `open` to `close`; see `Stage`."""
 
+    app: web.Application
+    journal: Journal
+    url: str
+
     def __init__(
         self, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
     ) -> None:

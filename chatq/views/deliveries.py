@@ -32,6 +32,9 @@ _NOT = "✗ did not get it"
 class Deliveries:
     """The table of messages by clients: who got what, who did not, and why."""
 
+    messages: tuple[Message, ...]
+    names: tuple[str, ...]
+
     def __init__(self, messages: Sequence[Message], names: Sequence[str], cut: str = "") -> None:
         self.messages = tuple(messages)
         self.names = tuple(names)

@@ -93,6 +93,10 @@ class View(Lookups):
     """A snapshot of the facts of `journal`. `kinds`: by name, "client", "process" or "guest";
     `over`: all connections have ended; `queues`: known queues, also those without facts."""
 
+    journal: Journal
+    kinds: dict[str, str]
+    cut: str
+
     def __init__(
         self,
         journal: Journal,

@@ -15,7 +15,7 @@ import hubs
 from hubs import Inbox
 from sizes import size
 
-from chatq.hub.error_codes import CODES
+from chatq.queues.error_codes import CODES
 
 EVENTS = size(1_000, 10_000)
 TOGETHER = 250  # sent before the answers are waited for

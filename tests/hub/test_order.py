@@ -14,10 +14,10 @@ from hubs import DEADLINE
 from chatq import Queues
 from chatq.hub.caps import Caps
 from chatq.hub.gate import Guard
-from chatq.hub.order import Order
 from chatq.hub.protocol import Native
 from chatq.internals.hub_server import hub_server
 from chatq.queues.memory import MemoryStore
+from chatq.queues.order import Order
 from chatq.waiting import give_way
 
 #: The turns of the event loop between two events: more than any of them takes.

@@ -20,9 +20,9 @@ from sizes import first
 
 from chatq import Queues
 from chatq.__main__ import main
-from chatq.hub import protocol
-from chatq.hub.error_codes import CODES
 from chatq.internals.hub_server import BUFFER
+from chatq.queues import service
+from chatq.queues.error_codes import CODES
 
 
 @pytest.fixture(scope="module")
@@ -410,7 +410,7 @@ async def test_a_batch_is_stored_as_a_whole_or_not_at_all(shared, clients, queue
     assert len(ids[0]) == 2
     assert isinstance(ids[1], str)
     assert (await shared.call(client, "stats", {"queue": queue}))["ready"] == 2
-    for bad in [[], {}, "x", [good] * (protocol.BATCH + 1)]:
+    for bad in [[], {}, "x", [good] * (service.BATCH + 1)]:
         assert code(await shared.call(client, "publish", {"messages": bad})) == "malformed"
     both = {"messages": [good], "queue": queue}
     assert code(await shared.call(client, "publish", both)) == "malformed"
@@ -601,13 +601,13 @@ async def test_limits_are_told(shared, clients, queue) -> None:
 
 async def test_a_client_has_so_many_queues_and_no_more(shared, clients, queue) -> None:
     client = await clients()
-    for n in range(protocol.SUBSCRIPTIONS):
+    for n in range(service.SUBSCRIPTIONS):
         assert "ready" in await shared.call(client, "subscribe", {"queue": f"{queue} {n}"})
     assert code(await shared.call(client, "subscribe", {"queue": f"{queue} more"})) == "limit"
     assert "ready" in await shared.call(client, "subscribe", {"queue": f"{queue} 0", "window": 2})
     await shared.call(client, "unsubscribe", {"queue": f"{queue} 0"})
     assert "ready" in await shared.call(client, "subscribe", {"queue": f"{queue} more"})
-    names = [f"{queue} new {n}" for n in range(protocol.NEW_QUEUES)]
+    names = [f"{queue} new {n}" for n in range(service.NEW_QUEUES)]
     assert "ids" in await shared.call(client, "publish", {"queue": names, "event": "e"})
     fresh = {"queue": f"{queue} one too many", "event": "e"}
     assert code(await shared.call(client, "publish", fresh)) == "limit"

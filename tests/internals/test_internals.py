@@ -135,7 +135,7 @@ TOUCHED = {
     "a connection of the Engine.IO server": (
         "python-engineio",
         socket,
-        {"_upgrade_websocket", "close", "poll", "queue", "server", "upgraded"},
+        {"_upgrade_websocket", "close", "closed", "poll", "queue", "server", "upgraded"},
     ),
     "a websocket of the Engine.IO server": (
         "python-engineio",

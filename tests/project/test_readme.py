@@ -1,5 +1,6 @@
 """The README is executed: its scripts print what it says they print."""
 
+import contextlib
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_scripts_print_what_the_readme_says_they_print(number, complaints, tmp_path):
     scripts, outputs = blocks("python"), blocks("text")
-    assert (len(scripts), len(outputs)) == (4, 2)
+    assert (len(scripts), len(outputs)) == (5, 2)
     script = subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", "-X", "utf8", "-c", scripts[number]],
         capture_output=True,
@@ -36,34 +37,57 @@ def test_the_scripts_print_what_the_readme_says_they_print(number, complaints, t
     assert script.stdout == outputs[number]
 
 
-def test_the_two_ends_of_the_hub_may_be_started_before_it(tmp_path):
+@contextlib.contextmanager
+def started(script, folder):
+    """One of the README's programs, until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield process
+    finally:
+        hubs.end(process)
+
+
+@contextlib.contextmanager
+def own_server(port, folder):
+    """The README's server in the place of the hub."""
+    with started(blocks("python")[4].replace("3001", port), folder) as server:
+        with hubs.deadline(server):
+            assert server.stdout.readline() == "waiting for both ends\n"
+        yield
+        server.send_signal(signal.SIGINT)  # Ctrl-C
+        assert server.communicate(timeout=10) == ("", "")
+        assert server.returncode == 0
+
+
+@pytest.mark.parametrize("server", ["hub", "own"])
+def test_the_two_ends_may_be_started_before_the_hub_or_a_server_of_ones_own(server, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    ends = [
-        subprocess.Popen(
-            [sys.executable, "-c", script.replace("3001", port)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    producer, consumer = (script.replace("3001", port) for script in blocks("python")[2:4])
+    with started(producer, tmp_path) as first, started(consumer, tmp_path) as second:
+        serves = (
+            hubs.hub("--port", port, folder=tmp_path)
+            if server == "hub"
+            else own_server(port, tmp_path)
         )
-        for script in blocks("python")[2:]
-    ]
-    try:
-        with hubs.hub("--port", port, folder=tmp_path):
-            for end, line in zip(
-                ends, ("the hub has it\n", "on the way with {'order': 17}\n"), strict=True
+        with serves:
+            for end, line in (
+                (first, "the hub has it\n"),
+                (second, "on the way with {'order': 17}\n"),
             ):
                 with hubs.deadline(end):
                     assert end.stdout.readline() == line
-            assert ends[0].wait(10) == 0
-            ends[1].send_signal(signal.SIGINT)  # Ctrl-C
-            assert ends[1].communicate(timeout=10) == ("", "")
-            assert ends[1].returncode == 0
-    finally:
-        for end in ends:
-            hubs.end(end)
+            assert first.wait(10) == 0
+            second.send_signal(signal.SIGINT)  # Ctrl-C
+            assert second.communicate(timeout=10) == ("", "")
+            assert second.returncode == 0
 
 
 def test_the_files_that_the_readme_links_to_exist():

@@ -88,7 +88,11 @@ class Client:
     cut: bool = False
     packets: list[tuple[str, Any, int | None]] = field(default_factory=list)
     held: list[tuple[dict[str, Any], int | None]] = field(default_factory=list)
-    upgraded: bool = False
+    closed: bool = False
+
+    @property
+    def upgraded(self) -> bool:
+        return not self.polling
 
     @property
     def queue(self) -> Client:
@@ -113,7 +117,7 @@ class Wire(socketio.AsyncServer):
 
     @property
     def sockets(self) -> dict[str, Client]:
-        return {sid: client for sid, client in self.clients.items() if client.polling}
+        return self.clients
 
     def connect(self, *, polling: bool) -> Client:
         client = Client(f"sid {next(self.sids)}", polling)

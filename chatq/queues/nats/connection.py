@@ -47,6 +47,10 @@ class Connection:
     reconnection.
     """
 
+    address: Address
+    patience: float
+    closing: asyncio.Event
+
     client: Any
     error: type[Exception]
     no_responders: type[Exception]

@@ -41,6 +41,9 @@ class NatsLog:
     record; `end`: the place of the last record when it was opened.
     """
 
+    name: str
+    end: int
+
     def __init__(self, address: Address, patience: float, holds: str, keeps: float) -> None:
         self.address = address
         self._holds, self._keeps = holds, keeps

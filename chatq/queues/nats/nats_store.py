@@ -96,7 +96,7 @@ class NatsStore(Store):
     """Keeps messages in the log `log`; see `open`."""
 
     #: The delay before a record of requests that came during a round trip, in seconds.
-    linger = 0.001
+    linger: float = 0.001
 
     def __init__(
         self,

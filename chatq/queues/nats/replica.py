@@ -32,6 +32,9 @@ class Replica:
     `broken(reason)` when nothing more can be read. `spawn` runs a coroutine in the background.
     """
 
+    state: State
+    bodies: Bodies
+
     def __init__(
         self,
         log: snapshots.Log,

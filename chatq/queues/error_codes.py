@@ -1,4 +1,4 @@
-"""The errors of a hub as replies: their codes, which PROTOCOL.md lists.
+"""Errors as replies to clients: their codes, which PROTOCOL.md lists.
 
 Owns what code an exception has. Must not know: events, clients, the log.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..queues.message import TooLarge
-from ..queues.store import QueueFull, QueuesClosed, StoreError
+from .message import TooLarge
+from .store import QueueFull, QueuesClosed, StoreError
 
-__all__ = ["CODES", "Limit", "code_of", "error"]
+__all__ = ["CODES", "AuthorizationFailed", "Limit", "code_of", "error"]
 
 #: All codes, as PROTOCOL.md lists them.
 CODES = (
@@ -24,8 +24,12 @@ CODES = (
 )
 
 
+class AuthorizationFailed(RuntimeError):
+    """The application could not say whether a client may do something."""
+
+
 class Limit(RuntimeError):
-    """A limit of one client, or of the hub, is reached."""
+    """A limit of one client, or of the server, is reached."""
 
 
 def code_of(problem: Exception) -> str | None:
@@ -37,7 +41,7 @@ def code_of(problem: Exception) -> str | None:
             return "limit"
         case QueueFull():
             return "queue_full"
-        case StoreError() | QueuesClosed():
+        case StoreError() | QueuesClosed() | AuthorizationFailed():
             return "unavailable"
         case PermissionError():
             return "forbidden"
