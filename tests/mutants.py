@@ -670,14 +670,14 @@ MUTANTS = [
     ),
     Mutant(
         "somebody else's stream is taken (NATS)",
-        "nats.log",
+        "nats.stream",
         'if version is None or "chatq-name" not in metadata:',
         "if False:",
     ),
     Mutant(
         "a stream that forgets is taken (NATS)",
-        "nats.log",
-        "        if changed:\n",
+        "nats.stream",
+        "        if changed := self.changed(found):\n",
         "        if False:\n",
     ),
     Mutant(

@@ -258,6 +258,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.nats.client_manager": {
         "queues.nats.address",
         "queues.nats.log",
+        "queues.nats.stream",
         "queues.store",
         "waiting",
     },
@@ -274,6 +275,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.nats.address",
         "queues.nats.connection",
         "queues.nats.reader",
+        "queues.nats.stream",
         "queues.store",
     },
     "queues.nats.nats_store": {
@@ -292,7 +294,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
         "waiting",
     },
-    "queues.nats.reader": {"queues.nats.connection", "queues.store"},
+    "queues.nats.reader": {"queues.nats.connection", "queues.nats.stream", "queues.store"},
     "queues.nats.replica": {
         "queues.nats.bodies",
         "queues.nats.connection",
@@ -303,7 +305,8 @@ IMPORTS: dict[str, set[str]] = {
         "queues.state",
         "queues.store",
     },
-    "queues.nats.snapshots": {"queues.state", "queues.store"},
+    "queues.nats.snapshots": {"queues.nats.stream", "queues.state", "queues.store"},
+    "queues.nats.stream": {"queues.nats.address", "queues.store"},
     "queues.observers": {"journal.facts", "queues.message", "queues.store"},
     "queues.order": set(),
     "queues.ordering": set(),

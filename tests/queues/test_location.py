@@ -30,7 +30,7 @@ REFUSED = {
     "memory://x": MEMORY,
     "sqlite:///memory:": MEMORY,
     "SQLITE:///x": 'did you mean "sqlite:///x"',
-    "Sqlite:////tmp/x.db": 'did you mean "sqlite:////tmp/x.db"',
+    "Sqlite:////srv/x.db": 'did you mean "sqlite:////srv/x.db"',
     "sqlite3:///x.db": 'did you mean "sqlite:///x.db"',
     "sqlite+aiosqlite:///x.db": 'did you mean "sqlite:///x.db"',
     "sqlite:x.db": 'did you mean "sqlite:///x.db"',

@@ -715,10 +715,11 @@ class Machine(RuleBasedStateMachine):
         return True if self.loop.now < sent.until - 0.002 and not self.full_until else None
 
     def unchanged(self, work: Any) -> None:
-        before = [self.stats(queue) for queue in QUEUES]
+        before = [self.as_many(self.stats(queue)) for queue in QUEUES]
         work()
         if not self.killed and not self.full:
-            assert before == [self.stats(queue) for queue in QUEUES] or self.killed
+            after = [self.as_many(self.stats(queue)) for queue in QUEUES]
+            assert before == after or self.killed
 
     @precondition(lambda self: self.clients)
     @rule(who=which, noticed=st.booleans())
@@ -808,7 +809,7 @@ class Machine(RuleBasedStateMachine):
                 alone = any(sent.suspect for sent in subscription.sent.values())
                 if subscription._paused or (subscription.suspect and others):
                     stalls = False
-                elif subscription.sent and (alone or subscription._alone):
+                elif subscription.sent and (alone or subscription._cut_short):
                     stalls = False  # a suspect message is sent by itself
                 elif subscription.window == 1:
                     stalls = not (subscription.sent or stats.leased or stats.delayed)
@@ -1138,8 +1139,8 @@ class NatsMachine(Machine):
 
     def again_from_the_log(self, *, surely: bool) -> None:
         self.stop()
-        self.disk.gone()
-        self.other.gone()
+        self.disk.disconnect()
+        self.other.disconnect()
         for sent in self.by_receipt.values():
             sent.open = False
         for message in self.messages:
@@ -1175,7 +1176,7 @@ class NatsMachine(Machine):
             self.reborn()
         self.rival._alarm.cancel()  # or it would write a record that nobody here has read
         super().the_end()
-        self.other.gone()
+        self.other.disconnect()
         again = InlineLog(self.url, Killed)
         other = NatsStore(again)
         self.loop.run_until_complete(other.start())

@@ -14,6 +14,8 @@ import needs
 
 from chatq.queues.nats.address import Address
 from chatq.queues.nats.log import NatsLog
+from chatq.queues.nats.stream import StreamGone
+from chatq.queues.store import StoreError
 from chatq.stage.nats_server import NatsServers
 
 __all__ = ["Background", "InlineLog", "end_shared", "new_stream", "shared_url"]
@@ -87,6 +89,7 @@ class InlineLog:
         self.killed = self.away = self.late = False
         self.moment: int | None = None
         self.holes = 0
+        self.gone: Callable[[StreamGone], None] = lambda problem: None
 
     def die(self) -> None:
         self.killed = True
@@ -144,8 +147,6 @@ class InlineLog:
         if self.killed:
             raise self._killed()
         if self.away:
-            from chatq.queues.store import StoreError
-
             raise StoreError("away")
 
     def _until(self, place: int) -> None:
@@ -158,9 +159,9 @@ class InlineLog:
         self._record(*what)
 
     async def close(self) -> None:
-        self.gone()
+        self.disconnect()
 
-    def gone(self) -> None:
+    def disconnect(self) -> None:
         """The process is no more: its connections are closed."""
         background().do(self._real.close())
 
@@ -169,4 +170,4 @@ class InlineLog:
         assert self._real._reader is not None
         background().do(self._real._reader.close())
         background().do(self._real.api("STREAM.DELETE"))
-        self.gone()
+        self.disconnect()

@@ -76,8 +76,7 @@ def authorize(sid: str, queue: str) -> bool:
 
 
 async def authorize_later(sid: str, queue: str) -> bool:
-    await asyncio.sleep(0)
-    return authorize(sid, queue)
+    return await asyncio.to_thread(authorize, sid, queue)
 
 
 async def main() -> None:

@@ -10,7 +10,8 @@ that one publishes and forgets, this one writes to a stream:
 - An `emit` returns when a quorum of the nodes has it. While NATS is unreachable it waits for
   `patience` seconds, and then raises; clients of this very server have been sent it by then.
 - A server that was cut off resumes reading where it was, so it misses nothing within `keeps`
-  seconds; if it was away for longer, it logs an error.
+  seconds; if it was away for longer, it logs an error; so it does if somebody purges, deletes or
+  replaces the stream, and goes on in a new one.
 
 As with rooms, a client that is away misses what is emitted. That is what queues are for.
 """
@@ -31,6 +32,7 @@ from ...waiting import Tasks, set_within
 from ..store import StoreError
 from .address import Address
 from .log import NatsLog
+from .stream import StreamGone
 
 __all__ = ["NatsManager"]
 
@@ -155,6 +157,8 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
                         f"their max_payload ({log.largest}); no other server hears of this"
                     )
                 await log.append("emit", record, self._patience or _ATTEMPT)
+            except StreamGone as problem:
+                _log.warning("an emit is written anew: %s", problem)
             except StoreError as problem:
                 if self._patience is not None:
                     raise
@@ -166,6 +170,9 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
 
     async def _opened(self) -> NatsLog:
         async with self._opening:
+            if self._log is not None and self._log.gone_for is not None:
+                await self._log.close()  # nothing in it was to last: go on in a new one
+                self._log = None
             if self._log is None:
                 self._log = await NatsLog.open(
                     self._address,
@@ -185,6 +192,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
         while not self._closing.is_set():
             try:
                 log = await self._opened()
+                log.gone = lambda problem: records.put_nowait(None)
                 if missed:
                     after, missed = await log.newest(), False
                 elif after is None:
@@ -205,9 +213,8 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
                 for message in self._read(data):
                     yield message
             _log.error(
-                "this server was cut off from NATS for longer than %g s, and missed what others "
-                "have emitted meanwhile",
-                self._keeps,
+                "this server missed what others have emitted meanwhile: %s",
+                log.gone_for or f"it was cut off from NATS for longer than {self._keeps:g} s",
             )
             missed = True
 

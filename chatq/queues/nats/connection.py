@@ -133,12 +133,17 @@ class Connection:
         self.again()
 
     async def request(
-        self, subject: str, payload: bytes, patience: float, attempt: float = ATTEMPT
+        self,
+        subject: str,
+        payload: bytes,
+        patience: float,
+        attempt: float = ATTEMPT,
+        headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """Send a request, and again until it is answered; return the reply, errors included.
 
         `patience`: the time-out in seconds, `attempt`: that of the first attempt, doubled each
-        time. Raises `Unconfirmed`.
+        time; `headers`: of the request. Raises `Unconfirmed`.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
@@ -150,7 +155,9 @@ class Connection:
             try:
                 if not self.client.is_connected:  # else the client would queue every attempt
                     raise ConnectionError("not connected")
-                reply = await self.client.request(subject, payload, timeout=min(attempt, left))
+                reply = await self.client.request(
+                    subject, payload, timeout=min(attempt, left), headers=headers
+                )
             except self.no_responders:
                 problem = "nobody answers for JetStream"
             except (TimeoutError, OSError, self.error) as error:

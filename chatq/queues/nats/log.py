@@ -8,10 +8,15 @@ Promises
   has it. It retries while a leader is elected; a record may then be in the log twice, and a reader
   has to drop duplicates. If it raises, the record may or may not be in the log.
 - Every reader gets all records in one order, without a gap (`reader`).
+- It rests on the stream that was opened. Each record names a mark, one of the first records, and
+  the server refuses it when that is not where it was; `look` compares the rest on a reconnection,
+  when a consumer is lost, when JetStream tells of a change, and when an answer does not fit. From
+  then on everything raises `StreamGone`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -23,15 +28,19 @@ from ...internals.nats_client import advertised
 from ..store import StoreError
 from .address import Address
 from .connection import ATTEMPT, PATIENCE, SOON, Connection
-from .reader import SECOND, Reader
+from .reader import Reader
+from .stream import MARKS, Stream, StreamGone
 
 __all__ = ["NatsLog"]
 
 _log = logging.getLogger("chatq")
 
-_VERSIONS = {"queues": "2", "emits": "1"}  # of what is in the stream, by its use
-_OLDER = {"queues": ("1",)}
 _NO_STREAM, _NO_MESSAGE, _OVERLAP, _NAME_TAKEN = 10059, 10037, 10065, 10058
+#: JetStream's error codes for another last record of a subject than the expected one.
+_OTHER_LAST = (10071, 10164)
+#: How often a difference has to be seen before it counts; the pause before the next, in seconds.
+_LOOKS, _LOOK_PAUSE = 3, 0.3
+_PURGED = "its first records are gone: it was purged, or limited for a time"
 
 
 class NatsLog:
@@ -46,12 +55,20 @@ class NatsLog:
 
     def __init__(self, address: Address, patience: float, holds: str, keeps: float) -> None:
         self.address = address
-        self._holds, self._keeps = holds, keeps
+        self._stream = Stream(address, holds, keeps)
         self.name = ""
         self.largest = self.end = 0
         self._connection = Connection(address, patience)
         self._connection.again = self._reconnected
         self._reader: Reader | None = None
+        #: Called once when the stream is not the one it was; from then on `gone_for` says why.
+        self.gone: Callable[[StreamGone], None] = lambda problem: None
+        self.gone_for: StreamGone | None = None
+        self._created = ""
+        self._reached = 0  # the last place that is known to have been filled
+        self._marks: list[int] = []  # the places of the first records
+        self._mark = int.from_bytes(os.urandom(2)) % MARKS  # that this server names in its requests
+        self._looking: asyncio.Task[None] | None = None
 
     @property
     def patience(self) -> float:
@@ -88,17 +105,47 @@ class NatsLog:
     async def append(self, kind: str, payload: bytes, patience: float | None = None) -> int:
         """Write a record of this kind; return its place once a quorum has it.
 
-        `patience`: the time-out in seconds. Raises `Unconfirmed` after that, `StoreError` if the
-        record is refused.
+        `patience`: the time-out in seconds. Raises `Unconfirmed` after that, `StreamGone` if the
+        stream is not the one it was, `StoreError` if the record is refused.
         """
-        patience = self._connection.patience if patience is None else patience
-        answer = await self._connection.request(f"{self.address.stream}.{kind}", payload, patience)
+        patience = self.patience if patience is None else patience
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience
+        while True:
+            if self.gone_for is not None:
+                raise self.gone_for
+            reached = self._reached
+            left = max(0.0, end - loop.time())
+            answer = await self._publish(kind, payload, left, self._expected())
+            if answer.get("error", {}).get("err_code") not in _OTHER_LAST:
+                break
+            # Either the mark is not where it was, or another server has named it just now.
+            mark = await self.last(f"mark.{self._mark}")
+            if mark is None or mark[0] != self._marks[self._mark]:
+                await self.look()
+            self._mark = (self._mark + 1) % MARKS
         if "error" in answer:
+            await self.look()
             raise StoreError(
                 f"NATS at {self.address.told} does not take a record: "
                 f"{answer['error'].get('description')}"
             )
-        return int(answer["seq"])
+        place = int(answer["seq"])
+        if place <= reached:
+            await self.look()
+            raise self._give_up(
+                self._stream.gone(f"a new record is its {place}th, and it had {reached}")
+            )
+        if self.gone_for is not None:
+            raise self.gone_for
+        self._reached = max(self._reached, place)
+        return place
+
+    async def _publish(
+        self, kind: str, payload: bytes, patience: float, headers: dict[str, str]
+    ) -> dict[str, Any]:
+        subject = f"{self.address.stream}.{kind}"
+        return await self._connection.request(subject, payload, patience, headers=headers)
 
     async def fetch(self, place: int) -> bytes | None:
         """Return the record at this place; None if there is none (any more)."""
@@ -150,7 +197,7 @@ class NatsLog:
         await self._has_jetstream()
         info = await self.api("STREAM.INFO")
         if info.get("error", {}).get("err_code") == _NO_STREAM:
-            info = await self.api("STREAM.CREATE", self._configuration())
+            info = await self.api("STREAM.CREATE", self._stream.configuration(self._replicas()))
             if info.get("error", {}).get("err_code") == _NAME_TAKEN:  # another server was quicker
                 info = await self.api("STREAM.INFO")
         if info.get("error", {}).get("err_code") == _OVERLAP:
@@ -159,8 +206,23 @@ class NatsLog:
                 f"{self.address.stream}.> already: give another name, as nats://HOST/NAME"
             )
         self._raise_if(info, "use")
-        self._check(info["config"])
-        self.end = int(info["state"]["last_seq"])
+        self.name = self._stream.check(info["config"])
+        self._created = info["created"]
+        self.end = self._reached = int(info["state"]["last_seq"])
+        if info["config"]["num_replicas"] < self._replicas():
+            _log.warning(
+                "%s has %s replicas on a cluster that could keep %s: `nats stream edit --replicas`",
+                self._stream.where,
+                info["config"]["num_replicas"],
+                self._replicas(),
+            )
+        await self._watch()
+        if not self._stream.keeps:  # else the first records go by themselves
+            await self._read_marks()
+
+    def _replicas(self) -> int:
+        connection = self._connection
+        return min(3, max(advertised(connection.client), len(self.address.servers)))
 
     async def _has_jetstream(self) -> None:
         connection = self._connection
@@ -180,71 +242,94 @@ class NatsLog:
             "that on for this account"
         )
 
-    def _configuration(self) -> dict[str, Any]:
-        size = max(advertised(self._connection.client), len(self.address.servers))
-        return {
-            "name": self.address.stream,
-            "description": f"{self._holds} of chatq: written and read by chatq only",
-            "subjects": [f"{self.address.stream}.>"],
-            "retention": "limits",
-            "storage": "file",
-            "discard": "new",
-            "max_age": int(self._keeps * SECOND),
-            "num_replicas": min(3, size),
-            "allow_direct": True,
-            "duplicate_window": SECOND,
-            "metadata": {
-                "chatq": _VERSIONS[self._holds],
-                "chatq-holds": self._holds,
-                "chatq-name": os.urandom(4).hex(),
-            },
-        }
+    # -- whether it is the one it was -------------------------------------------------------------
 
-    def _check(self, found: dict[str, Any]) -> None:
-        metadata = found.get("metadata") or {}
-        version = metadata.get("chatq")
-        where = f"the stream {self.address.stream!r} at {self.address.told}"
-        if version is None or "chatq-name" not in metadata:
-            raise StoreError(
-                f"{where} was made by somebody else, and was left as it was: give another name, as "
-                "nats://HOST/NAME"
-            )
-        if (holds := metadata.get("chatq-holds")) != self._holds:
-            raise StoreError(
-                f"{where} holds {holds} of chatq, not {self._holds}: give another name, as "
-                "nats://HOST/NAME"
-            )
-        mine = _VERSIONS[self._holds]
-        if version in _OLDER.get(self._holds, ()):
-            raise StoreError(
-                f"{where} was made by an older chatq (version {version}; this one reads {mine}): "
-                "receive what waits in it with that chatq, then delete it, or give another name; "
-                "it was left as it was"
-            )
-        if version != mine:
-            raise StoreError(
-                f"{where} was made by a newer chatq (version {version}; this one reads "
-                f"{mine}): install that, or give another name; it was left as it was"
-            )
-        wanted = self._configuration()
-        same = ("subjects", "retention", "storage", "max_age")
-        changed = [name for name in same if found.get(name, 0) != wanted[name]]
-        changed += [f"max_{n}" for n in ("msgs", "bytes") if found.get(f"max_{n}", -1) > 0]
-        if found.get("sealed"):
-            changed.append("sealed")
-        if changed:
-            raise StoreError(
-                f"the configuration of {where} was changed ({', '.join(changed)}), so that it may "
-                "lose messages: change that back, or give another name"
-            )
-        if found["num_replicas"] < wanted["num_replicas"]:
-            _log.warning(
-                "%s has %s replicas on a cluster that could keep %s: `nats stream edit --replicas`",
-                where,
-                found["num_replicas"],
-                wanted["num_replicas"],
-            )
-        self.name = metadata["chatq-name"]
+    async def _read_marks(self) -> None:
+        """Read the marks, the first records; write them in a new stream.
+
+        Nothing else is written before all of them are there. So if the stream is longer, they
+        were removed, and more may have been.
+        """
+        for number in range(MARKS):
+            while (mark := await self.last(f"mark.{number}")) is None:
+                if self.end >= MARKS:
+                    raise self._stream.gone(_PURGED)
+                answer = await self._publish(
+                    f"mark.{number}",
+                    self.name.encode("ascii"),
+                    self.patience,
+                    {"Nats-Expected-Last-Subject-Sequence": "0"},
+                )
+                if answer.get("error", {}).get("err_code") not in (*_OTHER_LAST, None):
+                    self._raise_if(answer, "write")
+            if mark[1] != self.name.encode("ascii"):
+                raise self._stream.gone("its first records are those of another stream")
+            self._marks.append(mark[0])
+
+    def _expected(self) -> dict[str, str]:
+        """Return the headers with which the server itself refuses a record unless the stream is
+        the one it was: a mark goes with a purge, with any limit, and with the stream."""
+        headers = {"Nats-Expected-Stream": self.address.stream}
+        if self._marks:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(self._marks[self._mark])
+            subject = f"{self.address.stream}.mark.{self._mark}"
+            headers["Nats-Expected-Last-Subject-Sequence-Subject"] = subject
+        return headers
+
+    async def look(self) -> None:
+        """Raise `StreamGone` unless the stream is the one it was; then nothing more is done."""
+        problem: StreamGone | None = None
+        for _ in range(_LOOKS):
+            problem, sure = await self._difference()
+            if problem is None or sure or self.gone_for is not None:
+                break
+            await self._connection.pause(_LOOK_PAUSE)
+        if problem is not None:
+            raise self._give_up(problem)
+
+    async def _difference(self) -> tuple[StreamGone | None, bool]:
+        """Return what is wrong with the stream, and whether that is sure: a node that has just
+        started, or just become the leader, may not know all records yet."""
+        last = self._reached
+        info = await self.api("STREAM.INFO")
+        if info.get("error", {}).get("err_code") == _NO_STREAM:
+            return self._stream.gone("it was deleted, or its servers have lost their disks"), False
+        self._raise_if(info, "look at")
+        if problem := self._stream.other(info, self.name, self._created):
+            return problem, True
+        if problem := self._stream.shorter(info, last):
+            return problem, False
+        for number in {self._mark, 0, MARKS - 1} if self._marks else ():
+            mark = await self.last(f"mark.{number}")
+            if mark is None or mark[0] != self._marks[number]:
+                return self._stream.gone(_PURGED), False
+        return None, True
+
+    def _give_up(self, problem: StreamGone) -> StreamGone:
+        """Note that the stream is gone, and tell it once."""
+        if self.gone_for is None:
+            self.gone_for = problem
+            self.gone(problem)
+        return self.gone_for
+
+    async def _watch(self) -> None:
+        """Look whenever JetStream says that the stream was made, edited or deleted."""
+        subject = f"$JS.EVENT.ADVISORY.STREAM.*.{self.address.stream}"
+        await self._connection.client.subscribe(subject, cb=self._heard)
+
+    async def _heard(self, _: Any) -> None:
+        if self._looking is None and self.gone_for is None:
+            self._looking = asyncio.create_task(self._look_once())
+
+    async def _look_once(self) -> None:
+        try:
+            await self.look()
+        except StreamGone:
+            pass  # it was told
+        except StoreError as error:
+            _log.warning("cannot look at the stream for now: %s", error)
+        finally:
+            self._looking = None
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -261,7 +346,16 @@ class NatsLog:
         """
         if self._reader is not None:
             await self._reader.close()
-        self._reader = Reader(self._connection, self.address.stream, after, record, hole)
+        if self.gone_for is not None:
+            raise self.gone_for
+
+        def reached(place: int, kind: str, data: bytes) -> None:
+            self._reached = max(self._reached, place)
+            record(place, kind, data)
+
+        self._reader = Reader(
+            self._connection, self.address.stream, after, reached, hole, self.look
+        )
         await self._reader.start()
 
     def _reconnected(self) -> None:
@@ -271,6 +365,9 @@ class NatsLog:
     async def close(self) -> None:
         """Close the connection; closing twice is harmless."""
         self._connection.closing.set()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
         if self._reader is not None:
             await self._reader.close()
         await self._connection.close()

@@ -25,7 +25,8 @@ Not used of JetStream, since the contract asks for more
 Requirements: servers that sync before they confirm. NATS does so with `jetstream { sync_interval:
 always }` in its configuration, which those that `chatq` starts have. Without it, a message that was
 confirmed is in the memory of a majority of the nodes, and lost if they lose their power together.
-And a stream that no other program writes to, purges or edits.
+And a stream that no other program writes to, purges or edits: a store whose stream was purged,
+deleted, limited or replaced confirms nothing more, and every request raises `StreamGone`.
 
 Cost: every server reads the records of all others, and keeps a few hundred bytes for each message,
 and for each key as long as it is remembered; bodies stay in the stream. Use another stream
@@ -63,6 +64,8 @@ __all__ = ["NatsStore"]
 
 _log = logging.getLogger("chatq")
 
+#: How many waiting messages a stream is made for: above that the log says so, once.
+_MANY = 150_000
 #: The largest batch, in bytes and in requests.
 _BATCH_BYTES = 400_000
 _BATCH_REQUESTS = 2_000
@@ -110,6 +113,7 @@ class NatsStore(Store):
         self._log, self._limits, self._clock = log, Limits(**limits), steady(clock)
         self._server = os.urandom(8).hex()
         # Each server after another wait, so that most of the time one of them sweeps for all.
+        self._many = False  # that is said already
         self._alarm = Alarm(self._clock, self.tick, 0.05 + int(self._server[:4], 16) / 0xFFFF)
         self._number = 0
         self._replica = Replica(
@@ -126,7 +130,8 @@ class NatsStore(Store):
         self._tasks = Tasks()
         self._leased: dict[str, None] = {}  # the receipts of this store's own claims
         self._wakes: dict[str, asyncio.TimerHandle] = {}
-        self._broken = ""
+        self._broken: StoreError | None = None
+        log.gone = self._give_up
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -162,7 +167,7 @@ class NatsStore(Store):
         """Apply all records that are in the log now."""
         await self._replica.start()
         if self._broken:
-            raise StoreError(self._broken)
+            raise self._broken
         self._alarm.set(self._replica.state.due(self._limits))
 
     # -- requests: those that come while a record is in flight share the next one -----------------
@@ -199,7 +204,7 @@ class NatsStore(Store):
         while self._asked and self._batch is None:
             each = self._asked[0]
             if self._broken:
-                _fail(self._asked.popleft(), StoreError(self._broken))
+                _fail(self._asked.popleft(), self._broken)
             elif not asked and self._answer_at_once(each):
                 self._asked.popleft()
             elif each.part is None or (asked and size + each.part.size > _BATCH_BYTES):
@@ -332,6 +337,13 @@ class NatsStore(Store):
                     self._wake_at_end(verb[1])
         if len(self._leased) > 1_000 + 2 * state.out:
             self._leased = {receipt: None for receipt in self._leased if state.holds(receipt)}
+        if state.size > _MANY and not self._many:
+            self._many = True
+            _log.warning(
+                "%d messages wait in this stream, and every server keeps all of them in memory and "
+                "applies every record: use several streams (nats://HOST/NAME) for more",
+                state.size,
+            )
         if mine and self._compaction.due:
             self._spawn(self._compaction.run())
 
@@ -386,10 +398,18 @@ class NatsStore(Store):
         self._alarm.set(self._replica.state.due(self._limits))
 
     def _break(self, why: str) -> None:
-        self._broken = f"the store on NATS does nothing more ({why}): open it again"
-        _log.error("%s", self._broken)
+        self._give_up(StoreError(f"the store on NATS does nothing more ({why}): open it again"))
+
+    def _give_up(self, problem: StoreError) -> None:
+        """Do nothing more: all requests, those under way too, raise this."""
+        if self._broken is not None:
+            return
+        self._broken = problem
+        _log.error("%s", problem)
         if self._batch is not None and not self._batch.done.done():
-            self._batch.done.set_exception(StoreError(self._broken))
+            self._batch.done.set_exception(problem)
+        for queue in self._replica.state.names():  # whoever waits asks, and hears it
+            self.notify(queue)
 
     # -- closing ----------------------------------------------------------------------------------
 

@@ -13,20 +13,23 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..store import StoreError
 from .connection import PAUSE, SOON, Connection
+from .stream import SECOND, StreamGone
 
-__all__ = ["SECOND", "Reader"]
+__all__ = ["Reader"]
 
 _log = logging.getLogger("chatq")
 
-SECOND = 1_000_000_000  # nanoseconds, JetStream's unit
 #: The records of one pull request; the server's heartbeat interval, the expiry of a pull request
 #: and of an unused consumer, in seconds.
 _BATCH = 1_000
+_BATCH_BYTES = 8_000_000  # more at once, and the server cuts a slow reader off
+#: What the server says when the next record is too many for the bytes of a pull request.
+_PULL_FULL = ("Message Size Exceeds MaxBytes", "Batch Completed")
 _HEARTBEAT = 0.5
 _PULL_EXPIRES = 20.0
 _CONSUMER_EXPIRES = 60.0
@@ -38,7 +41,7 @@ class Reader:
     """Reads a stream after one place, creating its consumer again whenever it is lost.
 
     `record(place, kind, payload)` is called with each record, `hole` if some are missing; then
-    reading ends.
+    reading ends. `look` raises `StreamGone` if the stream is not the one it was: reading ends, too.
     """
 
     def __init__(
@@ -48,9 +51,10 @@ class Reader:
         after: int,
         record: Callable[[int, str, bytes], None],
         hole: Callable[[], None],
+        look: Callable[[], Awaitable[None]],
     ) -> None:
         self._connection, self._stream, self._last = connection, stream, after
-        self._record, self._hole = record, hole
+        self._record, self._hole, self._look = record, hole, look
         self._consumer = ""
         self._read = 0  # by this consumer
         self._requested = 0  # how many more records it may send
@@ -97,8 +101,13 @@ class Reader:
             await self._lost.wait()
             self._lost.clear()
             try:
+                if self._consumer:  # it is lost, and perhaps the stream is
+                    await self._look()
                 await self._create_consumer()
                 logged, pause = "", PAUSE
+            except StreamGone:
+                self._ended = True
+                self._caught_up.set()
             except (StoreError, TimeoutError, OSError, self._connection.error) as error:
                 if str(error) != logged:
                     logged = str(error)
@@ -156,6 +165,7 @@ class Reader:
         self._watch_heartbeat()
         request = {
             "batch": _BATCH,
+            "max_bytes": max(_BATCH_BYTES, 2 * self._connection.client.max_payload),
             "expires": int(_PULL_EXPIRES * SECOND),
             "idle_heartbeat": int(_HEARTBEAT * SECOND),
         }
@@ -218,7 +228,8 @@ class Reader:
         if message.subject != self._inbox:
             return
         self._last_seen = asyncio.get_running_loop().time()
-        if status in ("404", "408"):  # the pull request has expired
+        told = (message.headers or {}).get("Description", "")
+        if status in ("404", "408") or (status == "409" and told in _PULL_FULL):  # it has ended
             await self._pull()
         elif status != "100":
             self._lost.set()

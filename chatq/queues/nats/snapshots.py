@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..state import State
 from ..store import StoreError
+from .stream import StreamGone
 
 __all__ = ["Log", "Manifest", "last", "remove", "take"]
 
@@ -34,6 +35,8 @@ class Log(Protocol):
 
     name: str
     largest: int
+    #: Called once when the stream is not the one it was.
+    gone: Callable[[StreamGone], None]
 
     @property
     def patience(self) -> float:

@@ -361,6 +361,31 @@ async def test_a_server_that_was_cut_off_for_too_long_says_so(both, caplog):
     await there.until(1, 2)
 
 
+def reads_anew(log, before):
+    reader = log and log is not before and log._reader
+    return bool(reader) and reader._caught_up.is_set()
+
+
+@pytest.mark.parametrize("verb", ["STREAM.DELETE", "STREAM.PURGE"])
+async def test_a_stream_that_is_deleted_or_purged_is_said_and_emits_go_on(both, caplog, verb):
+    one, two = both
+    there = await two.client()
+    await one.sio.emit("news", 1)
+    await there.until(1)
+    gone = two.manager._log
+    with caplog.at_level(logging.ERROR, "chatq.hub"):
+        await gone.api(verb)
+        if verb == "STREAM.DELETE":
+            async with asyncio.timeout(10):
+                while not reads_anew(two.manager._log, gone):
+                    await give_way()
+            assert "missed what others have emitted" in caplog.text
+            assert "it was deleted" in caplog.text
+    async with asyncio.timeout(10):
+        await one.sio.emit("news", 2)
+        await there.until(1, 2)
+
+
 @pytest.mark.parametrize("patience", [0, -1])
 def test_patience_is_a_time(patience):
     with pytest.raises(ValueError, match="patience"):

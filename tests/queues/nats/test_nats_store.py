@@ -16,6 +16,7 @@ from nats_nodes import background, new_stream, shared_url
 from chatq import Queues, StoreError
 from chatq.course.sandbox import ends_what_blocks
 from chatq.journal.activity import wait_for
+from chatq.queues.nats import nats_store
 from chatq.queues.nats.address import Address
 from chatq.queues.nats.connection import ATTEMPT, SOON, Connection, Unconfirmed
 from chatq.queues.nats.encoding import Part, encoded
@@ -398,7 +399,7 @@ async def test_a_reader_whose_connection_is_closed_ends_and_blocks_nobody():
     connection = Connection(Address.parse(shared_url()), 0.05)
     await connection.open()
     await connection.close()
-    reader = Reader(connection, "nobody's", 0, lambda *_: None, lambda: None)
+    reader = Reader(connection, "nobody's", 0, lambda *_: None, lambda: None, give_way)
     reader.again()
     with ends_what_blocks():
         async with asyncio.timeout(10):
@@ -568,6 +569,18 @@ async def test_a_stream_that_takes_the_subjects():
         await Queues.open(f"{shared_url()}/taken")
 
 
+async def test_a_stream_that_is_outgrown_says_so_once(servers, monkeypatch, caplog):
+    monkeypatch.setattr(nats_store, "_MANY", 2)
+    one, _ = servers
+    await one.put([message(1), message(2)])
+    assert "use several streams" not in caplog.text
+    for n in range(3):
+        await one.put([message(n, "another")])
+    told = [r.getMessage() for r in caplog.records if "use several streams" in r.getMessage()]
+    assert 1 <= len(told) <= 2  # each server says it for itself
+    assert all(text.startswith("3 messages wait in this stream") for text in told)
+
+
 MINE = {"chatq": "2", "chatq-holds": "queues", "chatq-name": "x"}
 
 
@@ -577,9 +590,9 @@ MINE = {"chatq": "2", "chatq-holds": "queues", "chatq-name": "x"}
         ({"metadata": {**MINE, "chatq": "3"}}, "newer chatq"),
         ({"metadata": {**MINE, "chatq": "1"}}, "older chatq .* receive what waits in it"),
         ({"metadata": {**MINE, "chatq-holds": "emits"}}, "holds emits of chatq, not queues"),
-        ({"metadata": MINE, "max_age": 60_000_000_000}, r"was changed \(max_age\)"),
-        ({"metadata": MINE, "max_msgs": 10}, r"was changed \(max_msgs\)"),
-        ({"metadata": MINE, "storage": "memory"}, r"was changed \(storage\)"),
+        ({"metadata": MINE, "max_age": 60_000_000_000}, r"was changed \(.*\bmax_age\b"),
+        ({"metadata": MINE, "max_msgs": 10}, r"was changed \(.*\bmax_msgs\b"),
+        ({"metadata": MINE, "storage": "memory"}, r"was changed \(.*\bstorage\b"),
     ],
 )
 async def test_a_stream_that_may_lose_or_hold_something_else(configuration, told):
