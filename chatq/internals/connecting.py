@@ -7,8 +7,8 @@ While its connect handler runs, a client can be put into rooms, but has not been
 still be refused: python-socketio says so to it (`CONNECT`) after the handler, or with
 `always_connect=True` before, and then says goodbye to those that are refused.
 
-Touches python-socketio 5.18 (`_handle_connect`, `manager.eio_sid_from_sid`, `manager.is_connected`)
-and python-engineio 4.15 (of a socket `closed`).
+Touches python-socketio 5.18 (`_handle_connect`, `always_connect`, `manager.eio_sid_from_sid`,
+`manager.is_connected`) and python-engineio 4.15 (of a socket `closed`).
 """
 
 from __future__ import annotations
@@ -68,11 +68,13 @@ class Connecting:
     async def _connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         key = (eio_sid, namespace or "/")
         self._running[key] = self._running.get(key, 0) + 1
+        let_in = self._sio.always_connect  # then it was told before
         try:
             await self._handle(eio_sid, namespace, data)
+            let_in = True  # else the handler has raised, and the client hears nothing of it
         finally:
             self._running[key] -= 1
             if not self._running[key]:  # a client may ask twice; the second time is refused
                 del self._running[key]
                 for sid, call in self._waiting.pop(key, ()):
-                    call(is_here(self._sio, sid, key[1]))
+                    call(let_in and is_here(self._sio, sid, key[1]))

@@ -55,6 +55,7 @@ TOUCHED = {
             "_handle_eio_disconnect",
             "_handle_event_internal",
             "_trigger_event",
+            "always_connect",
             "async_handlers",
             "disconnect",
             "eio",
