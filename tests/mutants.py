@@ -95,8 +95,8 @@ MUTANTS = [
     Mutant(
         "a consumer that is at work gets more all the same",
         "subscription",
-        "        self._paused = receipt\n",
-        "        pass\n",
+        "            self._paused.add(receipt)\n",
+        "            pass\n",
     ),
     Mutant(
         "what a goodbye gives back is a failure",
@@ -744,7 +744,7 @@ MUTANTS = [
     Mutant(
         "what was leased when its time was over is never looked at again (memory, NATS)",
         "stock",
-        "                heapq.heappush(self._ends, (item.until, number, item))\n",
+        "                heapq.heappush(self._ends, (end, number, item))\n",
         "                pass\n",
     ),
     Mutant(

@@ -77,7 +77,7 @@ class Deliverer:
             Connecting.of(sio).then(sid, namespace, partial(self._begin, subscription))
         else:
             subscription.window, subscription.frame = window, frame
-            subscription.wake()
+            self._notify(queue)  # a smaller window may leave something to others
             stats = await self._store.stats(queue)
         return stats or Stats()
 
@@ -147,7 +147,8 @@ class Deliverer:
 
     def answered(self, sid: str, callback: Callable[..., object] | None, answer: list[Any]) -> bool:
         """See `ServerListener.answered`: the receipt in the answer decides, not its number."""
-        receipt = answer[0] if len(answer) == 1 and isinstance(answer[0], str) else ""
+        one = isinstance(answer, list) and len(answer) == 1 and isinstance(answer[0], str)
+        receipt = answer[0] if one else ""
         holder = self.in_flight.holder(receipt)
         if holder is None:
             return False

@@ -250,12 +250,11 @@ class InFlight:
     async def extend(self, receipts: list[str]) -> list[bool]:
         """Let the leases of these messages in flight run anew; return which were current."""
         until = self.clock() + self.rules.lease
-        current = await self.store.extend(receipts, self.rules.lease)
-        for receipt, extended in zip(receipts, current, strict=True):
-            if extended and (holder := self._holders.get(receipt)) is not None:
+        for receipt in receipts:  # before the store answers: it must not lapse meanwhile
+            if (holder := self._holders.get(receipt)) is not None:
                 holder.sent[receipt].until = until
                 holder.sent[receipt] = holder.sent.pop(receipt)  # in the order of their ends
-        return current
+        return await self.store.extend(receipts, self.rules.lease)
 
     def holder(self, receipt: str) -> Holder | None:
         """Return the consumer to which the message with this receipt is in flight, if any."""
@@ -307,7 +306,9 @@ class InFlight:
     def lapsed(self, receipt: str, *, suspect: bool = True) -> None:
         """Note that the lease with this receipt has ended without an acknowledgement."""
         self.observers.returned(receipt, LEASE_ENDED)
-        self._holders.pop(receipt, None)
+        holder = self._holders.pop(receipt, None)
+        if holder is not None and holder.stopped:
+            asyncio.get_running_loop().call_soon(self._freed, holder.queue)
         if not suspect:  # else the store says so itself, when it is claimed next
             self.store.release(receipt).add_done_callback(_ignore)
         self._check_quiet()

@@ -125,12 +125,16 @@ class Stock:
         """End what is over at `now`; of each kind, no more than is quickly done."""
         limits, left = self._limits, _SWEEP
         while left and self._ends and self._ends[0][0] <= now:
-            _, number, item = heapq.heappop(self._ends)
-            if item.over(now):
+            when, number, item = heapq.heappop(self._ends)
+            if item.state in (DEAD, GONE) or item.expires is None:
+                continue
+            # Whatever was noted before: all servers end the same ones, in the same order.
+            end = max(item.expires, item.until) if item.state == OUT else item.expires
+            if end > when:
+                heapq.heappush(self._ends, (end, number, item))
+            elif item.over(now):
                 self._expire(item, now)
                 left -= 1
-            elif item.state == OUT and item.expires is not None:
-                heapq.heappush(self._ends, (item.until, number, item))
         for item in [*islice(self._dead.values(), _SWEEP)]:
             if item.died + limits.dead_memory > now:
                 break

@@ -61,7 +61,7 @@ class Consumers:
         self.news += 1
         self.drained = False
         for subscription in self.by_sid.values():
-            subscription.wake()
+            subscription.news()
 
 
 class Subscription(Holder):
@@ -88,8 +88,8 @@ class Subscription(Holder):
     ) -> None:
         super().__init__(in_flight, sio, namespace, sid, queue)
         self.window, self.frame = window, frame
-        #: The message that keeps its client from beginning another, by receipt: see `pause`.
-        self._paused = ""
+        #: The messages that keep its client from beginning another, by receipt: see `pause`.
+        self._paused: set[str] = set()
         self._cut_short = False  # the last claim was, by a suspect message
         self._alone = False  # such a one is next: it waits until the others are answered
         self._not_before = 0.0  # a suspect consumer claims nothing that others might
@@ -149,7 +149,14 @@ class Subscription(Holder):
 
     def pause(self, receipt: str) -> None:
         """Send nothing more while the message with this receipt is in flight."""
-        self._paused = receipt
+        if receipt not in self._paused:
+            self._paused.add(receipt)
+            self._consumers.wake()  # others may have relied on this one to look at the clock
+
+    def news(self) -> None:
+        """Look again for something to do: what was next may have gone to another consumer."""
+        self._alone = False
+        self.wake()
 
     async def _run(self) -> None:
         back_off = _BACK_OFF
@@ -230,8 +237,7 @@ class Subscription(Holder):
         window = self.window
         if polled is not None and not self.frame:
             window = min(window, _POLLING)
-        if self._paused and self._in_flight.holder(self._paused) is None:
-            self._paused = ""
+        self._paused = {r for r in self._paused if self._in_flight.holder(r) is not None}
         alone = self._alone or any(sent.suspect for sent in self.sent.values())
         if self._paused or (alone and self.sent):
             return 0
@@ -370,7 +376,10 @@ class Subscription(Holder):
     async def _unsendable(self, attempt: Attempt, error: Exception) -> None:
         _log.error("%s cannot be sent message %s: %r", self.sid, attempt.id, error)
         why = f"cannot be sent: {type(error).__name__}: {error}"
-        await self._in_flight.give_back(attempt.receipt, attempt.failures + 1, why, None)
+        try:
+            await self._in_flight.give_back(attempt.receipt, attempt.failures + 1, why, None)
+        except StoreError as problem:  # its lease will end; the others still have to be sent
+            _log.error("message %s could not be given back: %s", attempt.id, problem)
 
     def _acknowledged(self, receipt: str, *answer: Any) -> None:
         """Handle a packet acknowledgement; only one that carries the receipt acknowledges."""

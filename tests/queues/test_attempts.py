@@ -276,6 +276,68 @@ async def test_pages_that_are_reloaded_again_and_again_lose_nothing(stage, url, 
         assert sorted(inbox.data) == [*range(20)]
 
 
+# -- clients that are at work ---------------------------------------------------------------------
+
+
+async def test_a_client_that_falls_silent_at_its_work_is_given_it_again(stage, url, sio):
+    """It has renewed its lease on a new connection, and wanted nothing more until it is done."""
+    async with await Queues.open(url, Rules(lease=1.5, attempts=9)) as queues:
+        queues.attach(sio)
+        await queues.emit("job", "long", to="q")
+        old = await stage.client("old")
+        inbox = Inbox(old, "/")
+        await queues.subscribe(old.get_sid(), "q")
+        await inbox.until(1)
+        new = await stage.client("new")
+        again = Inbox(new, "/")
+        await queues.subscribe(new.get_sid(), "q")
+        await stage.cut("old")
+        asked = {"receipt": inbox.receipts[0], "pause": True}
+        async with asyncio.timeout(DEADLINE):  # until the server knows that the old one is gone
+            while (await new.call("working", asked)) != {"ok": True}:
+                await asyncio.to_thread(lambda: None)
+        await again.until(1)
+        assert again.data == ["long"]
+
+
+async def test_who_is_at_work_leaves_the_clock_to_others(stage, url, sio):
+    """Nothing more is sent to it, and so others look when a delay is over."""
+    async with await Queues.open(url, Rules(lease=30)) as queues:
+        queues.attach(sio)
+        ada, bob = await stage.clients("ada", "bob")
+        hers, his = Inbox(ada, "/"), Inbox(bob, "/")
+        await queues.subscribe(bob.get_sid(), "q", window=2)
+        for n in range(2):
+            await queues.emit("job", n, to="q")
+        await his.until(2)
+        await queues.subscribe(ada.get_sid(), "q", window=2)
+        await queues.emit("job", "later", to="q")
+        await hers.until(1)
+        assert await queues.failed(ada.get_sid(), hers.receipts[0], delay=0.3)
+        await queues.emit("job", "long", to="q")
+        await hers.until(2)
+        asked = {"receipts": [hers.receipts[1], "none"], "pause": True}
+        assert await ada.call("working", asked) == {"ok": False}
+        for receipt in his.receipts:
+            assert await queues.received(bob.get_sid(), receipt)
+        await his.until(3)
+        assert (his.data[-1], hers.data) == ("later", ["later", "long"])
+        await queues.close(0)
+
+
+@pytest.mark.parametrize("answer", [None, {"a": 1}, "text", 7], ids=repr)
+async def test_an_acknowledgement_of_another_form_is_the_librarys(stage, url, sio, answer):
+    async with await Queues.open(url) as queues:
+        queues.attach(sio)
+        client = await stage.client("ada")
+        sid = client.get_sid()
+        taken: list[Any] = []
+        for name, listener in vars(sio)["chatq listeners"]:
+            assert name == "/"
+            taken.append(listener.answered(sid, None, answer))
+        assert taken == [False]
+
+
 # -- servers that end -----------------------------------------------------------------------------
 
 
