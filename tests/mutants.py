@@ -790,12 +790,6 @@ MUTANTS = [
         '"ORDER BY until DESC, seq DESC"',
     ),
     Mutant(
-        "a snapshot brings forgotten keys back (NATS)",
-        "state",
-        '        state.keys.floor = kept["keys"]\n',
-        "",
-    ),
-    Mutant(
         "empty queues are known for ever",
         "sqlite_upkeep",
         "        if old:\n            self._execute_many(",

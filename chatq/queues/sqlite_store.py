@@ -53,6 +53,8 @@ _GROUP_COMMIT = 0.001
 #: After how many pages in the log they are put into the file: 16 MB; while the disk is full, less.
 _CHECKPOINT, _CHECKPOINT_FULL = 4000, 50
 _MEGABYTE = 1_000_000
+#: What the log, and the reserve, take for long at most, in bytes: a large put may need more.
+_LARGEST_LOG = 17_000_000
 #: How long the disk may take for pending requests when the store is closed, in seconds.
 _GOODBYE = 10.0
 
@@ -309,7 +311,7 @@ class SqliteStore(Store):
         from there."""
         try:
             size = Path(f"{self._absolute}-wal").stat().st_size
-            return (size // _MEGABYTE + 1) * _MEGABYTE
+            return min((size // _MEGABYTE + 1) * _MEGABYTE, _LARGEST_LOG)
         except OSError:
             return _MEGABYTE
 
@@ -428,7 +430,7 @@ class SqliteStore(Store):
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -8000")  # KiB
         db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
-        db.execute("PRAGMA journal_size_limit = 33554432")  # bytes: what a large put has taken
+        db.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
         db.execute("BEGIN EXCLUSIVE")
         if empty:
             sqlite_schema.mark(db, self._kind)

@@ -347,6 +347,34 @@ async def test_keys_outlive_many_snapshots_and_are_written_anew_now_and_then(clo
     await other.close()
 
 
+async def test_a_snapshot_knows_what_is_kept_and_in_which_order_it_goes(clock):
+    """Dead letters by their deaths, keys by their number: a new server drops what the others do."""
+    url, rules = new_stream(), {"dead_length": 3, "keys": 2}
+    store = cleaned(await NatsStore.open(url, clock=clock, **rules))
+    ids = []
+    for n in range(6):  # with a snapshot in between that has keys which are forgotten then
+        ids += await store.put([message(n, key=str(n))])
+        await level(store)
+        await settled(store)
+    attempts = await claim(store, 6)
+    for n in (4, 0, 2):
+        clock.now += 1
+        await store.bury(attempts[n].receipt, "no")
+        await level(store)
+        await settled(store)
+    assert store._replica.manifest.after > 3
+    other = await NatsStore.open(url, clock=clock, **rules)
+    assert await other.bury(attempts[3].receipt, "no") is True
+    for each in (store, other):
+        await level(each)
+        assert [dead.body for dead in await each.dead(QUEUE)] == ['"0"', '"2"', '"3"']
+    assert (await other.put([message("again", key="0")]))[0] != ids[0]
+    await level(store, other)
+    assert other._replica.state.dump() == store._replica.state.dump()
+    await store.close()
+    await other.close()
+
+
 async def test_a_server_that_slept_while_records_went_begins_again_where_all_others_are(clock):
     url = new_stream()
     awake, sleeper = [cleaned(await NatsStore.open(url, clock=clock)) for _ in range(2)]
