@@ -74,14 +74,10 @@ class Answers:
             request = {"receipt": receipt, "pause": True}
             await self._connection.emit("working", request, self._complain)
 
-    def failed(self, receipt: str, reason: str, delay: float | None = None) -> None:
-        """Negatively acknowledge the message with this receipt.
-
-        `delay`: seconds until the redelivery; None: the back-off of the server.
-        """
+    def failed(self, receipt: str, reason: str) -> None:
+        """Negatively acknowledge the message with this receipt."""
         self._send_soon()
-        failure: dict[str, Any] = {"receipt": receipt, "reason": reason[:_LONGEST_REASON]}
-        failure = failure if delay is None else {**failure, "delay": delay}
+        failure = {"receipt": receipt, "reason": reason[:_LONGEST_REASON]}
         self._waiting[_SINGLE].append(("failed", failure))
 
     def lost(self) -> None:

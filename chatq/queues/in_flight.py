@@ -294,21 +294,25 @@ class InFlight:
         self.observers.ended()
 
     def _settled(self, receipt: str) -> None:
-        holder = self._holders.pop(receipt, None)
+        holder = self._taken(receipt)
         if holder is not None:
             holder.settled(receipt)
-            if holder.stopped:  # it claims no more, but another consumer may, once this is done
-                asyncio.get_running_loop().call_soon(self._freed, holder.queue)
         self._check_quiet()
+
+    def _taken(self, receipt: str) -> Holder | None:
+        """Forget a message in flight, and return its consumer, if any."""
+        holder = self._holders.pop(receipt, None)
+        if holder is not None and holder.stopped:
+            # It claims no more, but another consumer may, once this is done.
+            asyncio.get_running_loop().call_soon(self._freed, holder.queue)
+        return holder
 
     # -- leases end -------------------------------------------------------------------------------
 
     def lapsed(self, receipt: str, *, suspect: bool = True) -> None:
         """Note that the lease with this receipt has ended without an acknowledgement."""
         self.observers.returned(receipt, LEASE_ENDED)
-        holder = self._holders.pop(receipt, None)
-        if holder is not None and holder.stopped:
-            asyncio.get_running_loop().call_soon(self._freed, holder.queue)
+        self._taken(receipt)
         if not suspect:  # else the store says so itself, when it is claimed next
             self.store.release(receipt).add_done_callback(_ignore)
         self._check_quiet()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from claims import QUEUE, claim
 from clock import Clock
 from nats_nodes import new_stream
 
@@ -28,10 +29,9 @@ from chatq.queues import sqlite_store, sqlite_upkeep, stock
 from chatq.queues.memory import MemoryStore
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.sqlite_store import SqliteStore
-from chatq.queues.store import Attempt, NewMessage, QueueFull, Stats, StoreError
+from chatq.queues.store import NewMessage, QueueFull, Stats, StoreError
 from chatq.waiting import give_way
 
-QUEUE = "drivers"
 DAY = 24 * 3600.0
 
 
@@ -80,17 +80,6 @@ def message(n: object = 0, *queues: str, **more: Any) -> NewMessage:
 async def put(store, *numbers, **more):
     """Put one message for each number; return their ids."""
     return [ids[0] for ids in await store.put([message(n, **more) for n in numbers])]
-
-
-async def claim(store, limit=10, lease=30.0, *, queue=QUEUE, in_order=False):
-    """Claim, again where a suspect message came alone."""
-    attempts: list[Attempt] = []
-    while len(attempts) < limit:
-        more = await store.claim(queue, limit - len(attempts), lease, in_order=in_order)
-        attempts += more.attempts
-        if not (more.suspect and more.attempts):
-            break
-    return attempts
 
 
 async def put_into(store, queue, *numbers, **more):

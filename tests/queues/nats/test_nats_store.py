@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import pytest
+from claims import QUEUE, claim
 from clock import Clock
 from nats_nodes import background, new_stream, shared_url
 
@@ -24,13 +25,11 @@ from chatq.queues.nats.log import NatsLog
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.nats.reader import Reader
 from chatq.queues.record import Record
-from chatq.queues.store import Attempt, Limits, NewMessage, QueueFull
+from chatq.queues.store import Limits, NewMessage, QueueFull
 from chatq.stage.nats_server import NatsServers
 from chatq.waiting import give_way
 
 pytestmark = pytest.mark.needs("nats")
-
-QUEUE = "drivers"
 
 
 @pytest.fixture
@@ -50,17 +49,6 @@ async def servers(clock):
 
 def message(n: object = 0, *queues: str, **more: Any) -> NewMessage:
     return NewMessage("pickup", f'"{n}"', queues or (QUEUE,), **more)
-
-
-async def claim(store, limit=10, lease=30.0, *, in_order=False):
-    """Claim, again where a suspect message came alone."""
-    attempts: list[Attempt] = []
-    while len(attempts) < limit:
-        more = await store.claim(QUEUE, limit - len(attempts), lease, in_order=in_order)
-        attempts += more.attempts
-        if not (more.suspect and more.attempts):
-            break
-    return attempts
 
 
 def numbers(attempts):
