@@ -316,7 +316,7 @@ MUTANTS = [
     Mutant(
         "nobody looks again at what is out when its consumption was ended",
         "in_flight",
-        "            self._leaving[holder] = later(max(0.0, until), self.let_go, holder)\n",
+        "            self._leaving[holder] = later(wait, self.let_go, holder)\n",
         "",
     ),
     Mutant(
@@ -356,9 +356,15 @@ MUTANTS = [
         "False",
     ),
     Mutant(
+        "a renewal that is too late keeps its place",
+        "in_flight",
+        "            if not is_current:",
+        "            if False:",
+    ),
+    Mutant(
         "a full window does not wait for its own leases",
         "subscription",
-        "                self._wake_at(next(iter(self.sent.values())).until)\n",
+        "                self._alarm.set(next(iter(self.sent.values())).until)\n",
         "                pass\n",
     ),
     Mutant(
@@ -439,14 +445,26 @@ MUTANTS = [
     Mutant(
         "redriven as a new message",
         "sqlite_rows",
-        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0 "',
-        '"INSERT INTO pending SELECT queue, seq + 50000, body, attempts, 0, NULL, ?, 0 "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0, attempts "',
+        '"INSERT INTO pending SELECT queue, seq + 50000, body, attempts, 0, NULL, ?, 0, attempts "',
     ),
     Mutant(
         "old attempts weigh after a redrive",
         "sqlite_rows",
-        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0 "',
-        '"INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ?, 0 "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0, attempts "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, attempts, NULL, ?, 0, attempts "',
+    ),
+    Mutant(
+        "old deliveries weigh after a redrive",
+        "sqlite_rows",
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0, attempts "',
+        '"INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0, 0 "',
+    ),
+    Mutant(
+        "old deliveries weigh after a redrive (memory, NATS)",
+        "state",
+        "item.redriven = item.attempts",
+        "item.redriven = 0",
     ),
     Mutant(
         "the wait after a failure is ignored where order is strict",

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["Alarm"]
+__all__ = ["LONGEST", "Alarm"]
 
-#: The longest wait in seconds: the clock on the wall may be set forward meanwhile.
-_LONGEST = 60.0
+#: The longest wait in seconds: an event loop's timers stand still while the machine is suspended.
+LONGEST = 60.0
 
 
 class Alarm:
@@ -22,6 +22,8 @@ class Alarm:
     `clock`: gives the time in seconds since the epoch; `least`: the shortest wait in seconds, so
     that what ends one after the other is dealt with together.
     """
+
+    __slots__ = ("_clock", "_least", "_ring", "_timer", "_when")
 
     def __init__(
         self, clock: Callable[[], float], ring: Callable[[], object], least: float = 0.05
@@ -37,7 +39,7 @@ class Alarm:
         self.cancel()
         if when is not None:
             self._when = when
-            wait = min(max(when - self._clock(), self._least), _LONGEST)
+            wait = min(max(when - self._clock(), self._least), LONGEST)
             self._timer = asyncio.get_running_loop().call_later(wait, self._over)
 
     def cancel(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from ..internals.engine import forget_callback
 from ..journal.facts import LEASE_ENDED, Died
 from ..waiting import Tasks, set_within
+from .alarm import LONGEST
 from .observers import Observers, observed
 from .rules import Rules, back_off
 from .store import Attempt, Store
@@ -254,7 +255,12 @@ class InFlight:
             if (holder := self._holders.get(receipt)) is not None:
                 holder.sent[receipt].until = until
                 holder.sent[receipt] = holder.sent.pop(receipt)  # in the order of their ends
-        return await self.store.extend(receipts, self.rules.lease)
+        current = await self.store.extend(receipts, self.rules.lease)
+        for receipt, is_current in zip(receipts, current, strict=True):
+            if not is_current:  # it is somebody else's now, and takes none of this one's window
+                self.observers.returned(receipt, LEASE_ENDED)
+                self._settled(receipt)
+        return current
 
     def holder(self, receipt: str) -> Holder | None:
         """Return the consumer to which the message with this receipt is in flight, if any."""
@@ -323,8 +329,9 @@ class InFlight:
         holder.lapse()
         if holder.sent:
             until = next(iter(holder.sent.values())).until - self.clock()
+            wait = min(max(0.0, until), LONGEST)
             later = asyncio.get_running_loop().call_later
-            self._leaving[holder] = later(max(0.0, until), self.let_go, holder)
+            self._leaving[holder] = later(wait, self.let_go, holder)
 
     async def close(self, within: float) -> None:
         """Wait for what is being sent, then at most `within` seconds for acknowledgements."""

@@ -32,7 +32,7 @@ class Item:
     queue: Queue
     reason: str
     receipt: str
-    spent: int
+    redriven: int
     state: int
     until: float
 
@@ -50,6 +50,7 @@ class Item:
         "queue",
         "reason",
         "receipt",
+        "redriven",
         "state",
         "suspect",
         "until",
@@ -67,7 +68,7 @@ class Item:
     ) -> None:
         self.number, self.queue, self.place, self.index = number, queue, place, index
         self.event, self.born, self.expires = event, born, expires
-        self.attempts = self.failures = 0
+        self.attempts = self.failures = self.redriven = 0
         self.suspect = False
         self.state = FRESH
         self.back = self.until = self.died = 0.0
@@ -93,7 +94,7 @@ class Item:
         if self.state == FRESH and not self.attempts:
             return [*first, 1]
         more: list[Any] = [self.attempts, self.failures, self.suspect, self.state]
-        more += [self.back, self.until, self.receipt]
+        more += [self.back, self.until, self.receipt, self.redriven]
         return first + more + ([self.died, self.reason] if self.state == DEAD else [])
 
     def follows(self, run: list[Any]) -> bool:
@@ -113,9 +114,9 @@ class Item:
             return
         item = cls(number, queue, place, index, *rest)
         item.attempts, item.failures, item.suspect, item.state = kept[6:10]
-        item.back, item.until, item.receipt = kept[10:13]
-        if len(kept) > 13:
-            item.died, item.reason = kept[13:]
+        item.back, item.until, item.receipt, item.redriven = kept[10:14]
+        if len(kept) > 14:
+            item.died, item.reason = kept[14:]
         yield item
 
 

@@ -77,6 +77,7 @@ def undeliverable(
     """Return why a message must not be delivered any more; None if it may.
 
     `failures`: those of its attempts so far; `number`: that of the attempt which would be made.
+    Both are counted since it was last redriven.
     """
     if expires is not None and expires <= now:
         return EXPIRED

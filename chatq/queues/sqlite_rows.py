@@ -33,7 +33,7 @@ _NEVER = float("inf")
 _Row = list[Any]  # as `_COLUMNS`
 _COLUMNS = (
     "seq, body, attempts, failures, expires, event, "
-    "iif(typeof(data) = 'blob', NULL, data), copies, due"
+    "iif(typeof(data) = 'blob', NULL, data), copies, redriven, due"
 )
 _FROM = "FROM pending p JOIN body b ON b.id = p.body WHERE p.queue = ?"
 _BY_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
@@ -190,7 +190,7 @@ class Rows(Upkeep):
         if self._new_rows:
             self._new_rows.sort(key=_BY_PLACE)  # neighbours in the file, one after the other
             self._insert("body", "(?, ?, ?, ?, ?)", self._new_bodies)
-            self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL, 0)", self._new_rows)
+            self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL, 0, 0)", self._new_rows)
             self._new_bodies.clear()
             self._new_rows.clear()
             for queue, due, seq in self._delayed:
@@ -353,8 +353,9 @@ class Rows(Upkeep):
                 expires,
                 lease.receipt,
                 seq in queue.suspects,
+                redriven,
             )
-            for (seq, _, attempts, failures, expires, event, data, _, _), lease in zip(
+            for (seq, _, attempts, failures, expires, event, data, _, redriven, _), lease in zip(
                 rows, leases, strict=True
             )
         ]
@@ -457,7 +458,7 @@ class Rows(Upkeep):
         now, moved = _whole(self._clock()), []
         for seq in wanted:
             done = self._db.execute(
-                "INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0 "
+                "INSERT INTO pending SELECT queue, seq, body, attempts, 0, NULL, ?, 0, attempts "
                 "FROM dead WHERE queue = ? AND seq = ?",
                 (now, queue.id, seq),
             )

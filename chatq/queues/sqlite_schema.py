@@ -28,7 +28,7 @@ _APPLICATIONS: dict[Kind, int] = {  # in the header of the file: "chaq", "chob"
     "queues": 0x63686171,
     "outbox": 0x63686F62,
 }
-_VERSION = 2
+_VERSION = 3
 
 _TABLES = """
 CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL, seen REAL NOT NULL DEFAULT 0);
@@ -42,7 +42,7 @@ CREATE TABLE body (
 CREATE TABLE pending (
     queue INTEGER NOT NULL, seq INTEGER NOT NULL, body INTEGER NOT NULL, attempts INTEGER NOT NULL,
     failures INTEGER NOT NULL, expires REAL, due REAL, suspect INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (queue, seq)
+    redriven INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (queue, seq)
 ) WITHOUT ROWID;
 CREATE INDEX suspects ON pending (queue) WHERE suspect;
 CREATE TABLE retry (
@@ -66,6 +66,8 @@ ALTER TABLE pending ADD COLUMN suspect INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX suspects ON pending (queue) WHERE suspect;
 ALTER TABLE meta ADD COLUMN seen REAL NOT NULL DEFAULT 0;
 """
+#: What turns that into one of the third.
+_THIRD = "ALTER TABLE pending ADD COLUMN redriven INTEGER NOT NULL DEFAULT 0"
 _ENDS = """
 CREATE INDEX IF NOT EXISTS pending_expires ON pending (expires) WHERE expires IS NOT NULL;
 CREATE INDEX IF NOT EXISTS dead_died ON dead (died);
@@ -119,9 +121,12 @@ def prepare(db: sqlite3.Connection, *, empty: bool, now: float) -> None:
     if empty:
         _run(db, _TABLES)
         db.execute("INSERT INTO meta VALUES (?, 1, 0)", (os.urandom(4).hex(),))
-    elif db.execute("PRAGMA user_version").fetchone()[0] == 1:
-        _run(db, _SECOND)
-        db.execute(f"PRAGMA user_version = {_VERSION}")
+    else:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if older := (_SECOND, _THIRD)[version - 1 :]:
+            for statements in older:
+                _run(db, statements)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
     if "emptied" not in {row[1] for row in db.execute("PRAGMA table_info(queue)")}:
         db.execute("ALTER TABLE queue ADD COLUMN emptied REAL")
     _run(db, _ENDS)

@@ -34,13 +34,14 @@ _SERVERS = 1_000
 
 
 class Granted(NamedTuple):
-    """A leased item, its attempts, how many have failed, the receipt, whether it is suspect."""
+    """A leased item, with what an `Attempt` says of it."""
 
     item: Item
     attempts: int
     failures: int
     receipt: str
     suspect: bool
+    redriven: int
 
 
 class State(Stock):
@@ -187,7 +188,8 @@ class State(Stock):
             item.receipt = hashlib.blake2b(text, digest_size=16).hexdigest()
             self._receipts[item.receipt] = item
             queue.lease(item)
-            granted.append(Granted(item, item.attempts, item.failures, item.receipt, item.suspect))
+            facts = (item.attempts, item.failures, item.receipt, item.suspect, item.redriven)
+            granted.append(Granted(item, *facts))
         following = None if in_order else self._next_item(queue, now)
         suspect = any(item.suspect for item in (*chosen, following) if item is not None)
         return granted, self._due(queue, now, in_order), suspect
@@ -348,6 +350,7 @@ class State(Stock):
             del self._dead[number]
             self._empty.pop(name, None)
             item.failures, item.suspect, item.expires = 0, False, None
+            item.redriven = item.attempts
             item.reason, item.died = "", 0.0
             queue.items[number] = item
             heapq.heappush(queue.early, number)

@@ -102,7 +102,8 @@ class NewMessage(NamedTuple):
 class Attempt(NamedTuple):
     """A delivery attempt of a leased message: the attempt `number`; of those before it, `failures`
     count against the limit; `expires` in seconds since the epoch; `suspect`: the lease of one has
-    ended, and nobody has answered since."""
+    ended, and nobody has answered since; `redriven`: the number of its last attempt before it was
+    redriven (0: it was not)."""
 
     id: str
     queue: str
@@ -113,6 +114,7 @@ class Attempt(NamedTuple):
     expires: float | None
     receipt: str
     suspect: bool = False
+    redriven: int = 0
 
 
 @dataclass(frozen=True, slots=True)

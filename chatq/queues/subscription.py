@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from ..internals.engine import packets_waiting
+from .alarm import Alarm
 from .frame import DELIVERIES, cut, delivery, pack
 from .in_flight import Holder, InFlight
 from .message import attachments, decode
@@ -97,8 +98,7 @@ class Subscription(Holder):
         self._wake = asyncio.Event()
         self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = 0.0
+        self._alarm = Alarm(in_flight.clock, self.wake, least=0.001)
         self._task: asyncio.Task[None] | None = None
 
     # -- start, stop, wake ------------------------------------------------------------------------
@@ -126,9 +126,9 @@ class Subscription(Holder):
         self._wake.set()
         if self._task is None:
             self._idle()
-        for timer in (self._gathering, self._timer):
-            if timer is not None:
-                timer.cancel()
+        self._alarm.cancel()
+        if self._gathering is not None:
+            self._gathering.cancel()
 
     def wake(self) -> None:
         """Make the task look for something to do."""
@@ -173,7 +173,7 @@ class Subscription(Holder):
                         _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
                     else:
                         _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
-                    self._wake_at(self._in_flight.clock() + back_off)
+                    self._alarm.set(self._in_flight.clock() + back_off)
                     back_off = min(2 * back_off, _LONGEST_BACK_OFF)
                 waits = self._gathering is not None and self._gathering.when() > self._now()
                 if not waits and not self._wake.is_set():
@@ -183,20 +183,6 @@ class Subscription(Holder):
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    def _wake_at(self, due: float | None) -> None:
-        """Wake at `due`, when a lease or a delay ends (seconds since the epoch; None: not)."""
-        if self._timer is not None and (due is None or self._timer_due != due):
-            self._timer.cancel()
-            self._timer = None
-        if due is not None and self._timer is None:
-            self._timer_due = due
-            wait = max(0.0, due - self._in_flight.clock()) + 0.001
-            self._timer = asyncio.get_running_loop().call_later(wait, self._due)
-
-    def _due(self) -> None:
-        self._timer = None
-        self.wake()
 
     # -- claiming ---------------------------------------------------------------------------------
 
@@ -210,12 +196,12 @@ class Subscription(Holder):
         room = self._room(polled)
         if room <= 0:
             if self.sent:  # no claim is made that would return when the first lease ends
-                self._wake_at(next(iter(self.sent.values())).until)
+                self._alarm.set(next(iter(self.sent.values())).until)
             return False
         if polled is not None:
             room = min(room, _POLLING - polled)
             if room <= 0:  # no event says when it polls next
-                self._wake_at(in_flight.clock() + _POLLING_WAIT)
+                self._alarm.set(in_flight.clock() + _POLLING_WAIT)
                 return False
         if self._waits_for_others() or self._waits_for_room(room):
             return False
@@ -223,7 +209,7 @@ class Subscription(Holder):
             room = min(room, (self.window + 1) // 2)
         claimed_at = in_flight.clock()
         attempts, due = await self.claim(room)
-        self._wake_at(due)
+        self._alarm.set(due)
         deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
         await self._send(deliverable, claimed_at, polls=polled is not None)
         # A suspect message may have been all, and not deliverable.
@@ -256,7 +242,7 @@ class Subscription(Holder):
             for other in others:
                 other.wake()
         if now < self._not_before:
-            self._wake_at(self._not_before)
+            self._alarm.set(self._not_before)
             return True
         self._not_before = 0.0
         return False
@@ -294,8 +280,9 @@ class Subscription(Holder):
     def _deliverable(self, attempt: Attempt) -> bool:
         """Return whether it may still be delivered; if not, it becomes a dead letter."""
         in_flight = self._in_flight
+        number = attempt.number - attempt.redriven
         why = undeliverable(
-            attempt.failures, attempt.number, attempt.expires, in_flight.rules, in_flight.clock()
+            attempt.failures, number, attempt.expires, in_flight.rules, in_flight.clock()
         )
         if why is not None:
             in_flight.bury(attempt, why)
@@ -366,7 +353,7 @@ class Subscription(Holder):
             packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
             if waiting + packets <= _POLLING:
                 break
-            self._wake_at(self._in_flight.clock() + _POLLING_WAIT)
+            self._alarm.set(self._in_flight.clock() + _POLLING_WAIT)
             await self._wake.wait()
             self._wake.clear()
             woken = True

@@ -236,6 +236,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.in_flight": {
         "internals.engine",
         "journal.facts",
+        "queues.alarm",
         "queues.observers",
         "queues.rules",
         "queues.store",
@@ -382,6 +383,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.store": set(),
     "queues.subscription": {
         "internals.engine",
+        "queues.alarm",
         "queues.frame",
         "queues.in_flight",
         "queues.message",

@@ -381,8 +381,9 @@ async def test_restarts_of_the_server_count_against_no_message(tmp_path, number)
         hubs.end(hub.process)
 
 
-async def test_what_ends_the_server_again_and_again_is_dead_in_the_end(tmp_path):
-    """No failure is seen then; so there is another limit, which is higher."""
+async def test_what_ends_the_server_again_and_again_is_dead_in_the_end(stage, sio, tmp_path):
+    """No failure is seen then; so there is another limit, which is higher, and begins anew when a
+    message is redriven."""
     url, rules = f"sqlite:///{tmp_path}/q.db", Rules(attempts=2)
     for n in range(1, 22):
         queues = await Queues.open(url, rules)
@@ -391,3 +392,56 @@ async def test_what_ends_the_server_again_and_again_is_dead_in_the_end(tmp_path)
         claimed = await queues.store.claim("q", 1, 30.0, in_order=False)
         assert [(a.number, a.failures) for a in claimed.attempts] == [(n, 0)]
         await queues.close(0)
+    async with await Queues.open(url, rules) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        ada = await stage.client("ada")
+        inbox = Inbox(ada, "/")
+        await queues.subscribe(ada.get_sid(), "q")
+        await stage.settle()
+        [dead] = await queues.dead("q")
+        assert dead.reason == "broken off 21 times, and never answered"
+        assert inbox.data == []
+        await queues.redrive("q")
+        await inbox.until(1)
+        assert inbox.deliveries[0]["attempt"] == 22
+
+
+# -- renewals and timers --------------------------------------------------------------------------
+
+
+async def test_a_renewal_that_comes_too_late_keeps_no_place_in_the_window(stage, url, sio):
+    """The store has given the message to another consumer: this one may get the next."""
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        ada = await stage.client("ada")
+        inbox = Inbox(ada, "/")
+        await queues.emit("job", 1, to="q")
+        await queues.subscribe(ada.get_sid(), "q", window=1)
+        await inbox.until(1)
+        assert await queues.store.purge("q", 9) == 1  # whatever has ended the lease in the store
+        sid, receipt = ada.get_sid(), inbox.deliveries[0]["receipt"]
+        assert await queues.extend(sid, receipt) is False
+        await queues.emit("job", 2, to="q")
+        await inbox.until(2)
+
+
+async def test_a_lease_ends_in_time_though_the_machine_was_suspended(stage, url, sio, monkeypatch):
+    """The timers of an event loop stand still meanwhile, the clock of the leases does not."""
+    monkeypatch.setattr("chatq.queues.alarm.LONGEST", 0.01)
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=600), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        ada, bob = await stage.clients("ada", "bob")
+        lost, found = Inbox(ada, "/"), Inbox(bob, "/")
+        await queues.emit("job", 1, to="q")
+        await queues.subscribe(ada.get_sid(), "q")
+        await lost.until(1)
+        await queues.subscribe(bob.get_sid(), "q")
+        await stage.cut("ada")
+        await stage.settle()
+        clock.now += 601
+        await found.until(1)

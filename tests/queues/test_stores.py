@@ -424,6 +424,7 @@ class Contract:
         assert await store.redrive(QUEUE, [two.id, two.id, "x", "x-1", one.id + "0", ""]) == 1
         [again] = await claim(store)
         assert (again.id, again.number, again.failures) == (two.id, 4, 0)
+        assert (two.redriven, again.redriven) == (0, 3)
         assert [d.id for d in await store.dead(QUEUE)] == [one.id]
         assert await store.redrive(QUEUE) == 1
         assert await store.redrive(QUEUE) == 0
@@ -1159,6 +1160,20 @@ class TestSqliteStore(Contract):
         assert sorted(numbers(await claim(again))) == [1, 2, 3, 9]
         await again.close()
 
+    async def test_a_file_of_the_second_version_goes_on(self, store, clock, path):
+        await put(store, 1)
+        [attempt] = await claim(store)
+        await store.close()
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("ALTER TABLE pending DROP COLUMN redriven")
+            db.execute("PRAGMA user_version = 2")
+            db.commit()
+        for number in (2, 3):  # made one of today's, and opened as that
+            again = await SqliteStore.open(path, clock=clock)
+            [attempt] = await claim(again)
+            assert (attempt.number, attempt.redriven) == (number, 0)
+            await again.close()
+
     async def test_what_was_redriven_and_reopened_is_leased_once(self, store, clock, path):
         await put(store, *range(3))
         for attempt in await claim(store, 3):
@@ -1270,7 +1285,7 @@ class TestSqliteStore(Contract):
         await store.close()
         path = self._changed(path, tmp_path, "PRAGMA user_version = 99", wal)
         before = bytes_of(path)
-        with pytest.raises(StoreError, match=r"newer chatq \(version 99 .* reads 2\).*install"):
+        with pytest.raises(StoreError, match=r"newer chatq \(version 99 .* reads 3\).*install"):
             await SqliteStore.open(path)
         gc.collect()
         assert bytes_of(path) == before

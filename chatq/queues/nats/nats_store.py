@@ -46,7 +46,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from ...waiting import Tasks
-from ..alarm import Alarm
+from ..alarm import LONGEST, Alarm
 from ..record import Record
 from ..requests import Request, request
 from ..state import Granted
@@ -372,7 +372,7 @@ class NatsStore(Store):
         """Notify listeners when the leases of another server in this queue end."""
         end = self._replica.state.next_end(queue)
         if end is not None and queue not in self._wakes:
-            wait = max(0.0, end - self._clock()) + 0.01
+            wait = min(max(0.0, end - self._clock()) + 0.01, LONGEST)
             loop = asyncio.get_running_loop()
             self._wakes[queue] = loop.call_later(wait, self._wake, queue)
 
