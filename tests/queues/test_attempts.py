@@ -247,6 +247,39 @@ async def test_what_is_suspect_and_left_alone_by_one_that_lives_keeps_no_other_a
         assert (dead.data, dead.attempts) == ("duplicate", 3)
 
 
+async def test_nothing_is_sent_beside_what_is_suspect_until_it_is_answered(stage, url, sio):
+    clock, go = Clock(), asyncio.Event()
+    begun: list[str] = []
+    async with await Queues.open(url, Rules(lease=30, attempts=3), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        await queues.emit("job", "suspect", to="q")
+        await queues.subscribe((await stage.client("ada")).get_sid(), "q")
+        await stage.settle()
+        await stage.cut("ada")
+        clock.now += 31
+        bob = await stage.client("bob")
+
+        @bob.on("job")
+        async def job(job: str, delivery: dict[str, Any]) -> str:
+            begun.append(job)
+            await go.wait()
+            return delivery["receipt"]
+
+        await queues.subscribe(bob.get_sid(), "q", window=10)
+        for n in range(3):  # each wakes him
+            await queues.emit("job", f"next {n}", to="q")
+            queues.tick()
+        async with asyncio.timeout(DEADLINE):
+            while (await queues.stats("q")).leased == 0 or not begun:
+                await asyncio.to_thread(lambda: None)
+        assert (await queues.stats("q")).leased == 1
+        assert begun == ["suspect"]
+        go.set()
+        await settled(queues)
+        assert begun == ["suspect", "next 0", "next 1", "next 2"]
+
+
 async def test_pages_that_are_reloaded_again_and_again_lose_nothing(stage, url, sio):
     """Within a lease, and with goodbyes and cuts in turn: nothing is dead of it."""
     clock = Clock()

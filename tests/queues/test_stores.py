@@ -1160,6 +1160,21 @@ class TestSqliteStore(Contract):
         assert sorted(numbers(await claim(again))) == [1, 2, 3, 9]
         await again.close()
 
+    async def test_what_is_suspect_stays_so_when_the_file_is_opened_again(self, store, clock, path):
+        await put(store, 1, 2)
+        await claim(store, 1)
+        clock.now += 31
+        [again] = await claim(store, 1)
+        assert again.suspect
+        await store.close()
+        reopened = await SqliteStore.open(path, clock=clock)
+        claimed = await reopened.claim(QUEUE, 10, 30.0, in_order=False, alone=False)
+        assert (claimed.attempts, claimed.suspect) == ([], True)
+        alone = await reopened.claim(QUEUE, 10, 30.0, in_order=False, alone=True)
+        assert [(a.id, a.suspect) for a in alone.attempts] == [(again.id, True)]
+        assert numbers(await claim(reopened)) == [2]
+        await reopened.close()
+
     async def test_a_file_of_the_second_version_goes_on(self, store, clock, path):
         await put(store, 1)
         [attempt] = await claim(store)
