@@ -316,7 +316,7 @@ MUTANTS = [
     Mutant(
         "nobody looks again at what is out when its consumption was ended",
         "in_flight",
-        "            self._leaving[holder] = later(wait, self.let_go, holder)\n",
+        "            alarm.set(next(iter(holder.sent.values())).until)\n",
         "",
     ),
     Mutant(

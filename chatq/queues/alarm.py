@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["LONGEST", "Alarm"]
+__all__ = ["Alarm"]
 
 #: The longest wait in seconds: an event loop's timers stand still while the machine is suspended.
-LONGEST = 60.0
+_LONGEST = 60.0
 
 
 class Alarm:
@@ -39,7 +39,7 @@ class Alarm:
         self.cancel()
         if when is not None:
             self._when = when
-            wait = min(max(when - self._clock(), self._least), LONGEST)
+            wait = min(max(when - self._clock(), self._least), _LONGEST)
             self._timer = asyncio.get_running_loop().call_later(wait, self._over)
 
     def cancel(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from ..internals.engine import forget_callback
 from ..journal.facts import LEASE_ENDED, Died
 from ..waiting import Tasks, set_within
-from .alarm import LONGEST
+from .alarm import Alarm
 from .observers import Observers, observed
 from .rules import Rules, back_off
 from .store import Attempt, Store
@@ -144,7 +144,7 @@ class InFlight:
         self._random, self._freed = random, freed
         self._holders: dict[str, Holder] = {}
         #: Consumers that have ended, until their last lease ends.
-        self._leaving: dict[Holder, asyncio.TimerHandle] = {}
+        self._leaving: dict[Holder, Alarm] = {}
         self._acknowledged: list[str] = []
         self._flushing: asyncio.TimerHandle | None = None
         #: Running subscriptions, and requests to the store.
@@ -325,13 +325,12 @@ class InFlight:
 
     def let_go(self, holder: Holder) -> None:
         """Keep what an ended consumer has in flight until it is acknowledged or its lease ends."""
-        self._leaving.pop(holder, None)
+        alarm = self._leaving.pop(holder, None)
         holder.lapse()
         if holder.sent:
-            until = next(iter(holder.sent.values())).until - self.clock()
-            wait = min(max(0.0, until), LONGEST)
-            later = asyncio.get_running_loop().call_later
-            self._leaving[holder] = later(wait, self.let_go, holder)
+            alarm = alarm or Alarm(self.clock, partial(self.let_go, holder), least=0.001)
+            self._leaving[holder] = alarm
+            alarm.set(next(iter(holder.sent.values())).until)
 
     async def close(self, within: float) -> None:
         """Wait for what is being sent, then at most `within` seconds for acknowledgements."""
@@ -347,8 +346,8 @@ class InFlight:
         self._closed = True  # an answer that comes from here on is too late
         self.flush()
         await self._end()
-        for timer in self._leaving.values():
-            timer.cancel()
+        for alarm in self._leaving.values():
+            alarm.cancel()
         self._leaving.clear()
 
     async def _end(self) -> None:

@@ -54,8 +54,10 @@ def _claim(queue: str, limit: int, lease: float, in_order: bool, alone: bool) ->
 
         def make(bodies: list[Body]) -> Claimed:
             attempts = [
-                Attempt(id, queue, event, body, number, failures, expires, receipt, suspect, before)
-                for (id, event, expires, number, failures, receipt, suspect, before), body in zip(
+                Attempt(
+                    id, queue, event, body, number, failures, expires, receipt, suspect, redriven
+                )
+                for (id, event, expires, number, failures, receipt, suspect, redriven), body in zip(
                     facts, bodies, strict=True
                 )
             ]

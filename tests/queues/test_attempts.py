@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import hubs
@@ -83,14 +83,38 @@ async def at_work(stage, sio, queues, window: int = 4) -> AsyncIterator[Worker]:
         await client.disconnect()
 
 
-async def settled(queues, within: float = DEADLINE) -> Stats:
-    """Return the stats of "q" once nothing of it waits or is leased."""
-    async with asyncio.timeout(within):
-        while True:
-            stats = await queues.stats("q")
-            if not stats.ready + stats.leased + stats.delayed:
-                return stats
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again until it holds, with a deadline."""
+    async with asyncio.timeout(DEADLINE):
+        while not await holds():
             await asyncio.to_thread(lambda: None)
+
+
+async def settled(queues) -> Stats:
+    """Return the stats of "q" once nothing of it waits or is leased."""
+
+    async def nothing_left() -> bool:
+        stats = await queues.stats("q")
+        return not stats.ready + stats.leased + stats.delayed
+
+    await until(nothing_left)
+    return await queues.stats("q")
+
+
+@contextlib.asynccontextmanager
+async def with_a_suspect(stage, sio, url, data: str) -> AsyncIterator[tuple[Queues, Clock]]:
+    """Queues, and their clock, with one message in "q", whose consumer was cut and whose lease has
+    ended: it may fail three times."""
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30, attempts=3), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        await queues.emit("job", data, to="q")
+        await queues.subscribe((await stage.client("ada")).get_sid(), "q")
+        await stage.settle()
+        await stage.cut("ada")
+        clock.now += 31
+        yield queues, clock
 
 
 # -- answers that are late ------------------------------------------------------------------------
@@ -222,15 +246,7 @@ async def test_what_is_suspect_and_left_alone_by_one_that_lives_keeps_no_other_a
     stage, url, sio
 ):
     """Its consumer was cut; the next one throws it away without a word, and goes on."""
-    clock = Clock()
-    async with await Queues.open(url, Rules(lease=30, attempts=3), clock=clock) as queues:
-        queues.attach(sio)
-        stage.watch(queues)
-        await queues.emit("job", "duplicate", to="q")
-        await queues.subscribe((await stage.client("ada")).get_sid(), "q")
-        await stage.settle()
-        await stage.cut("ada")
-        clock.now += 31
+    async with with_a_suspect(stage, sio, url, "duplicate") as (queues, clock):
         bob = await stage.client("bob")
         inbox = Inbox(bob, "/", lambda job, d: None if job == "duplicate" else d["receipt"])
         await queues.subscribe(bob.get_sid(), "q")
@@ -248,16 +264,13 @@ async def test_what_is_suspect_and_left_alone_by_one_that_lives_keeps_no_other_a
 
 
 async def test_nothing_is_sent_beside_what_is_suspect_until_it_is_answered(stage, url, sio):
-    clock, go = Clock(), asyncio.Event()
+    go = asyncio.Event()
     begun: list[str] = []
-    async with await Queues.open(url, Rules(lease=30, attempts=3), clock=clock) as queues:
-        queues.attach(sio)
-        stage.watch(queues)
-        await queues.emit("job", "suspect", to="q")
-        await queues.subscribe((await stage.client("ada")).get_sid(), "q")
-        await stage.settle()
-        await stage.cut("ada")
-        clock.now += 31
+
+    async def is_begun() -> bool:
+        return (await queues.stats("q")).leased > 0 and bool(begun)
+
+    async with with_a_suspect(stage, sio, url, "suspect") as (queues, _):
         bob = await stage.client("bob")
 
         @bob.on("job")
@@ -270,9 +283,7 @@ async def test_nothing_is_sent_beside_what_is_suspect_until_it_is_answered(stage
         for n in range(3):  # each wakes him
             await queues.emit("job", f"next {n}", to="q")
             queues.tick()
-        async with asyncio.timeout(DEADLINE):
-            while (await queues.stats("q")).leased == 0 or not begun:
-                await asyncio.to_thread(lambda: None)
+        await until(is_begun)
         assert (await queues.stats("q")).leased == 1
         assert begun == ["suspect"]
         go.set()
@@ -326,9 +337,11 @@ async def test_a_client_that_falls_silent_at_its_work_is_given_it_again(stage, u
         await queues.subscribe(new.get_sid(), "q")
         await stage.cut("old")
         asked = {"receipt": inbox.receipts[0], "pause": True}
-        async with asyncio.timeout(DEADLINE):  # until the server knows that the old one is gone
-            while (await new.call("working", asked)) != {"ok": True}:
-                await asyncio.to_thread(lambda: None)
+
+        async def renewed() -> bool:
+            return await new.call("working", asked) == {"ok": True}
+
+        await until(renewed)  # not before the server knows that the old one is gone
         await again.until(1)
         assert again.data == ["long"]
 
@@ -463,7 +476,7 @@ async def test_a_renewal_that_comes_too_late_keeps_no_place_in_the_window(stage,
 
 async def test_a_lease_ends_in_time_though_the_machine_was_suspended(stage, url, sio, monkeypatch):
     """The timers of an event loop stand still meanwhile, the clock of the leases does not."""
-    monkeypatch.setattr("chatq.queues.alarm.LONGEST", 0.01)
+    monkeypatch.setattr("chatq.queues.alarm._LONGEST", 0.01)
     clock = Clock()
     async with await Queues.open(url, Rules(lease=600), clock=clock) as queues:
         queues.attach(sio)

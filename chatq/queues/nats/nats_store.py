@@ -43,10 +43,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 from ...waiting import Tasks
-from ..alarm import LONGEST, Alarm
+from ..alarm import Alarm
 from ..record import Record
 from ..requests import Request, request
 from ..state import Granted
@@ -129,7 +130,7 @@ class NatsStore(Store):
         self._flushing: asyncio.Handle | None = None
         self._tasks = Tasks()
         self._leased: dict[str, None] = {}  # the receipts of this store's own claims
-        self._wakes: dict[str, asyncio.TimerHandle] = {}
+        self._wakes: dict[str, Alarm] = {}
         self._broken: StoreError | None = None
         log.gone = self._give_up
         self._closing: asyncio.Task[None] | None = None
@@ -372,9 +373,8 @@ class NatsStore(Store):
         """Notify listeners when the leases of another server in this queue end."""
         end = self._replica.state.next_end(queue)
         if end is not None and queue not in self._wakes:
-            wait = min(max(0.0, end - self._clock()) + 0.01, LONGEST)
-            loop = asyncio.get_running_loop()
-            self._wakes[queue] = loop.call_later(wait, self._wake, queue)
+            self._wakes[queue] = Alarm(self._clock, partial(self._wake, queue), least=0.01)
+            self._wakes[queue].set(end)
 
     def _wake(self, queue: str) -> None:
         del self._wakes[queue]
@@ -426,8 +426,8 @@ class NatsStore(Store):
 
     async def _close(self) -> None:
         self._alarm.cancel()
-        for timer in self._wakes.values():
-            timer.cancel()
+        for alarm in self._wakes.values():
+            alarm.cancel()
         held = [receipt for receipt in self._leased if self._replica.state.holds(receipt)]
         if held and not self._broken:
             self._add(Request(["return", held], _nothing)).add_done_callback(_ignore_error)
