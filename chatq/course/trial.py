@@ -23,7 +23,7 @@ import socketio  # type: ignore[import-untyped]
 
 from ..internals.client_events import around_handlers
 from ..internals.client_tap import Client
-from ..internals.server_tap import listens
+from ..internals.dispatch import listens
 from ..journal.facts import SERVER, Disconnected, Raised, Received
 from ..stage.stage import Stage
 from .blame import place

@@ -26,7 +26,7 @@ from ..journal.activity import Work
 from ..journal.facts import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed
 from ..journal.journal import preview
 from ..waiting import detached, give_way
-from .server_tap import listens
+from .dispatch import listens
 from .tape import Tape
 
 __all__ = ["NAME_HEADER", "Client"]

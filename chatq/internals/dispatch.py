@@ -1,4 +1,4 @@
-"""Which handler of a python-socketio server gets an event, if a certain one does not.
+"""The handlers of a python-socketio server or client: whether there is one for an event, and which.
 
 Owns python-socketio's order of handlers. Must not know: what events mean, whose handlers they are.
 
@@ -6,7 +6,8 @@ The first that there is gets an event: the function for it in its namespace, the
 the function for it in all namespaces, the catch-all of those; then the class of the namespace, and
 at last the class of all namespaces.
 
-Touches python-socketio 5.18 (`handlers`, `namespace_handlers`, `trigger_event`).
+Touches python-socketio 5.18 (`handlers`, `namespace_handlers`, `trigger_event`,
+`_get_event_handler`, `_get_namespace_handler`).
 """
 
 from __future__ import annotations
@@ -16,17 +17,29 @@ from typing import Any, NamedTuple
 
 import socketio  # type: ignore[import-untyped]
 
-__all__ = ["NextHandler", "class_handles", "next_handler"]
+__all__ = ["NextHandler", "listens", "next_handler"]
 
 _GENERIC = (socketio.AsyncNamespace.trigger_event, socketio.AsyncClientNamespace.trigger_event)
 
 
-def class_handles(handler: Any, event: str) -> bool:
+def listens(side: Any, event: Any, namespace: str) -> bool:
+    """Return whether this server or client has a handler for `event`."""
+    if not isinstance(event, str):
+        return False
+    if event in side.handlers.get(namespace, ()):  # the usual case, kept fast
+        return True
+    if side._get_event_handler(event, namespace, ())[0] is not None:
+        return True
+    handler = side._get_namespace_handler(namespace, ())[0]
+    return handler is not None and _class_handles(handler, event)
+
+
+def _class_handles(handler: Any, event: str) -> bool:
     """Return whether this object of a class-based namespace does something with `event`."""
-    return sees_all(handler) or hasattr(handler, f"on_{event}")
+    return _sees_all(handler) or hasattr(handler, f"on_{event}")
 
 
-def sees_all(handler: Any) -> bool:
+def _sees_all(handler: Any) -> bool:
     """Return whether it has a `trigger_event` of its own, which gets every event."""
     return type(handler).trigger_event not in _GENERIC or "trigger_event" in vars(handler)
 
@@ -65,9 +78,9 @@ def next_handler(sio: Any, event: str, namespace: str, ours: Any = None) -> Next
     for where, words, before in ((namespace, namespace, ()), ("*", everywhere, (namespace,))):
         handler = sio.namespace_handlers.get(where)
         if handler is not None:
-            if not class_handles(handler, event):
+            if not _class_handles(handler, event):
                 return None
-            how = "a class with its own trigger_event" if sees_all(handler) else "a handler"
+            how = "a class with its own trigger_event" if _sees_all(handler) else "a handler"
             what = f"{how} of {event!r} in {words}"
             return NextHandler(what, True, handler.trigger_event, (event, *before))
     return None

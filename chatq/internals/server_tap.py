@@ -36,9 +36,10 @@ from ..journal.facts import (
     Rejected,
 )
 from ..journal.journal import preview
-from .dispatch import class_handles
+from .dispatch import listens
+from .wrapping import Wrapped
 
-__all__ = ["ServerTap", "listens"]
+__all__ = ["ServerTap"]
 
 #: The number of clients that have left whose names are kept, for emits to their sids.
 _REMEMBERED = 1_000
@@ -73,55 +74,32 @@ class ServerTap:
         self._handler_began = False
         self._connecting = 0
         self._let_in: set[tuple[str, str]] = set()  # sid and namespace of those that were told so
-        self._engine: dict[str, Any] = {}  # Engine.IO's handlers, as they were
-        self._undo: list[Callable[[], None]] = []
+        self._wrapped = Wrapped()
         self._attach()
 
     def _attach(self) -> None:
-        sio, manager = self.sio, self.sio.manager
-        self._wrap(manager, "emit", self._on_emit)
+        sio, manager, wrapped = self.sio, self.sio.manager, self._wrapped
+        wrapped.method(manager, "emit", self._on_emit)
         if hasattr(manager, "_handle_emit"):  # a client manager shared with other servers
-            self._wrap(manager, "_handle_emit", self._on_emit_elsewhere)
-        self._wrap(manager, "_generate_ack_id", self._on_ack_id)
-        self._wrap(manager, "trigger_callback", self._on_callback)
-        self._wrap(manager, "basic_enter_room", self._on_enter_room)
-        self._wrap(manager, "basic_leave_room", self._on_leave_room)
-        self._wrap(sio, "_handle_connect", self._on_connect)
-        self._wrap(sio, "_send_packet", self._on_packet)
-        self._wrap(sio, "_handle_disconnect", self._on_client_disconnect)
-        self._wrap(sio, "disconnect", self._on_disconnect)
-        self._wrap(sio, "_handle_event_internal", self._on_event_handler)
-        self._wrap(sio.eio, "send_packet", self._on_engine_packet)
-        self._wrap(sio.eio, "start_background_task", self._on_task)
-        self._wrap_engine("connect", self._on_engine_connect)
-        self._wrap_engine("message", self._on_engine_message)
-        self._wrap_engine("disconnect", self._on_engine_disconnect)
-
-    def _wrap(self, target: Any, name: str, tap: Any) -> None:
-        original = getattr(target, name)
-        before = vars(target).get(name)
-
-        def undo() -> None:
-            if vars(target).get(name) is not tapped:  # somebody has wrapped it since: it stays
-                tapped.__setstate__((original, (), {}, None))
-            elif before is None:
-                delattr(target, name)
-            else:
-                setattr(target, name, before)
-
-        tapped: Any = functools.partial(tap, original)
-        setattr(target, name, tapped)
-        self._undo.append(undo)
-
-    def _wrap_engine(self, event: str, tap: Any) -> None:
-        original = self._engine[event] = self.sio.eio.handlers[event]
-        self.sio.eio.on(event, tap)
-        self._undo.append(lambda: self.sio.eio.on(event, original))
+            wrapped.method(manager, "_handle_emit", self._on_emit_elsewhere)
+        wrapped.method(manager, "_generate_ack_id", self._on_ack_id)
+        wrapped.method(manager, "trigger_callback", self._on_callback)
+        wrapped.method(manager, "basic_enter_room", self._on_enter_room)
+        wrapped.method(manager, "basic_leave_room", self._on_leave_room)
+        wrapped.method(sio, "_handle_connect", self._on_connect)
+        wrapped.method(sio, "_send_packet", self._on_packet)
+        wrapped.method(sio, "_handle_disconnect", self._on_client_disconnect)
+        wrapped.method(sio, "disconnect", self._on_disconnect)
+        wrapped.method(sio, "_handle_event_internal", self._on_event_handler)
+        wrapped.method(sio.eio, "send_packet", self._on_engine_packet)
+        wrapped.method(sio.eio, "start_background_task", self._on_task)
+        wrapped.handler(sio.eio, "connect", self._on_engine_connect)
+        wrapped.handler(sio.eio, "message", self._on_engine_message)
+        wrapped.handler(sio.eio, "disconnect", self._on_engine_disconnect)
 
     def detach(self) -> None:
         """Remove all taps."""
-        while self._undo:
-            self._undo.pop()()
+        self._wrapped.undo()
 
     async def shut_down(self) -> None:
         """End all connections, and the server, so that another stage can serve it.
@@ -258,24 +236,24 @@ class ServerTap:
 
     # -- connections ----------------------------------------------------------------------------
 
-    async def _on_engine_connect(self, eio_sid: str, environ: Any) -> Any:
+    async def _on_engine_connect(self, original: Any, eio_sid: str, environ: Any) -> Any:
         self.links[eio_sid] = self.greet(environ)
         self.tasks.add(asyncio.current_task())  # over a websocket, it serves the whole connection
         connection = self.sio.eio.sockets[eio_sid]
         upgrade = functools.partial(self._on_upgrade, connection._upgrade_websocket)
         connection._upgrade_websocket = upgrade
-        return await self._engine["connect"](eio_sid, environ)
+        return await original(eio_sid, environ)
 
     async def _on_upgrade(self, original: Any, environ: Any) -> Any:
         self.tasks.add(asyncio.current_task())  # from here on, it serves the connection
         return await original(environ)
 
-    async def _on_engine_disconnect(self, eio_sid: str, *reason: Any) -> Any:
+    async def _on_engine_disconnect(self, original: Any, eio_sid: str, *reason: Any) -> Any:
         by_client = reason[:1] == (self.sio.eio.reason.CLIENT_DISCONNECT,)
         if by_client:  # then this is the task of a request
             self.tasks.add(asyncio.current_task())
         try:
-            return await self._run_as("disconnect", self._engine["disconnect"](eio_sid, *reason))
+            return await self._run_as("disconnect", original(eio_sid, *reason))
         finally:
             if link := self.links.get(eio_sid):
                 link.server_closed()
@@ -381,14 +359,14 @@ class ServerTap:
 
     # -- messages from clients ------------------------------------------------------------------
 
-    async def _on_engine_message(self, eio_sid: str, data: Any) -> Any:
+    async def _on_engine_message(self, original: Any, eio_sid: str, data: Any) -> Any:
         link = self.links.get(eio_sid)
         if link is None:
-            return await self._engine["message"](eio_sid, data)
+            return await original(eio_sid, data)
         link.read_up()
         self._handler_began = False
         try:
-            return await self._engine["message"](eio_sid, data)
+            return await original(eio_sid, data)
         finally:
             if self._handler_began:  # the packet counts as on the way until its task ends
                 self._handler_began = False
@@ -445,15 +423,3 @@ def _room(name: Any) -> str | int:
 def _event(data: Any) -> Any:
     """Return the event of a packet's data; "" if the data has none."""
     return data[0] if isinstance(data, list) and data else ""
-
-
-def listens(side: Any, event: Any, namespace: str) -> bool:
-    """Return whether this server or client has a handler for `event`."""
-    if not isinstance(event, str):
-        return False
-    if event in side.handlers.get(namespace, ()):  # the usual case, kept fast
-        return True
-    if side._get_event_handler(event, namespace, ())[0] is not None:
-        return True
-    handler = side._get_namespace_handler(namespace, ())[0]
-    return handler is not None and class_handles(handler, event)

@@ -1,0 +1,51 @@
+"""Wrapping of single methods of single objects, which can be undone.
+
+Owns how a method is replaced and put back, also where somebody else has wrapped it since. Must not
+know: what is wrapped, and for what.
+
+Touches python-engineio 4.15 (`handlers` and `on` of its server).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+__all__ = ["Wrapped"]
+
+
+class Wrapped:
+    """The methods and Engine.IO handlers that were wrapped, until `undo`."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+
+    def method(self, target: Any, name: str, wrapper: Callable[..., Any]) -> None:
+        """Call `wrapper(original, *arguments)` in place of the method `name` of `target`."""
+        original = getattr(target, name)
+        before = vars(target).get(name)
+
+        def undo() -> None:
+            if vars(target).get(name) is not wrapped:  # somebody has wrapped it since: it stays
+                wrapped.__setstate__((original, (), {}, None))
+            elif before is None:
+                delattr(target, name)
+            else:
+                setattr(target, name, before)
+
+        wrapped: Any = partial(wrapper, original)
+        setattr(target, name, wrapped)
+        self._undo.append(undo)
+
+    def handler(self, engine: Any, event: str, wrapper: Callable[..., Any]) -> None:
+        """Call `wrapper(original, *arguments)` in place of the handler of an event of `engine`, an
+        Engine.IO server."""
+        original = engine.handlers[event]
+        engine.on(event, partial(wrapper, original))
+        self._undo.append(lambda: engine.on(event, original))
+
+    def undo(self) -> None:
+        """Put everything back, the last wrapped first."""
+        while self._undo:
+            self._undo.pop()()
