@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .engine import connection
+from .wrapping import kept_on
 
 __all__ = ["Connecting", "is_here"]
 
@@ -46,10 +47,7 @@ class Connecting:
     @classmethod
     def of(cls, sio: Any) -> Connecting:
         """Return that of this server, made when it is first asked for."""
-        if not hasattr(sio, "chatq_connecting"):
-            sio.chatq_connecting = cls(sio)
-        known: Connecting = sio.chatq_connecting
-        return known
+        return kept_on(sio, cls)
 
     def __contains__(self, client: tuple[str, str]) -> bool:
         """Return whether the connect handler of a client, (sid, namespace), runs."""

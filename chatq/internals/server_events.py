@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["ServerListener", "listen_to_server"]
+from .wrapping import kept_on
 
-#: The attribute of a server that holds its listeners.
-_LISTENERS = "chatq listeners"
+__all__ = ["ServerEvents", "ServerListener"]
 
 
 class ServerListener(Protocol):
@@ -33,36 +32,41 @@ class ServerListener(Protocol):
         """Called when a client leaves; `goodbye`: it has said so, its connection was not cut."""
 
 
-def listen_to_server(sio: Any, namespace: str, listener: ServerListener) -> Callable[[], None]:
-    """Call `listener` for the clients of `namespace` of `sio`; return the function that ends it."""
-    listeners: list[tuple[str, ServerListener]] | None = vars(sio).get(_LISTENERS)
-    if listeners is None:
-        listeners = vars(sio)[_LISTENERS] = []
-        _intercept(sio, listeners)
-    entry = (namespace, listener)
-    listeners.append(entry)
-    return lambda: listeners.remove(entry) if entry in listeners else None
+class ServerEvents:
+    """Replaces the two methods of `sio`, for good: others may have replaced them since; see `of`.
 
+    A listener hears of the clients of one namespace.
+    """
 
-def _intercept(sio: Any, listeners: list[tuple[str, ServerListener]]) -> None:
-    """Replace the two methods, for good: others may have replaced them since."""
-    handle_ack, trigger_event = sio._handle_ack, sio._trigger_event
+    def __init__(self, sio: Any) -> None:
+        self._sio, self._listeners = sio, list[tuple[str, ServerListener]]()
+        self._handle_ack, self._trigger_event = sio._handle_ack, sio._trigger_event
+        sio._handle_ack, sio._trigger_event = self._answered, self._happened
 
-    async def answered(eio_sid: str, namespace: str | None, id: int, data: Any) -> None:
-        where = namespace or "/"
-        sid = sio.manager.sid_from_eio_sid(eio_sid, where)
-        callback = sio.manager.callbacks.get(sid, {}).get(id)
-        for name, listener in listeners:
-            if name == where and listener.answered(sid, callback, data):
-                return
-        await handle_ack(eio_sid, namespace, id, data)
+    @classmethod
+    def of(cls, sio: Any) -> ServerEvents:
+        """Return those of this server, made when they are first asked for."""
+        return kept_on(sio, cls)
 
-    async def happened(event: str, namespace: str, *arguments: Any) -> Any:
+    def listen(self, namespace: str, listener: ServerListener) -> Callable[[], None]:
+        """Call `listener` for the clients of `namespace`; return the function that ends it."""
+        entry = (namespace, listener)
+        self._listeners.append(entry)
+        return lambda: self._listeners.remove(entry) if entry in self._listeners else None
+
+    def _of(self, namespace: str) -> list[ServerListener]:
+        return [listener for name, listener in self._listeners if name == namespace]
+
+    async def _answered(self, eio_sid: str, namespace: str | None, id: int, data: Any) -> None:
+        manager, where = self._sio.manager, namespace or "/"
+        sid = manager.sid_from_eio_sid(eio_sid, where)
+        callback = manager.callbacks.get(sid, {}).get(id)
+        if not any(each.answered(sid, callback, data) for each in self._of(where)):
+            await self._handle_ack(eio_sid, namespace, id, data)
+
+    async def _happened(self, event: str, namespace: str, *arguments: Any) -> Any:
         if event == "disconnect":
-            sid, goodbye = arguments[0], arguments[1:] == (sio.reason.CLIENT_DISCONNECT,)
-            for name, listener in [*listeners]:
-                if name == namespace:
-                    listener.left(sid, goodbye=goodbye)
-        return await trigger_event(event, namespace, *arguments)
-
-    sio._handle_ack, sio._trigger_event = answered, happened
+            sid, goodbye = arguments[0], arguments[1:] == (self._sio.reason.CLIENT_DISCONNECT,)
+            for listener in self._of(namespace):
+                listener.left(sid, goodbye=goodbye)
+        return await self._trigger_event(event, namespace, *arguments)

@@ -1,4 +1,4 @@
-"""Wrapping of single methods of single objects, which can be undone.
+"""Wrapping of single methods of single objects, which can be undone; and what is kept on an object.
 
 Owns how a method is replaced and put back, also where somebody else has wrapped it since. Must not
 know: what is wrapped, and for what.
@@ -10,9 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["Wrapped"]
+__all__ = ["Wrapped", "kept_on"]
+
+Kind = TypeVar("Kind")
+
+
+def kept_on(owner: Any, kind: Callable[[Any], Kind]) -> Kind:
+    """Return the one `kind` of `owner`: `kind(owner)`, made when it is first asked for."""
+    name = f"chatq {kind.__qualname__}"
+    if name not in vars(owner):
+        vars(owner)[name] = kind(owner)
+    kept: Kind = vars(owner)[name]
+    return kept
 
 
 class Wrapped:

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from ..internals.connecting import Connecting
-from ..internals.server_events import listen_to_server
+from ..internals.server_events import ServerEvents
 from ..journal.facts import Died, Queued, Subscribed, Unsubscribed
 from .in_flight import InFlight
 from .observers import Observer, Observers
@@ -50,7 +50,7 @@ class Deliverer:
 
     def listen(self, sio: Any, namespace: str) -> None:
         """Take acknowledgements and goodbyes of the clients of `namespace` of `sio`."""
-        self._deaf.append(listen_to_server(sio, namespace, self))
+        self._deaf.append(ServerEvents.of(sio).listen(namespace, self))
 
     async def subscribe(
         self, sio: Any, namespace: str, sid: str, queue: str, window: int, frame: int

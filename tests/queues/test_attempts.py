@@ -16,6 +16,7 @@ from clock import Clock
 from hubs import DEADLINE, Inbox
 
 from chatq import Queues, Rules
+from chatq.internals.server_events import ServerEvents
 from chatq.queues.store import Stats
 
 
@@ -377,11 +378,9 @@ async def test_an_acknowledgement_of_another_form_is_the_librarys(stage, url, si
         queues.attach(sio)
         client = await stage.client("ada")
         sid = client.get_sid()
-        taken: list[Any] = []
-        for name, listener in vars(sio)["chatq listeners"]:
-            assert name == "/"
-            taken.append(listener.answered(sid, None, answer))
-        assert taken == [False]
+        [(namespace, listener)] = ServerEvents.of(sio)._listeners
+        assert namespace == "/"
+        assert listener.answered(sid, None, answer) is False
 
 
 # -- servers that end -----------------------------------------------------------------------------

@@ -129,7 +129,7 @@ class Wire(socketio.AsyncServer):
         self.clients.clear()
         self.callbacks.clear()
         self.handlers.clear()
-        for name in ("chatq listeners", "_handle_ack", "_trigger_event"):
+        for name in ("chatq ServerEvents", "_handle_ack", "_trigger_event"):
             vars(self).pop(name, None)
 
     async def noticed(self, client: Client, *, goodbye: bool = False) -> None:
