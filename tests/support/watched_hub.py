@@ -24,6 +24,7 @@ from chatq import Queues, Rules
 from chatq.hub.gate import Guard, RateLimit
 from chatq.hub.protocol import Native
 from chatq.internals.hub_server import hub_server
+from chatq.stage.relay import Relay
 from chatq.waiting import give_way
 
 NAMESPACE = "/caps"
@@ -141,70 +142,34 @@ class _Watched(Guard):
         super().on(event, handler if event == "*" else partial(self._watch, event, handler))
 
 
-class Cable:
-    """A relay to a port, that can be cut, and frozen in both directions."""
+class Cable(Relay):
+    """A relay to a port of this machine, which counts what dials, and can be frozen in both
+    directions: then nothing of its connections is read."""
 
     def __init__(self, port: int) -> None:
-        self.target, self._open, self._ends, self.dials = port, True, set(), Seen()
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._tasks: set[asyncio.Task] = set()
+        super().__init__(self._dialled)
+        self.target, self.dials = port, Seen()
 
     @classmethod
     async def lay(cls, port: int) -> Cable:
-        cable = cls(port)
-        cable._server = await asyncio.start_server(cable._connected, "127.0.0.1", 0)
-        cable.url = f"http://127.0.0.1:{cable._server.sockets[0].getsockname()[1]}"
-        return cable
+        return await cls.open(port)
 
-    async def _connected(self, reader, writer) -> None:
-        self._tasks.add(asyncio.current_task())
-        self.dials.add(self._open)
-        ends = [writer]
-        self._ends.add(writer)
-        try:
-            if self._open:
-                other, far = await asyncio.open_connection("127.0.0.1", self.target)
-                ends.append(far)
-                self._ends.add(far)
-                await asyncio.gather(self._pump(reader, far), self._pump(other, writer))
-        except OSError:
-            pass
-        finally:
-            for end in ends:
-                end.transport.abort()
-                self._ends.discard(end)
-            self._tasks.discard(asyncio.current_task())
-
-    async def _pump(self, reader, writer) -> None:
-        while data := await reader.read(65536):
-            await self._flows.wait()
-            writer.write(data)
-            await writer.drain()
-        raise ConnectionResetError
+    def _dialled(self) -> str:
+        self.dials.add(not self.severed)
+        return f"http://127.0.0.1:{self.target}"
 
     def cut(self, *, stay: bool = False) -> None:
         """End all connections; `stay`: refuse new ones until `mend`."""
-        self._open = not stay
-        for end in [*self._ends]:
-            end.transport.abort()
-
-    def mend(self) -> None:
-        self._open = True
+        super().cut()
+        self.severed = stay
 
     def freeze(self) -> None:
-        self._flows.clear()
+        for end in self._ends:
+            end.transport.pause_reading()
 
     def thaw(self) -> None:
-        self._flows.set()
-
-    async def close(self) -> None:
-        self._server.close()
-        self.thaw()
-        self.cut()
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for end in self._ends:
+            end.transport.resume_reading()
 
 
 class Program:
@@ -270,9 +235,10 @@ async def connect(
 
 async def hang_up(client: socketio.AsyncClient) -> None:
     """End a client, whatever state it is in."""
+    client.reconnection = False  # one that began during the shutdown would forget that
     if client.connected and client.transport() == "polling":
         await client.eio.disconnect(abort=True)  # Engine.IO's goodbye waits for the open poll
-    await give_way()  # a reconnection that begins just now would forget that it was told to stop
+    await give_way()  # nor would one that begins just now
     await client.shutdown()
     if client.eio.http is not None and not client.eio.http.closed:
         await client.eio.http.close()
