@@ -1,7 +1,7 @@
 """The dialect of the "CAPS" lab: the protocol of clients of lab 12 and lab 13.
 
 Owns the routing of a package's messages to queues, their replay, and the effect of a `received`.
-Must not know: spellings, tokens, packets, files.
+Must not know: spellings, who a client may be, tokens, packets, files.
 
 These clients keep no receipts, so nothing is claimed here: a message stays in a queue until the
 client of that queue acknowledges it (`received`), by the message's own id.
@@ -19,11 +19,10 @@ client of that queue acknowledges it (`received`), by the message's own id.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +33,7 @@ from ..queues.queues import Queues
 from ..queues.rules import Rules
 from ..queues.store import NewMessage, QueueFull, StoreError
 from . import caps_words as words
+from .caps_roles import DRIVERS, Role, Roles, owner, queue_name
 from .caps_shelf import Copy, Shelf
 from .gate import Guard
 
@@ -42,7 +42,6 @@ __all__ = ["Caps"]
 _log = logging.getLogger("chatq.hub")
 
 _NO_STORE = "it names no store: nobody can be told of it later"
-_DRIVERS = "caps drivers"
 _NAMES = "caps names"
 #: The most drivers with a queue of their own, and the most stores.
 NAMED, STORES = 200, 10_000
@@ -53,14 +52,9 @@ _AT_ONCE = 1_000
 
 
 @dataclass(slots=True)
-class _Person:
-    """The role of a connection as far as its events show it: a hint, as it may play both roles."""
+class _Person(Role):
+    """A connection: its role, the order of its events, and the replays that run for it."""
 
-    driver: bool = False
-    name: str = ""  # of a driver that has one
-    store: str = ""
-    surely: bool = False  # it is that store: it has sent a pickup
-    settled: dict[str, None] = field(default_factory=dict)
     order: Order = field(default_factory=Order)
     replays: dict[tuple[str, str | None], asyncio.Task[int]] = field(default_factory=dict)
 
@@ -83,9 +77,7 @@ class Caps:
         self._guard = guard
         self._people: dict[str, _Person] = {}
         self._shelves: dict[str, asyncio.Task[Shelf]] = {}
-        self._named: dict[str, str] = {}  # the queues of drivers with a name
-        self._common = False  # a client has sent a getAll as "the drivers"
-        self._stores: set[str] = set()
+        self._roles = Roles()
         self._naming_over = asyncio.Event()  # not set while a driver is given his queue
         self._naming_over.set()
         self._handlers = {
@@ -101,10 +93,10 @@ class Caps:
         for kept in await self._queues.peek(_NAMES, NAMED + 1):
             name = decode(kept.body)
             if name:
-                self._named[name] = _queue("driver", name)
+                self._roles.named[name] = queue_name("driver", name)
             else:
-                self._common = True
-        for queue in (_DRIVERS, *self._named.values()):
+                self._roles.common = True
+        for queue in (DRIVERS, *self._roles.named.values()):
             await self._open_shelf(queue)
 
     async def _handle(self, event: Any, sid: str, *arguments: Any) -> Any:
@@ -147,22 +139,26 @@ class Caps:
         if not said.ids:
             raise TypeError(f"{event:.40} takes an object")
         person = self._person(sid)
-        store = _owner(said)
+        store = owner(said)
         if kind == "pickup":
             person.store, person.surely = store or person.store, bool(store)
         else:
             person.driver = True
-        if store and store not in self._stores:
-            if len(self._stores) >= STORES:
+        if store and store not in self._roles.stores:
+            if len(self._roles.stores) >= STORES:
                 raise ValueError(f"this hub serves {STORES} stores and takes no more")
-            self._stores.add(store)
+            self._roles.stores.add(store)
         if kind != "pickup" and not store:
             encode(data, self._rules.payload)
             await self._emit_to_others(sid, event, data)
             raise _NamesNoStore(_NO_STORE)
         while kind == "pickup" and not self._naming_over.is_set():
             await self._naming_over.wait()
-        queues = [_DRIVERS, *self._named.values()] if kind == "pickup" else [_queue("store", store)]
+        queues = (
+            [DRIVERS, *self._roles.named.values()]
+            if kind == "pickup"
+            else [queue_name("store", store)]
+        )
         await self._keep(queues, kind, event, data, said.ids, go_on)
         await self._emit_to_others(sid, event, data)
         return {"id": said.ids[0]}
@@ -209,7 +205,7 @@ class Caps:
         if not names:
             raise TypeError("join takes the name of a room, or an object that has one")
         person = self._person(sid)
-        own = self._driver(said)
+        own = self._roles.driver(said)
         if own is not None or said.kind == "pickup":
             person.driver = True
             person.name = own or person.name
@@ -238,36 +234,27 @@ class Caps:
 
     async def _queue_of(self, person: _Person, said: words.Said) -> str | None:
         """Return the queue that a getAll is about; None if there is none."""
-        own = self._driver(said)
-        names = [words.fold(name) for name in (*said.stores, *said.clients)]
-        if own is None and said.kind == "pickup":
-            others = [name for name in names if name not in self._stores]
-            own = others[0] if others else person.name
-        elif own is None and person.driver and not (names and names[0] in self._stores):
-            own = names[0] if names else person.name
-        elif own is None and not names and not person.store and said.kind is None:
-            own = ""
+        own = self._roles.asking_driver(person, said)
         if own is not None:
             if said.kind in ("in-transit", "delivered"):
                 return None
-            own = own or person.name
             person.driver = True
             await self._add_driver(own)
-            person.name = own if own in self._named else ""
-            return self._named.get(own, _DRIVERS)
-        store = names[0] if names else person.store
+            person.name = own if own in self._roles.named else ""
+            return self._roles.named.get(own, DRIVERS)
+        store = next((words.fold(name) for name in (*said.stores, *said.clients)), person.store)
         if not store:
             return None
         person.store = person.store or store
-        queue = _queue("store", store)
+        queue = queue_name("store", store)
         return queue if await self._shelf(queue) is not None else None
 
     async def _add_driver(self, name: str) -> None:
         """Give the driver `name` ("": the drivers as a whole) a queue of its own from now on."""
         while not self._naming_over.is_set():
             await self._naming_over.wait()
-        known = name in self._named if name else self._common
-        if known or (name and len(self._named) >= NAMED):
+        known = name in self._roles.named if name else self._roles.common
+        if known or (name and len(self._roles.named) >= NAMED):
             return
         self._naming_over.clear()
         try:
@@ -277,10 +264,10 @@ class Caps:
 
     async def _copy_queue(self, name: str) -> None:
         # New pickups wait meanwhile, so that older ones come first in the new queue, too.
-        queue = _queue("driver", name)
+        queue = queue_name("driver", name)
         after = ""
         while name:
-            kept = await self._queues.peek(_DRIVERS, _PAGE, after)
+            kept = await self._queues.peek(DRIVERS, _PAGE, after)
             copies = [NewMessage(k.event, k.body, (queue,), key=k.id) for k in kept]
             if copies:
                 await self._queues.emit_many(copies)
@@ -291,9 +278,9 @@ class Caps:
         if name:
             self._shelves.pop(queue, None)
             await self._open_shelf(queue)
-            self._named[name] = queue
+            self._roles.named[name] = queue
         else:
-            self._common = True
+            self._roles.common = True
 
     async def _replay(self, sid: str, shelf: Shelf, end: int, kind: str | None) -> int:
         """Send the messages with numbers up to `end`, at the pace at which the client reads; return
@@ -348,73 +335,21 @@ class Caps:
 
     async def _one_received(self, person: _Person, said: words.Said) -> list[_Gone]:
         """Remove an acknowledged message from the index; return what the store has to remove."""
-        for queue in self._candidates(person, said):
+        for queue in self._roles.candidates(person, said):
             shelf = await self._shelf(queue)
             found = shelf.find(said.ids, said.kind) if shelf is not None else []
             if shelf is None or not found:
                 continue
             gone = [(shelf, shelf.take(found))]
             if queue.startswith("caps driver"):
-                gone += await self._take_copies(queue, said)
+                # The copies of a pickup in other queues of the same driver go with it.
+                shelves = [await self._open_shelf(o) for o in self._roles.other_queues(queue)]
+                gone += [(shelf, shelf.take(shelf.find(said.ids, "pickup"))) for shelf in shelves]
                 person.settled[said.ids[0]] = None
                 if len(person.settled) > _AT_ONCE:
                     del person.settled[next(iter(person.settled))]
             return gone
         return []
-
-    async def _take_copies(self, queue: str, said: words.Said) -> list[_Gone]:
-        """Take the copies of an acknowledged pickup from other queues of the same driver."""
-        others: Iterable[str] = ()
-        if queue != _DRIVERS:
-            others = () if self._common else (_DRIVERS,)
-        elif not self._common and len(self._named) == 1:
-            others = self._named.values()
-        shelves = [await self._open_shelf(other) for other in [*others]]
-        return [(shelf, shelf.take(shelf.find(said.ids, "pickup"))) for shelf in shelves]
-
-    def _candidates(self, person: _Person, said: words.Said) -> list[str]:
-        """Return the queues that a `received` may be about; the first that has the message is it.
-
-        A client that sends a whole message back names the message's store in it, driver or not. So,
-        in this order: the driver it names; the role of the connection; the event; and else the
-        drivers first: where a store has a message, a driver has had the pickup.
-        """
-        own = self._driver(said)
-        named = [words.fold(n) for n in (*said.stores, *said.clients) if words.driver(n) != ""]
-        stores = [_queue("store", name) for name in (*named, person.store) if name]
-        own = own if own in self._named else person.name
-        mine = [self._named.get(own or "", _DRIVERS)]
-        drivers = mine if self._common else [*dict.fromkeys((*mine, _DRIVERS))]
-        if self._driver(said) is not None:
-            return drivers
-        if person.driver and not person.surely:
-            # A client with both roles may name a store; so may a driver that acknowledges twice.
-            both = said.only_ids and said.ids[0] not in person.settled
-            return [*drivers, *stores] if both else drivers
-        if person.surely and not person.driver:
-            return stores
-        if person.store and not person.surely:
-            return [*stores, *drivers]
-        if said.kind is not None:
-            return drivers if said.kind == "pickup" else stores
-        if said.ids[0] in person.settled and not said.only_ids:
-            return drivers
-        return [*stores, *drivers] if said.only_ids else [*drivers, *stores]
-
-    def _driver(self, said: words.Said) -> str | None:
-        """Return the name of the driver that is named, "" for the drivers as a whole, or None."""
-        drivers: list[str] = []
-        others: list[str] = []
-        for name in said.clients:
-            known = words.fold(name)
-            own = None if known in self._stores else words.driver(name)
-            own = known if known in self._named else own
-            (others if own is None else drivers).append(own if own is not None else name)
-        drivers += [""] * ("" in map(words.driver, said.stores))
-        if not drivers:
-            return None
-        named = [words.fold(name) for name in others if words.fold(name) not in self._stores]
-        return next((name for name in (*drivers, *named) if name), "")
 
     # -- the index of the queues ------------------------------------------------------------------
 
@@ -442,27 +377,8 @@ class Caps:
             for message in kept:
                 said = words.read(decode(message.body))
                 shelf.add(message.id, words.kind(message.event) or "", said.ids)
-                if store := _owner(said):
-                    self._stores.add(store)
+                if store := owner(said):
+                    self._roles.stores.add(store)
             if len(kept) < 10 * _PAGE:
                 return shelf
             after = kept[-1].id
-
-
-def _owner(said: words.Said) -> str:
-    """Return the store whose package it is; "" if none is named."""
-    for name in said.stores:
-        if words.driver(name) != "":
-            return words.fold(name)
-    for name in said.clients:
-        if words.driver(name) is None:
-            return words.fold(name)
-    return ""
-
-
-def _queue(what: str, name: str) -> str:
-    """Return the name of the queue of a store or a driver."""
-    full = f"caps {what} {name}"
-    if len(full) > 100 or not full.isprintable():
-        full = f"caps {what} #{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:32]}"
-    return full

@@ -132,6 +132,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "doctor": set(),
     "hub.caps": {
+        "hub.caps_roles",
         "hub.caps_shelf",
         "hub.caps_words",
         "hub.gate",
@@ -142,6 +143,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.rules",
         "queues.store",
     },
+    "hub.caps_roles": {"hub.caps_words"},
     "hub.caps_shelf": set(),
     "hub.caps_words": set(),
     "hub.gate": {"internals.engine", "queues.error_codes"},
