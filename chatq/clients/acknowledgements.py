@@ -22,7 +22,7 @@ from typing import Any
 from ..waiting import Tasks, detached
 from .session import Session
 
-__all__ = ["Answers"]
+__all__ = ["Acknowledgements"]
 
 _LONGEST_REASON = 500  # characters
 _MOST = 1000  # receipts in one event
@@ -31,7 +31,7 @@ _SINGLE = "one message"
 _EVENTS = 8
 
 
-class Answers:
+class Acknowledgements:
     """A consumer's acknowledgements on `connection`; `report(what, error)`: called with errors."""
 
     def __init__(self, connection: Session, report: Callable[[str, BaseException], object]) -> None:

@@ -33,7 +33,7 @@ import socketio  # type: ignore[import-untyped]
 from ..queues.message import check_event, check_queue
 from ..queues.rules import Rules, back_off
 from ..waiting import detached, give_way
-from .acknowledgements import Answers
+from .acknowledgements import Acknowledgements
 from .inbox import open_inbox
 from .session import Refused, Session
 
@@ -142,7 +142,7 @@ class Consumer:
         self._waiting = 0  # messages in these frames
         self._at_hand: deque[Any] = deque()  # the rest of the frame that is being handled
         self._arrived = asyncio.Event()
-        self._answers = Answers(self._connection, self._report)
+        self._answers = Acknowledgements(self._connection, self._report)
         self._subscribed: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False

@@ -35,7 +35,7 @@ from ..queues.store import NewMessage, QueueFull, StoreError
 from . import caps_words as words
 from .caps_roles import DRIVERS, Role, Roles, owner, queue_name
 from .caps_shelf import Copy, Shelf
-from .gate import Guard
+from .gate import Gate
 
 __all__ = ["Caps"]
 
@@ -67,14 +67,14 @@ class _NamesNoStore(ValueError):
 
 
 class Caps:
-    """Serves `queues` to clients of the lab behind `guard`; call `start` before clients connect."""
+    """Serves `queues` to clients of the lab behind `gate`; call `start` before clients connect."""
 
     #: Queues are shorter here, since the ids of each message are in memory, too.
     rules: Rules = Rules(length=100_000)
 
-    def __init__(self, queues: Queues, guard: Guard) -> None:
+    def __init__(self, queues: Queues, gate: Gate) -> None:
         self._queues, self._rules = queues, queues.rules
-        self._guard = guard
+        self._gate = gate
         self._people: dict[str, _Person] = {}
         self._shelves: dict[str, asyncio.Task[Shelf]] = {}
         self._roles = Roles()
@@ -85,8 +85,8 @@ class Caps:
             "get-all": self._get_all,
             "received": self._received,
         }
-        guard.on("*", self._handle)
-        guard.on_leave(self._left)
+        gate.on("*", self._handle)
+        gate.on_leave(self._left)
 
     async def start(self) -> None:
         """Read the drivers that have queues, and index those."""
@@ -114,7 +114,7 @@ class Caps:
         except (TypeError, ValueError, QueueFull, StoreError) as problem:
             code = code_of(problem) or "malformed"
             logged = _NO_STORE if isinstance(problem, _NamesNoStore) else ""
-            return self._guard.refuse(sid, event, code, str(problem)[:500], logged)
+            return self._gate.refuse(sid, event, code, str(problem)[:500], logged)
 
     async def _left(self, sid: str) -> None:
         person = self._people.pop(sid, None)
@@ -122,7 +122,7 @@ class Caps:
             replay.cancel()
 
     def _person(self, sid: str) -> _Person:
-        if sid in self._people or self._guard.connected(sid):
+        if sid in self._people or self._gate.connected(sid):
             return self._people.setdefault(sid, _Person())
         return _Person()
 
@@ -190,11 +190,11 @@ class Caps:
 
     async def _emit_to_others(self, sid: str, event: str, data: Any) -> None:
         """Emit to all but the sender, and but slow readers, for whom it waits in the queue."""
-        await self._guard.sio.emit(
+        await self._gate.sio.emit(
             event,
             data,
-            namespace=self._guard.namespace,
-            skip_sid=[sid, *self._guard.slow()],
+            namespace=self._gate.namespace,
+            skip_sid=[sid, *self._gate.slow()],
         )
 
     # -- join -------------------------------------------------------------------------------------
@@ -292,15 +292,15 @@ class Caps:
                 copy = shelf.copies.get(message.id)
                 if copy is None or copy.number > end or kind not in (None, copy.kind):
                     continue
-                await self._guard.sio.emit(
+                await self._gate.sio.emit(
                     message.event,
                     decode(message.body),
                     to=sid,
-                    namespace=self._guard.namespace,
+                    namespace=self._gate.namespace,
                 )
                 sent += 1
                 if sent % _UNREAD == 0:
-                    await self._guard.read(sid)
+                    await self._gate.read(sid)
             if len(kept) < _PAGE:
                 return sent
             after = kept[-1].id

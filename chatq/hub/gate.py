@@ -18,7 +18,7 @@ import socketio  # type: ignore[import-untyped]
 from ..internals.engine import connection
 from ..queues.error_codes import error
 
-__all__ = ["Guard", "Handler", "RateLimit"]
+__all__ = ["Gate", "Handler", "RateLimit"]
 
 _log = logging.getLogger("chatq.hub")
 
@@ -34,7 +34,7 @@ _LINES, _PERIOD = 20, 10.0
 Handler = Callable[..., Awaitable[Any]]
 
 
-class Guard:
+class Gate:
     """Wraps the handlers of `namespace` of `sio`; `token`: what clients have to send as auth."""
 
     sio: Any

@@ -1,6 +1,6 @@
-"""The hub's own protocol: its requests and answers, behind a guard.
+"""The hub's own protocol: its requests and answers, behind a gate.
 
-Owns which events of PROTOCOL.md a hub serves to the clients that its guard has let in. Must not
+Owns which events of PROTOCOL.md a hub serves to the clients that its gate has let in. Must not
 know: what a request does (`queues/service.py`), tokens, packets, files.
 """
 
@@ -12,27 +12,27 @@ from ..queues.queues import Queues
 from ..queues.receipts import EVENTS
 from ..queues.rules import Rules
 from ..queues.service import Service
-from .gate import Guard, Handler
+from .gate import Gate, Handler
 
 __all__ = ["Native"]
 
 
 class Native:
-    """Serves `queues` to the clients behind `guard`."""
+    """Serves `queues` to the clients behind `gate`."""
 
     rules: Rules = Rules()
 
-    def __init__(self, queues: Queues, guard: Guard) -> None:
-        self._guard = guard
-        queues.attach(guard.sio, guard.namespace, listen=False)
-        service = Service(queues, guard.namespace, guard.connected, guard.refuse)
+    def __init__(self, queues: Queues, gate: Gate) -> None:
+        self._gate = gate
+        queues.attach(gate.sio, gate.namespace, listen=False)
+        service = Service(queues, gate.namespace, gate.connected, gate.refuse)
         self._known = ", ".join((*service.handlers, *EVENTS))
         for event, handler in service.handlers.items():
-            guard.on(event, handler)
+            gate.on(event, handler)
         for event in EVENTS:
-            guard.on(event, self._receipt(event, getattr(queues.answers, event)))
-        guard.on("*", self._unknown)
-        guard.on_leave(service.left)
+            gate.on(event, self._receipt(event, getattr(queues.answers, event)))
+        gate.on("*", self._unknown)
+        gate.on_leave(service.left)
 
     async def start(self) -> None:
         """Do nothing: nothing has to be read before clients connect."""
@@ -43,10 +43,10 @@ class Native:
         async def noted(sid: str, *arguments: Any) -> Any:
             answer = await handler(sid, *arguments)
             if "error" in answer:
-                self._guard.refuse(sid, event, answer["error"]["code"], "")
+                self._gate.refuse(sid, event, answer["error"]["code"], "")
             return answer
 
         return noted
 
     async def _unknown(self, event: str, sid: str, *_: Any) -> dict[str, Any]:
-        return self._guard.refuse(sid, event, "malformed", f"this hub knows {self._known}")
+        return self._gate.refuse(sid, event, "malformed", f"this hub knows {self._known}")

@@ -31,7 +31,7 @@ from ..internals.hub_server import WIRE, hub_server, take_many
 from ..queues.queues import Queues
 from ..queues.store import StoreError
 from .caps import Caps
-from .gate import Guard, RateLimit
+from .gate import Gate, RateLimit
 from .protocol import Native
 
 __all__ = ["add_arguments", "run", "serve"]
@@ -117,8 +117,8 @@ async def serve(
     `token`: what clients have to send as auth; `dialect`: "caps", or None: the hub's own protocol.
     """
     sio = hub_server(RateLimit().may)
-    guard = Guard(sio, namespace, token)
-    protocol = Caps(queues, guard) if dialect == "caps" else Native(queues, guard)
+    gate = Gate(sio, namespace, token)
+    protocol = Caps(queues, gate) if dialect == "caps" else Native(queues, gate)
     await protocol.start()
     application = web.Application()
     sio.attach(application)

@@ -13,7 +13,7 @@ from hubs import DEADLINE
 
 from chatq import Queues
 from chatq.hub.caps import Caps
-from chatq.hub.gate import Guard
+from chatq.hub.gate import Gate
 from chatq.hub.protocol import Native
 from chatq.internals.hub_server import hub_server
 from chatq.queues.memory import MemoryStore
@@ -30,7 +30,7 @@ class Scene:
     def __init__(self, protocol: type[Caps] | type[Native]) -> None:
         self._sio = hub_server(lambda _: True)
         self.queues = Queues(MemoryStore())
-        self._protocol = protocol(self.queues, Guard(self._sio, "/caps", None))
+        self._protocol = protocol(self.queues, Gate(self._sio, "/caps", None))
         self._sids: dict[str, str] = {}
 
     async def open(self) -> None:

@@ -21,7 +21,7 @@ import socketio
 from aiohttp import web
 
 from chatq import Queues, Rules
-from chatq.hub.gate import Guard, RateLimit
+from chatq.hub.gate import Gate, RateLimit
 from chatq.hub.protocol import Native
 from chatq.internals.hub_server import hub_server
 from chatq.stage.relay import Relay
@@ -123,8 +123,8 @@ class Hub:
         return stats.ready + stats.delayed, stats.leased, stats.dead
 
 
-class _Watched(Guard):
-    """The hub's guard, whose handlers are called by `watch(event, handler, sid, asked)`; `gone` is
+class _Watched(Gate):
+    """The hub's gate, whose handlers are called by `watch(event, handler, sid, asked)`; `gone` is
     called with each client that has left."""
 
     def __init__(self, sio: socketio.AsyncServer, namespace: str, watch, gone) -> None:
