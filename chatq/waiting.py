@@ -1,4 +1,4 @@
-"""Waiting without polling: for one turn of the event loop, for an `asyncio.Event`, for tasks.
+"""Waiting without polling: for one turn of the event loop, an `asyncio.Event`, a time, tasks.
 
 Owns these waits. Must not know: the callers, and what they wait for.
 
@@ -14,7 +14,7 @@ import contextvars
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["Tasks", "detached", "give_way", "set_within"]
+__all__ = ["Tasks", "detached", "every", "give_way", "set_within"]
 
 _T = TypeVar("_T")
 #: How long a task that was cancelled may take to end, in seconds.
@@ -41,6 +41,20 @@ async def set_within(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
+
+
+def every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:
+    """Call `call` again and again, every so many seconds; return the function that ends this."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def due() -> None:
+        nonlocal timer
+        timer = loop.call_later(seconds, due)
+        call()
+
+    timer = loop.call_later(seconds, due)
+    return lambda: timer.cancel()
 
 
 def detached(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:

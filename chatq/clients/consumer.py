@@ -1,7 +1,8 @@
 """A consumer of one queue for Python clients: each message is handled, then acknowledged, once.
 
-Owns the messages that wait for their handler, and their outcome. Must not know: how ids are
-remembered, when acknowledgements are sent, the inside of connections, the rules of queues.
+Owns the subscription, the handlers, and the outcome of each message. Must not know: how ids are
+remembered, what waits, when acknowledgements are sent, the inside of connections, the rules of
+queues.
 
 Correctness
 - One task handles one message after the other, in the order of arrival.
@@ -20,7 +21,6 @@ import inspect
 import logging
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from math import inf
@@ -32,8 +32,9 @@ import socketio  # type: ignore[import-untyped]
 
 from ..queues.message import check_event, check_queue
 from ..queues.rules import Rules, back_off
-from ..waiting import detached, give_way
+from ..waiting import detached, every, give_way
 from .acknowledgements import Acknowledgements
+from .backlog import Backlog, Frame, read
 from .inbox import open_inbox
 from .session import Refused, Session
 
@@ -132,20 +133,16 @@ class Consumer:
             client,
             namespace,
             queue=queue,
-            takes=self._take,
+            takes=lambda entries: self._backlog.add(entries),
             lost=lambda: self._answers.lost(),
             ended=self._ended,
         )
         self._connection.open()
         self._lease = inf  # seconds; the server's reply to `subscribe` has the number
-        self._frames: deque[_Frame] = deque()
-        self._waiting = 0  # messages in these frames
-        self._at_hand: deque[Any] = deque()  # the rest of the frame that is being handled
-        self._arrived = asyncio.Event()
+        self._backlog = Backlog(window)
         self._answers = Acknowledgements(self._connection, self._report)
         self._subscribed: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
         self._closing: asyncio.Task[None] | None = None
 
     def on(
@@ -262,51 +259,26 @@ class Consumer:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def _take(self, entries: list[Any]) -> asyncio.Future[None]:
-        """Queue a frame for the worker; the future is done when it is handled."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._frames.append((deque(entries), done, loop.time()))
-        self._waiting += len(entries)
-        while self._waiting > 2 * self.window and len(self._frames) > 1:
-            # More than a server sends: the oldest came on a connection that has ended, and are
-            # redelivered.
-            old, ended, _ = self._frames.popleft()
-            self._waiting -= len(old)
-            _set(ended)
-        self._arrived.set()
-        return done
-
     async def _work(self) -> None:
-        while not self._stopping:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._frames and not self._stopping:
-                entries, done, arrived = self._frames.popleft()
-                self._waiting -= len(entries)
-                self._at_hand = entries
-                try:
-                    while entries and not self._stopping:
-                        await self._handle_some(entries, arrived)
-                        await self._answers.send()
-                        # Handlers that return at once never give way to the event loop; heartbeats
-                        # and acknowledgements need it.
-                        await give_way()
-                finally:
-                    if entries:
-                        self._frames.appendleft((entries, done, arrived))
-                    else:
-                        _set(done)
+        backlog = self._backlog
+        while await backlog.wait():
+            with backlog.oldest() as frame:
+                while frame.entries and not backlog.ended:
+                    await self._handle_some(frame)
+                    await self._answers.send()
+                    # Handlers that return at once never give way to the event loop; heartbeats and
+                    # acknowledgements need it.
+                    await give_way()
 
-    async def _handle_some(self, entries: deque[Any], arrived: float) -> None:
+    async def _handle_some(self, frame: Frame) -> None:
         """Handle messages until there are no more, or the burst has lasted long enough."""
         time = asyncio.get_running_loop().time
         begun = now = time()
-        while entries and not self._stopping and now - begun < _LONGEST_BURST:
-            event, data, delivery, receipt = _read(entries.popleft())
+        while frame.entries and not self._backlog.ended and now - begun < _LONGEST_BURST:
+            event, data, delivery, receipt = read(frame.entries.popleft())
             if receipt is None:
                 self._report("was sent what is no delivery", ValueError(f"{delivery!r:.200}"))
-            elif now >= arrived + self._lease:
+            elif now >= frame.arrived + self._lease:
                 self._skip_late()
             else:
                 await self._handle(event, data, delivery, delivery["id"], receipt)
@@ -339,11 +311,11 @@ class Consumer:
                 return
             result = handler(data, delivery)
             if result is not None and inspect.isawaitable(result):
-                renewing = self._renew_later(receipt)
+                end_renewing = self._renew_later(receipt)
                 try:
                     await result
                 finally:
-                    renewing.cancel()
+                    end_renewing()
             problem = self._inbox.done(id)
         except asyncio.CancelledError as error:
             self._inbox.undo()
@@ -371,28 +343,20 @@ class Consumer:
         self._report("could not handle a message", error)
         self._answers.failed(receipt, f"{type(error).__name__}: {error}")
 
-    def _renew_later(self, receipt: str) -> _Timer:
-        """Renew the lease of this message every third of it, until the timer is cancelled."""
-        timer = _Timer()
-        if self._lease < inf:
-            timer.start(self._lease / 3, partial(self._renew, receipt))
-        return timer
+    def _renew_later(self, receipt: str) -> Callable[[], None]:
+        """Renew the lease of this message every third of it; return the function that ends this."""
+        if self._lease == inf:
+            return lambda: None
 
-    def _renew(self, receipt: str) -> None:
-        self._answers.working(receipt)
-        self._give_back()
+        def renew() -> None:
+            self._answers.working(receipt)
+            self._give_back()
+
+        return every(self._lease / 3, renew)
 
     def _give_back(self) -> None:
         """Give back all messages that no handler has begun."""
-        receipts: list[str] = []
-        for entries in (self._at_hand, *(entries for entries, _, _ in self._frames)):
-            receipts += [receipt for entry in entries if (receipt := _read(entry)[3]) is not None]
-            entries.clear()
-        for _, done, _ in self._frames:
-            _set(done)
-        self._frames.clear()
-        self._waiting = 0
-        if receipts:
+        if receipts := self._backlog.clear():
             self._answers.released(receipts)
 
     def _report(self, what: str, error: BaseException) -> None:
@@ -410,8 +374,7 @@ class Consumer:
         deadline = loop.time() + within
         subscriber, worker = self._tasks or (None, None)
         if subscriber is not None and worker is not None:
-            self._stopping = True
-            self._arrived.set()
+            self._backlog.end()
             ending = _end(subscriber, 0), self._unsubscribe(within), _end(worker, within)
             await asyncio.gather(*ending)
             if not worker.done():
@@ -435,41 +398,12 @@ class Consumer:
                 _log.info("queue %r was not unsubscribed: %s", self.queue, error)
 
 
-def _read(entry: Any) -> tuple[Any, Any, Any, str | None]:
-    """Return event, data, delivery and receipt of an entry; no receipt: it is no delivery."""
-    try:
-        event, data, delivery = entry
-        id, receipt = delivery["id"], delivery["receipt"]
-    except (ValueError, LookupError, TypeError):
-        return None, None, entry, None
-    valid = type(event) is type(id) is type(receipt) is str
-    return event, data, delivery, receipt if valid else None
-
-
 async def _end(task: asyncio.Task[None], within: float) -> None:
     """Wait for a task, for at most `within` seconds, then cancel it, and wait a moment for that."""
     if within > 0:
         await asyncio.wait({task}, timeout=within)
     task.cancel()
     await asyncio.wait({task}, timeout=1.0)
-
-
-class _Timer:
-    """Calls a function again and again, every so many seconds, until it is cancelled."""
-
-    def __init__(self) -> None:
-        self._handle: asyncio.TimerHandle | None = None
-
-    def start(self, every: float, call: Callable[[], object]) -> None:
-        def due() -> None:
-            self._handle = asyncio.get_running_loop().call_later(every, due)
-            call()
-
-        self._handle = asyncio.get_running_loop().call_later(every, due)
-
-    def cancel(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
 
 
 def _start_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -481,12 +415,3 @@ def _start_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("a task of a consumer failed", exc_info=error)
-
-
-#: The entries of a frame, the future that is set when they are handled, the time of arrival.
-_Frame = tuple[deque[Any], "asyncio.Future[None]", float]
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -717,7 +717,7 @@ async def test_no_more_waits_here_than_a_server_may_send(hub, dial):
             await hub.sio.emit("deliveries", frame, to=sid, namespace=NAMESPACE)
         await begun.reach(1)
         await consumer._connection.client.call("subscribe", {"queue": "x"}, namespace=NAMESPACE)
-        assert sum(len(entries) for entries, *_ in consumer._frames) <= 20
+        assert sum(len(frame.entries) for frame in consumer._backlog._frames) <= 20
         await consumer.close(within=0.05)
     assert begun == [0]
 

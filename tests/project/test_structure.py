@@ -38,8 +38,10 @@ IMPORTS: dict[str, set[str]] = {
     },
     "__main__": {"__version__", "course.progress", "doctor", "hub.serve"},
     "clients.acknowledgements": {"clients.session", "waiting"},
+    "clients.backlog": set(),
     "clients.consumer": {
         "clients.acknowledgements",
+        "clients.backlog",
         "clients.inbox",
         "clients.session",
         "queues.message",
