@@ -1,7 +1,8 @@
 """Durable queues on any python-socketio server: the public interface.
 
 Owns the checks of arguments, where queues are attached, and who may consume. Must not know: how
-messages are kept, when a client gets which, the hub's protocol, the stage.
+messages are kept, when a client gets which, the hub's protocol, the stage. What is asked by whoever
+looks after queues is in `administration`.
 
 A queue is the durable counterpart of a room, with the call shapes of python-socketio: `emit(...,
 to=queue)`, `subscribe(sid, queue)` like `enter_room`. Delivery is at least once: a message is
@@ -12,36 +13,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any, Self, overload
 
 import socketio  # type: ignore[import-untyped]
 
-from ..journal.facts import Queued, Redriven, Stored
+from ..journal.facts import Queued, Stored
+from .administration import Administration
 from .attachment import Attachment, Authorize, Handler
 from .dead_message import DeadMessage
 from .delivery import Deliverer
 from .location import engine_and_place
 from .memory import MemoryStore
-from .message import check_queue, decode, new_message
+from .message import check_queue, new_message
 from .observers import Observer, observed
 from .receipts import EVENTS, Receipts
 from .rules import Rules
 from .service import Service
 from .sqlite_store import SqliteStore
 from .steady_clock import steady
-from .store import Kept, Limits, NewMessage, QueuesClosed, Stats, Store
+from .store import Limits, NewMessage, Stats, Store
 
 __all__ = ["DeadMessage", "Queues"]
 
-#: The most messages deleted in one transaction.
-_SLICE = 2_000
 
-
-class Queues:
+class Queues(Administration):
     """Durable queues; see `open`, then `attach` them to a server.
 
         queues = await Queues.open("sqlite:///packages.db")
@@ -54,8 +52,6 @@ class Queues:
     it is set back; `random`: the source of the jitter of the back-off.
     """
 
-    store: Store
-    rules: Rules
     clock: Callable[[], float]
     answers: Receipts
 
@@ -67,8 +63,8 @@ class Queues:
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> None:
-        self.store, self.rules, self.clock = store, rules or Rules(), steady(clock)
-        self._delivery = Deliverer(store, self.rules, self.clock, random or Random())
+        self.clock, rules = steady(clock), rules or Rules()
+        super().__init__(store, rules, Deliverer(store, rules, self.clock, random or Random()))
         #: The handlers of `received` and `failed`, for servers that wrap them in their own.
         self.answers = Receipts(self._delivery)
         self._attached: dict[str, Attachment] = {}  # by namespace
@@ -368,118 +364,6 @@ class Queues:
         """
         return await self._delivery.extend(sid, [receipt], pause=False)
 
-    # -- administration -------------------------------------------------------------------------
-
-    async def stats(self, queue: str) -> Stats:
-        """Return the counts of `queue`: ready, leased, delayed and dead messages.
-
-        Raises `LookupError` for a queue that never had a message, and has no consumer.
-        """
-        self._delivery.in_flight.flush()
-        stats = await self.store.stats(queue)
-        if stats is None:
-            if not self._delivery.consumed(queue):
-                raise LookupError(f"nobody has put anything into a queue {queue!r:.120}")
-            stats = Stats()
-        return stats
-
-    async def used(self, queue: str) -> bool:
-        """Return whether anything was ever put into `queue`."""
-        return await self.store.stats(queue) is not None
-
-    async def dead(self, queue: str, limit: int = 100) -> list[DeadMessage]:
-        """Return the oldest dead letters of `queue`, at most `limit`."""
-        return [
-            DeadMessage(d.id, d.event, decode(d.body), d.attempts, d.reason, d.died, len(d.body))
-            for d in await self.store.dead(queue, limit)
-        ]
-
-    async def redrive(self, queue: str, ids: Iterable[str] | None = None) -> int:
-        """Put dead letters back into `queue`: all, or those with these ids. Returns how many.
-
-        They keep their ids, and are delivered as `redelivered` if they were ever sent.
-        """
-        self._check_open()
-        wanted = None if ids is None else tuple(ids)
-        if self._delivery.observers.any:  # notified before one of them is delivered
-            for dead in await self.store.dead(queue, self.rules.length):
-                if wanted is None or dead.id in wanted:
-                    message = observed(queue, dead.id, dead.event, dead.body)
-                    self._delivery.observers.tell(Redriven(message))
-        return await self.store.redrive(queue, wanted)
-
-    async def discard(self, queue: str, ids: Iterable[str] | None = None) -> int:
-        """Delete dead letters of `queue` for good: all, or those with these ids. Returns how many.
-
-        Those that nobody discards go by themselves: `Rules.dead_memory`, `Rules.dead_length`.
-        """
-        self._check_open()
-        return await self.store.discard(queue, ids)
-
-    async def names(self) -> list[str]:
-        """Return the names of all queues, sorted.
-
-        A queue with nothing in it is still known for `Rules.queue_memory`.
-        """
-        self._check_open()
-        return await self.store.names()
-
-    async def purge(self, queue: str) -> int:
-        """Delete all messages that wait in `queue`, also those in flight. Returns how many.
-
-        An answer to one in flight changes nothing any more. Consumers stay, as do dead letters
-        (see `discard`), and keys: a message emitted again with one of them is still known. It goes
-        on in slices, oldest first, while others use the queue; what is emitted meanwhile may be
-        deleted, too.
-        """
-        self._check_open()
-        self._delivery.in_flight.flush()
-        purged = 0
-        while slice := await self.store.purge(queue, _SLICE):
-            purged += slice
-        return purged
-
-    async def delete(self, queue: str) -> int:
-        """Delete `queue`, as if nothing had ever been put into it. Returns how many it had.
-
-        With it go all messages, also those in flight (an answer to one changes nothing any more),
-        dead letters, and keys. Its consumers stay subscribed: what is emitted from then on makes
-        the queue anew, with ids that never were, and goes to them. In slices, like `purge`.
-        """
-        self._check_open()
-        self._delivery.in_flight.flush()
-        deleted = 0
-        while (slice := await self.store.delete(queue, _SLICE)) is not None:
-            deleted += slice
-        return deleted
-
-    def peek(self, queue: str, limit: int, after: str = "") -> Awaitable[list[Kept]]:
-        """Return the oldest messages of `queue`, leased or not, put after the one with id `after`.
-
-        Changes nothing. Delayed and expired ones are among them, dead letters are not, nor what was
-        acknowledged; bodies are JSON. Raises `StoreError`.
-        """
-        self._delivery.in_flight.flush()
-        return self.store.peek(queue, limit, after)
-
-    def remove(self, queue: str, ids: Sequence[str]) -> Awaitable[list[bool]]:
-        """Delete the messages of `queue` with these ids, leased or not; return which existed."""
-        return self.store.remove(queue, ids)
-
-    async def backup(self, path: str | Path) -> None:
-        """Copy these queues into a new SQLite file `path`, while they are used.
-
-        All that was confirmed before this call is in it, and more that comes while it is written;
-        it gets its name once it is whole and synced. To restore it, open it in the place of the
-        file; what was acknowledged since is delivered again.
-
-        Raises `StoreError` if there is such a file, it cannot be written (then there is none), or
-        these queues are in no SQLite file.
-        """
-        self._check_open()
-        self._delivery.in_flight.flush()
-        await self.store.backup(path)
-
     async def close(self, within: float = 1.0) -> None:
         """Send nothing more, wait for acknowledgements of what is in flight, and close the store.
 
@@ -495,7 +379,3 @@ class Queues:
     async def _close(self, within: float) -> None:
         await self._delivery.close(within)
         await self.store.close()
-
-    def _check_open(self) -> None:
-        if self._delivery.closing:
-            raise QueuesClosed("these queues are closed: open them again")

@@ -218,6 +218,15 @@ IMPORTS: dict[str, set[str]] = {
         "views.view",
         "waiting",
     },
+    "queues.administration": {
+        "journal.facts",
+        "queues.dead_message",
+        "queues.delivery",
+        "queues.message",
+        "queues.observers",
+        "queues.rules",
+        "queues.store",
+    },
     "queues.alarm": set(),
     "queues.attachment": {
         "internals.connecting",
@@ -319,6 +328,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.ordering": set(),
     "queues.queues": {
         "journal.facts",
+        "queues.administration",
         "queues.attachment",
         "queues.dead_message",
         "queues.delivery",
