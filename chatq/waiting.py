@@ -1,6 +1,7 @@
 """Waiting without polling: for one turn of the event loop, an `asyncio.Event`, a time, tasks.
 
-Owns these waits. Must not know: the callers, and what they wait for.
+Owns these waits, and how long to wait after failures. Must not know: the callers, and what they
+wait for.
 
 An `await` gives the event loop no turn if what it waits for is there already: an event that is set,
 a future or (since Python 3.12) a `gather` of futures that are done, a lock that is free. So a loop
@@ -12,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Iterable
+from random import Random
 from typing import Any, TypeVar
 
-__all__ = ["Tasks", "detached", "every", "give_way", "set_within"]
+__all__ = ["Tasks", "detached", "every", "give_way", "pause_after", "set_within"]
 
 _T = TypeVar("_T")
 #: How long a task that was cancelled may take to end, in seconds.
@@ -41,6 +43,17 @@ async def set_within(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
+
+
+def pause_after(failures: int, first: float, longest: float, random: Random | None = None) -> float:
+    """Return the seconds to wait after so many failures: `first`, doubled with each, up to
+    `longest`.
+
+    `random`: the source of a jitter between half of that and all of it, so that those that failed
+    together do not try again together; None: no jitter.
+    """
+    wait = min(longest, first * 2.0 ** min(failures - 1, 60))
+    return wait if random is None else wait * (0.5 + 0.5 * random.random())
 
 
 def every(seconds: float, call: Callable[[], object]) -> Callable[[], None]:

@@ -31,8 +31,7 @@ from typing import Any, Self, TypeVar
 import socketio  # type: ignore[import-untyped]
 
 from ..queues.message import check_event, check_queue
-from ..queues.rules import Rules, back_off
-from ..waiting import detached, every, give_way
+from ..waiting import detached, every, give_way, pause_after
 from .acknowledgements import Acknowledgements
 from .backlog import Backlog, Frame, read
 from .inbox import open_inbox
@@ -45,7 +44,7 @@ _log = logging.getLogger("chatq")
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 _REPLY = 10.0  # seconds for the server's reply to `subscribe`
 _LONGEST_BURST = 0.01  # seconds without giving way to the event loop
-_RETRY = Rules(attempts=2**62, back_off=0.2, longest_back_off=10.0)
+_RETRY, _LONGEST_RETRY = 0.2, 10.0  # seconds until `subscribe` is tried again
 _CATCH_ALL = "*"
 
 
@@ -243,7 +242,9 @@ class Consumer:
                     tried = sid  # not again on this connection
                     continue
                 failures += 1
-                await self._connection.pause(back_off(failures, _RETRY, self._random) or 0)
+                await self._connection.pause(
+                    pause_after(failures, _RETRY, _LONGEST_RETRY, self._random)
+                )
                 continue
             lease = reply.get("lease")
             self._lease = lease if isinstance(lease, (int, float)) else inf

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from ..waiting import pause_after
+
 __all__ = ["EXPIRED", "Rules", "back_off", "undeliverable"]
 
 #: Why a message whose time to live is over is a dead letter.
@@ -91,13 +93,11 @@ def undeliverable(
 def back_off(failures: int, rules: Rules, random: Random) -> float | None:
     """Return the seconds to wait after so many failures; None: that was the last.
 
-    Jitter between half of the exponential wait and all of it, so that messages that failed
-    together are not delivered again together.
+    With jitter, so that messages that failed together are not delivered again together.
     """
     if failures >= rules.attempts:
         return None
-    longest = min(rules.longest_back_off, rules.back_off * 2.0 ** min(failures - 1, 60))
-    return longest * (0.5 + 0.5 * random.random())
+    return pause_after(failures, rules.back_off, rules.longest_back_off, random)
 
 
 def _attempts(n: int) -> str:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from ..internals.engine import packets_waiting
+from ..waiting import pause_after
 from .alarm import Alarm
 from .frame import DELIVERIES, cut, delivery, pack
 from .in_flight import Holder, InFlight
@@ -159,7 +160,7 @@ class Subscription(Holder):
         self.wake()
 
     async def _run(self) -> None:
-        back_off = _BACK_OFF
+        failures = 0
         try:
             while not self.stopped:
                 await self._wake.wait()
@@ -167,14 +168,15 @@ class Subscription(Holder):
                 try:
                     while not self.stopped and await self._claim_and_send():
                         pass
-                    back_off = _BACK_OFF
+                    failures = 0
                 except Exception as error:
                     if isinstance(error, StoreError):
                         _log.error("%s gets nothing of queue %r: %s", self.sid, self.queue, error)
                     else:
                         _log.exception("%s gets nothing of queue %r for now", self.sid, self.queue)
-                    self._alarm.set(self._in_flight.clock() + back_off)
-                    back_off = min(2 * back_off, _LONGEST_BACK_OFF)
+                    failures += 1
+                    pause = pause_after(failures, _BACK_OFF, _LONGEST_BACK_OFF)
+                    self._alarm.set(self._in_flight.clock() + pause)
                 waits = self._gathering is not None and self._gathering.when() > self._now()
                 if not waits and not self._wake.is_set():
                     self._idle()

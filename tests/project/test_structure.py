@@ -45,7 +45,6 @@ IMPORTS: dict[str, set[str]] = {
         "clients.inbox",
         "clients.session",
         "queues.message",
-        "queues.rules",
         "waiting",
     },
     "clients.inbox": {"queues.store"},
@@ -310,7 +309,12 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
         "waiting",
     },
-    "queues.nats.reader": {"queues.nats.connection", "queues.nats.stream", "queues.store"},
+    "queues.nats.reader": {
+        "queues.nats.connection",
+        "queues.nats.stream",
+        "queues.store",
+        "waiting",
+    },
     "queues.nats.replica": {
         "queues.nats.bodies",
         "queues.nats.connection",
@@ -348,7 +352,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.record": {"queues.store"},
     "queues.requests": {"queues.ids", "queues.ordering", "queues.state", "queues.store"},
     "queues.reserve": set(),
-    "queues.rules": set(),
+    "queues.rules": {"waiting"},
     "queues.service": {"queues.error_codes", "queues.message", "queues.order", "queues.store"},
     "queues.sqlite_backup": set(),
     "queues.sqlite_faults": {"queues.reserve"},
@@ -405,6 +409,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.message",
         "queues.rules",
         "queues.store",
+        "waiting",
     },
     "queues.values": set(),
     "stage.nats_server": {

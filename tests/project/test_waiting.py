@@ -1,11 +1,12 @@
-"""How one waits: a turn of the event loop, and the end of tasks, whenever they end."""
+"""Waiting: for a turn of the event loop, again and again, after failures, for the end of tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from random import Random
 
-from chatq.waiting import Tasks, give_way, set_within
+from chatq.waiting import Tasks, every, give_way, pause_after, set_within
 
 
 async def soon(work):
@@ -33,6 +34,39 @@ async def test_an_event_is_waited_for_no_longer_than_told():
     await set_within(event, 0.001)
     event.set()
     await set_within(event, 0)
+
+
+async def test_a_call_is_made_again_and_again_until_that_is_ended():
+    first, second, three = [], [], asyncio.Event()
+
+    def count(calls):
+        calls.append(len(calls))
+        if len(second) == 3:
+            three.set()
+
+    end = every(0.001, lambda: count(first))
+    end_second = every(0.001, lambda: (count(second), len(first) >= 2 and end()))
+    await soon(three.wait())
+    called = [*first]
+    three.clear()
+    second.clear()
+    await soon(three.wait())
+    end_second()
+    assert first == called
+    assert len(called) >= 2
+
+
+def test_a_pause_doubles_with_each_failure_up_to_the_longest():
+    assert [pause_after(n, 0.25, 3, None) for n in (1, 2, 3, 4, 5, 10**6)] == [
+        0.25,
+        0.5,
+        1,
+        2,
+        3,
+        3,
+    ]
+    jitter = [pause_after(n, 0.25, 3, Random(n)) for n in (1, 2, 3, 4, 5)]
+    assert all(wait / 2 <= j < wait for j, wait in zip(jitter, (0.25, 0.5, 1, 2, 3), strict=True))
 
 
 async def test_what_has_ended_is_let_go_and_told():

@@ -28,7 +28,7 @@ from socketio.async_pubsub_manager import (  # type: ignore[import-untyped]
     AsyncPubSubManager,
 )
 
-from ...waiting import Tasks, set_within
+from ...waiting import Tasks, pause_after, set_within
 from ..store import StoreError
 from .address import Address
 from .log import NatsLog
@@ -187,7 +187,7 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
     async def _listen(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the emits of other servers, one after the other."""
         records: asyncio.Queue[bytes | None] = asyncio.Queue()
-        back_off = _BACK_OFF
+        failures = 0
         after, missed = None, False
         while not self._closing.is_set():
             try:
@@ -202,11 +202,12 @@ class NatsManager(AsyncPubSubManager):  # type: ignore[misc]
                     lambda place, kind, data: records.put_nowait(data),
                     lambda: records.put_nowait(None),
                 )
-                back_off = _BACK_OFF
+                failures = 0
             except StoreError as problem:
                 _log.warning("nothing is heard of other servers for now: %s", problem)
-                await set_within(self._closing, back_off)
-                back_off = min(2 * back_off, _LONGEST_BACK_OFF)
+                failures += 1
+                pause = pause_after(failures, _BACK_OFF, _LONGEST_BACK_OFF)
+                await set_within(self._closing, pause)
                 continue
             self._listening.set()
             while (data := await records.get()) is not None:

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ...waiting import pause_after
 from ..store import StoreError
 from .connection import PAUSE, SOON, Connection
 from .stream import SECOND, StreamGone
@@ -96,7 +97,7 @@ class Reader:
         await self._unsubscribe()
 
     async def _run(self) -> None:
-        logged, pause = "", PAUSE
+        logged, failures = "", 0
         while not self._ended and not self._connection.closing.is_set():
             await self._lost.wait()
             self._lost.clear()
@@ -104,7 +105,7 @@ class Reader:
                 if self._consumer:  # it is lost, and perhaps the stream is
                     await self._look()
                 await self._create_consumer()
-                logged, pause = "", PAUSE
+                logged, failures = "", 0
             except StreamGone:
                 self._ended = True
                 self._caught_up.set()
@@ -113,8 +114,8 @@ class Reader:
                     logged = str(error)
                     _log.warning("cannot read from NATS for now: %s", error)
                 self._lost.set()
-                await self._connection.pause(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                failures += 1
+                await self._connection.pause(pause_after(failures, PAUSE, _LONGEST_PAUSE))
 
     async def _create_consumer(self) -> None:
         """Create a consumer at the next place, and pull from it."""
