@@ -84,12 +84,15 @@ class Holder(ABC):
         in_flight.hold(attempt, self)
 
     def settled(self, receipt: str) -> None:
-        """Remove this message from those in flight."""
-        sent = self.sent.pop(receipt, None)
-        if sent is not None:
-            if sent.callback is not None:  # acknowledged by an event, or not at all
-                forget_callback(self._sio, self.sid, sent.callback)
+        """Remove this message, which it has answered, from those in flight."""
+        if self._forget(receipt):
             self.alive()
+
+    def _forget(self, receipt: str) -> bool:
+        sent = self.sent.pop(receipt, None)
+        if sent is not None and sent.callback is not None:  # answered by an event, or not at all
+            forget_callback(self._sio, self.sid, sent.callback)
+        return sent is not None
 
     def alive(self) -> None:
         """Note that it has answered, be it too late."""
@@ -103,18 +106,18 @@ class Holder(ABC):
         Has this consumer answered others since, then those messages are to blame, not what may have
         ended or frozen it: nobody is suspect.
         """
-        now, suspect, answers = self._in_flight.clock(), self.suspect, self._answers
+        now = self._in_flight.clock()
         ended = []
         for receipt, sent in self.sent.items():
             if sent.until > now:
                 break
-            ended.append((receipt, answers > sent.answers))
+            ended.append((receipt, self._answers > sent.answers))
         for receipt, lives in ended:
-            self.settled(receipt)
+            self._forget(receipt)
             self._in_flight.lapsed(receipt, suspect=not lives)
         if ended:
-            self._answers = answers
-            self.suspect = suspect or not all(lives for _, lives in ended)
+            self.answered()
+            self.suspect = self.suspect or not all(lives for _, lives in ended)
 
 
 class InFlight:
