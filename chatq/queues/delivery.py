@@ -42,6 +42,7 @@ class Deliverer:
         self.closing = False
         self._store = store
         self._subscriptions: dict[tuple[str, str], Subscription] = {}  # by sid and queue
+        self._of_client: dict[str, dict[str, Subscription]] = {}  # the same, by sid, then by queue
         self._consumers: dict[str, Consumers] = {}  # by queue
         self._sweep_at = 64
         self._deaf: list[Callable[[], None]] = []  # each ends that one server is listened to
@@ -68,6 +69,7 @@ class Deliverer:
                 self.in_flight, consumers, sio, namespace, sid, queue, window, frame
             )
             self._subscriptions[sid, queue] = consumers.by_sid[sid] = subscription
+            self._of_client.setdefault(sid, {})[queue] = subscription
             self.observers.tell(Subscribed(sid, queue))
             try:
                 stats = await self._store.stats(queue)
@@ -178,7 +180,7 @@ class Deliverer:
         return mine
 
     def _of(self, sid: str) -> list[Subscription]:
-        return [each for (name, _), each in self._subscriptions.items() if name == sid]
+        return [*self._of_client.get(sid, {}).values()]
 
     def watch(self, observer: Observer) -> Callable[[], None]:
         """See `Queues.watch`."""
@@ -203,6 +205,10 @@ class Deliverer:
         name, queue = (subscription.sid, subscription.queue), subscription.queue
         if self._subscriptions.get(name) is subscription:
             del self._subscriptions[name]
+            mine = self._of_client[subscription.sid]
+            del mine[queue]
+            if not mine:
+                del self._of_client[subscription.sid]
             consumers = self._consumers[queue]
             del consumers.by_sid[subscription.sid]
             if not consumers.by_sid:
