@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from random import Random
 from typing import Any, TypeVar
 
-__all__ = ["Tasks", "detached", "every", "give_way", "pause_after", "set_within"]
+__all__ = ["Tasks", "detached", "end_task", "every", "give_way", "pause_after", "set_within"]
 
 _T = TypeVar("_T")
 #: How long a task that was cancelled may take to end, in seconds.
@@ -77,6 +77,15 @@ def detached(work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
     that is the cell which then runs, not the one that began the task.
     """
     return asyncio.create_task(work, context=contextvars.Context())
+
+
+async def end_task(task: asyncio.Task[Any], within: float, cancelled: float = _CANCELLED) -> None:
+    """Wait for a task, for at most `within` seconds, then cancel it, and wait for at most
+    `cancelled` seconds until it has ended."""
+    if within > 0:
+        await asyncio.wait({task}, timeout=within)
+    task.cancel()
+    await asyncio.wait({task}, timeout=cancelled)
 
 
 class Tasks(dict[Any, str]):

@@ -31,7 +31,7 @@ from typing import Any, Self, TypeVar
 import socketio  # type: ignore[import-untyped]
 
 from ..queues.message import check_event, check_queue
-from ..waiting import detached, every, give_way, pause_after
+from ..waiting import detached, end_task, every, give_way, pause_after
 from .acknowledgements import Acknowledgements
 from .backlog import Backlog, Frame, read
 from .inbox import open_inbox
@@ -376,7 +376,11 @@ class Consumer:
         subscriber, worker = self._tasks or (None, None)
         if subscriber is not None and worker is not None:
             self._backlog.end()
-            ending = _end(subscriber, 0), self._unsubscribe(within), _end(worker, within)
+            ending = (
+                end_task(subscriber, 0),
+                self._unsubscribe(within),
+                end_task(worker, within),
+            )
             await asyncio.gather(*ending)
             if not worker.done():
                 self._report("is closed", TimeoutError("but a handler of it does not end"))
@@ -397,14 +401,6 @@ class Consumer:
                 await self._connection.call("unsubscribe", {"queue": self.queue}, within)
             except (OSError, RuntimeError) as error:
                 _log.info("queue %r was not unsubscribed: %s", self.queue, error)
-
-
-async def _end(task: asyncio.Task[None], within: float) -> None:
-    """Wait for a task, for at most `within` seconds, then cancel it, and wait a moment for that."""
-    if within > 0:
-        await asyncio.wait({task}, timeout=within)
-    task.cancel()
-    await asyncio.wait({task}, timeout=1.0)
 
 
 def _start_task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -25,7 +25,7 @@ from ..journal.activity import NotSettled, wait_for
 from ..journal.facts import SERVER, Connected, Disconnected, Froze, Killed, Rejected, Thawed
 from ..journal.journal import Journal
 from ..views.table import one_line
-from ..waiting import detached
+from ..waiting import detached, end_task
 from .process import Process
 from .programs import Programs
 
@@ -163,9 +163,8 @@ class Scene:
         orderly = True
         for client in [*self._clients.values()]:
             hanging_up = asyncio.create_task(client.hang_up())
-            await asyncio.wait({hanging_up}, timeout=0.3)
-            hanging_up.cancel()  # where a handler never ends, the library goes on without it
-            await asyncio.wait({hanging_up}, timeout=0.3)
+            # Where a handler never ends, the library goes on without it.
+            await end_task(hanging_up, 0.3, 0.3)
             if orderly:  # one after the other, unless a handler never ends
                 try:
                     await tap.recorder.activity.quiet(within=0.2)
