@@ -1,4 +1,4 @@
-"""Is everything here that is needed? If not, which command mends it?
+"""The check of an installation: what is missing or too old, and the command that mends it.
 
 Needed is what chatq itself requires, and in a checkout, where the lessons are, what they and the
 tests require, too; elsewhere that is offered, and not missed. Owns how this is found out, and

@@ -1,4 +1,4 @@
-"""What nearly every test needs: a server of the library's own, and an open stage for it."""
+"""Fixtures of nearly every test: a server of python-socketio, and an open stage for it."""
 
 import re
 
@@ -24,7 +24,7 @@ async def stage(sio):
 
 @pytest.fixture
 def complaints():
-    """What a script said on stderr, without asyncio's remarks (`-X dev`) that a step took long.
+    """Return a script's stderr without asyncio's remarks (`-X dev`) that a step took long.
 
     Those tell of the machine's load, not of the script; all else counts.
     """
@@ -40,6 +40,6 @@ async def jupyter():
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_nats():
-    """Whoever has started the server that tests share (see `nats_nodes`), it ends with them."""
+    """End the NATS server that tests share (see `nats_nodes`), whoever has started it."""
     yield
     end_shared()

@@ -1,4 +1,4 @@
-"""Clients whose connect handler has not ended: what is meant for them has to wait until it has.
+"""The clients of a server that are just connecting: call-backs for the end of a connect handler.
 
 Owns which clients of a server those are, and who waits for which of them. Must not know: queues,
 what anybody waits for.

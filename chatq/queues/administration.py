@@ -67,7 +67,7 @@ class Administration:
             for dead in await self.store.dead(queue, self.rules.length):
                 if wanted is None or dead.id in wanted:
                     message = observed(queue, dead.id, dead.event, dead.body)
-                    self._delivery.observers.tell(Redriven(message))
+                    self._delivery.observers.notify(Redriven(message))
         return await self.store.redrive(queue, wanted)
 
     async def discard(self, queue: str, ids: Iterable[str] | None = None) -> int:

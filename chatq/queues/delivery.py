@@ -70,7 +70,7 @@ class Deliverer:
             )
             self._subscriptions[sid, queue] = consumers.by_sid[sid] = subscription
             self._of_client.setdefault(sid, {})[queue] = subscription
-            self.observers.tell(Subscribed(sid, queue))
+            self.observers.notify(Subscribed(sid, queue))
             try:
                 stats = await self._store.stats(queue)
             except BaseException:
@@ -92,7 +92,7 @@ class Deliverer:
             running = subscription.start()
             self.in_flight.tasks.add(running, f"the messages for {sid} of queue {queue!r}")
         else:
-            self.observers.tell(Unsubscribed(sid, queue))
+            self.observers.notify(Unsubscribed(sid, queue))
             self._drop(subscription)
 
     async def unsubscribe(self, sid: str, queue: str) -> bool:
@@ -100,7 +100,7 @@ class Deliverer:
         subscription = self._subscriptions.get((sid, queue))
         if subscription is None:
             return False
-        self.observers.tell(Unsubscribed(sid, queue))
+        self.observers.notify(Unsubscribed(sid, queue))
         self._drop(subscription)
         await subscription.stop()
         return True
@@ -217,7 +217,7 @@ class Deliverer:
         self._notify(queue)  # somebody else may claim what this consumer would have claimed next
 
     def _expired(self, queue: str, id: str, event: str) -> None:
-        self.observers.tell(Died(Queued(queue, id, event), EXPIRED))
+        self.observers.notify(Died(Queued(queue, id, event), EXPIRED))
 
     def _notify(self, queue: str) -> None:
         if consumers := self._consumers.get(queue):

@@ -30,7 +30,7 @@ _text = json.JSONEncoder().encode
 
 
 class Delivery(TypedDict):
-    """What a handler gets beside the data of a message: `handler(data, delivery)`.
+    """The second argument of a handler, beside the data of a message: `handler(data, delivery)`.
 
     `id`, `queue`: the message, by which a redelivery can be known, and its queue. `attempt`: the
     number of this delivery, from 1 on; `redelivered`: whether it is a later one. `receipt`: what

@@ -172,7 +172,7 @@ class InFlight:
         """Make an attempt that may not be delivered a dead letter, in the background."""
         if self.observers.any:
             message = observed(attempt.queue, attempt.id, attempt.event, attempt.body)
-            self.observers.tell(Died(message, reason))
+            self.observers.notify(Died(message, reason))
         burying = asyncio.ensure_future(self.store.bury(attempt.receipt, reason, sent=False))
         self.observers.began()
         self.tasks.add(burying, f"message {attempt.id}, dead ({reason})", self._buried)
@@ -222,7 +222,7 @@ class InFlight:
         self._settled(receipt)
         if wait is None:
             if message is not None:
-                self.observers.tell(Died(message, reason))
+                self.observers.notify(Died(message, reason))
             return await self.store.bury(receipt, reason)
         return await self.store.release(receipt, wait)
 

@@ -1,4 +1,4 @@
-"""Where queues are kept: what a URL means, and which names a file of theirs may not have.
+"""URLs of queues: the store and the place that one means, and names that a file may not have.
 
 Owns the forms of these URLs, and the words for those that mean something elsewhere. Must not know:
 what is kept there, how.

@@ -63,7 +63,7 @@ def observed(queue: str, id: str, event: str, body: Body) -> Queued:
 
 @dataclass(eq=False, slots=True)
 class _Watch:
-    """One observer, until it is `over`; `working`: of how much work under way it was told."""
+    """One observer, until it is `over`; `working`: the count of work under way that it knows."""
 
     observer: Observer
     working: int = 0
@@ -116,7 +116,7 @@ class Observers:
 
         return end
 
-    # Whoever is told may end an observation, its own too, or begin one.
+    # Whoever is notified may end an observation, its own too, or begin one.
 
     def began(self) -> None:
         """Notify that background work has begun."""
@@ -132,7 +132,7 @@ class Observers:
                 watch.working -= 1
                 _call(watch.observer.ended)
 
-    def tell(self, fact: QueueFact) -> None:
+    def notify(self, fact: QueueFact) -> None:
         """Notify all observers of a fact; all of them of one, before any of the next."""
         self._facts.append(fact)
         if self._telling:  # an observer has caused this one
@@ -152,7 +152,7 @@ class Observers:
         if self._watches:
             message = observed(attempt.queue, attempt.id, attempt.event, attempt.body)
             self._in_flight[attempt.receipt] = (message, sid)
-            self.tell(Tried(message, sid, attempt.number))
+            self.notify(Tried(message, sid, attempt.number))
 
     def acknowledged(self, receipts: list[str], current: list[bool]) -> None:
         """Notify that these receipts were acknowledged, as settled or (not `current`) too late."""
@@ -161,13 +161,13 @@ class Observers:
                 if not settled:
                     self.returned(receipt, LEASE_ENDED)
                 elif known := self._in_flight.pop(receipt, None):
-                    self.tell(Settled(*known))
+                    self.notify(Settled(*known))
 
     def returned(self, receipt: str, reason: str) -> Queued | None:
         """Notify why the attempt with this receipt has ended; return its message, if known."""
         if (known := self._in_flight.pop(receipt, None)) is None:
             return None
-        self.tell(Returned(*known, reason))
+        self.notify(Returned(*known, reason))
         return known[0]
 
 
@@ -201,5 +201,5 @@ def _call(callback: Callable[..., Any], *fact: QueueFact) -> None:
             raise TypeError("an observer is called, and not awaited: what it returned never runs")
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # also a CancelledError: nobody has cancelled those who tell
+    except BaseException:  # also a CancelledError: nobody has cancelled the caller
         _log.exception("an observer of queues failed; the queues go on")

@@ -264,7 +264,7 @@ class Queues(Administration):
             for message, ids in zip(messages, stored, strict=True):
                 data = observed("", "", message.event, message.body).data
                 for queue, id in zip(message.queues, ids, strict=True):
-                    observers.tell(Stored(Queued(queue, id, message.event, data)))
+                    observers.notify(Stored(Queued(queue, id, message.event, data)))
         return stored
 
     # -- consuming ------------------------------------------------------------------------------

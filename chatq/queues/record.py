@@ -15,10 +15,10 @@ __all__ = ["Record"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A batch of verbs of `server`, whose `number`th record it is.
+    """A batch of verbs of one server.
 
-    `verbs`: lists of a verb's name and its arguments; `bodies`: those of all messages put, in
-    order; `now` in seconds since the epoch.
+    `number`: its sequence number among the records of `server`; `verbs`: lists of a verb's name and
+    its arguments; `bodies`: those of all messages put, in order; `now` in seconds since the epoch.
     """
 
     server: str

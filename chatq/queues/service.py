@@ -1,4 +1,4 @@
-"""What clients may ask of queues: `publish`, `subscribe` and so on of PROTOCOL.md; and the replies.
+"""Requests of clients to queues: `publish`, `subscribe` and so on of PROTOCOL.md; and the replies.
 
 Owns the form of these requests, and the limits of one client. Must not know: servers, tokens,
 packets, who else handles events.
@@ -38,7 +38,7 @@ def _refused(sid: str, event: str, code: str, message: str) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _Client:
-    """What is known of a client: the order of its events, and how many queues it has made."""
+    """The state of a client: the order of its events, and the number of queues it has made."""
 
     order: Order = field(default_factory=Order)
     made: int = 0

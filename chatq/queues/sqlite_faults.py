@@ -1,4 +1,4 @@
-"""What an error of SQLite means for a store, and its words.
+"""Errors of SQLite: their meaning for a store, and their words.
 
 Owns the distinction of a full disk from a failing one. Must not know: what was asked, what is done
 about it.

@@ -46,8 +46,8 @@ _Gone = tuple[int, int, float | None]  # a row of `pending` to be taken out: seq
 
 
 class News(NamedTuple):
-    """What the event loop has to hear of: queues with something to claim, the queue, id and event
-    of messages that have expired, and when there is something to sweep."""
+    """News for the event loop: queues with something to claim, the queue, id and event of messages
+    that have expired, and when there is something to sweep."""
 
     touched: set[str]
     expired: list[tuple[str, str, str]]

@@ -72,7 +72,7 @@ def full(queue: str, length: int) -> QueueFull:
 
 
 class Limits(NamedTuple):
-    """What a store keeps, and for how long in seconds: see `Rules`."""
+    """The limits of what a store keeps; times in seconds: see `Rules`."""
 
     length: int = 1_000_000
     key_memory: float = 24 * 3600.0

@@ -1,4 +1,4 @@
-"""Which values a message may hold: what arrives as it was, and nothing else.
+"""Values that a message may hold: those that arrive as they were, and nothing else.
 
 Owns which these are, and the words that say where in the data another one is. Must not know: how
 data is encoded, stores, sockets.

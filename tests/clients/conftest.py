@@ -1,4 +1,4 @@
-"""What tests of consumers and outboxes share: a hub, clients, and nothing left when they end."""
+"""Fixtures for consumers and outboxes: a hub, clients, and nothing left when they end."""
 
 import pytest
 from watched_hub import Hub, Program, connect, hang_up, new_client

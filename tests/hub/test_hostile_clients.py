@@ -1,6 +1,6 @@
-"""What nobody should send, a thousand times in each protocol (with `--long`: ten thousand), on a
-bare websocket: the hub lives, answers with an error that says something, takes nothing from anybody
-else, and does not grow."""
+"""Malformed and hostile input, a thousand times in each protocol (with `--long`: ten thousand), on
+a bare websocket: the hub lives, answers with an error that says something, takes nothing from
+anybody else, and does not grow."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ async def test_publish_at_one_hub_receive_at_another_and_go_on_at_a_third(tmp_pa
 
 
 class Together:
-    """What several inboxes have been given."""
+    """The events of several inboxes."""
 
     def __init__(self, inboxes: list[Inbox]) -> None:
         self._inboxes = inboxes

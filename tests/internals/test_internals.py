@@ -1,4 +1,4 @@
-"""What chatq touches on the inside of other libraries is in one room, and is still there.
+"""Every touch on the inside of other libraries is in one room, and its attribute is still there.
 
 A new version of a library that lacks something of it fails here first, by name.
 """

@@ -1,4 +1,4 @@
-"""What the taps rely on in python-socketio is there, and what they see becomes facts."""
+"""The taps: python-socketio has what they rely on, and they record it as facts."""
 
 import asyncio
 import inspect

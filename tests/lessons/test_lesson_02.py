@@ -1,4 +1,4 @@
-"""What lesson 02 says of clients that no stage has made."""
+"""Claims of lesson 02 about clients that no stage has made."""
 
 import sys
 

@@ -56,7 +56,7 @@ class Scene:
         return await self.got(text)
 
     async def got(self, text: str = "x") -> list[str]:
-        """Who got `text`, and how often if it was more than once."""
+        """Return who got `text`, and how often if it was more than once."""
         await self.stage.settle()
         times = {name: self.heard[name].count(text) for name in NAMES}
         return [f"{name} x{n}" if n > 1 else name for name, n in times.items() if n]

@@ -39,7 +39,7 @@ def cells(kind):
 
 
 class Lesson:
-    """What the lesson's cells define: its imports, functions and classes, and its constants."""
+    """The definitions in the lesson's cells: imports, functions, classes and constants."""
 
     def __init__(self):
         for source in cells("code"):
@@ -290,7 +290,7 @@ def inside(stage):
 
 
 async def given_up(namespace, door):
-    """How many are inside when one was given up at the door, before the door opened."""
+    """Return how many are inside when one was given up at the door, before the door opened."""
     sio = served(namespace, ping_interval=0.1, ping_timeout=0.1)
     gone = asyncio.Event()
     sio.on("disconnect", lambda sid, reason: gone.set())
@@ -754,7 +754,7 @@ class Interleaving:
         await self.office.emit("secret", f"{self.seed}/{self.sent}")
 
     async def leaks(self):
-        """What clients heard that they must not; raises if one inside missed something."""
+        """Return what clients heard that they must not; raise if one inside missed something."""
         found = []
         await self.stage.settle()
         for name, client in self.clients.items():

@@ -80,7 +80,7 @@ async def opened(browser, url, name="eve", **options):
 
 
 def heard(server):
-    """What the lesson's server says that it heard."""
+    """Return the lines in which the lesson's server says that it heard something."""
     return [line.partition("hears: ")[2] for line in server.lines if "the server hears" in line]
 
 

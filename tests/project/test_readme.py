@@ -98,7 +98,7 @@ def test_the_files_that_the_readme_links_to_exist():
 
 
 def test_an_index_shows_the_readme_without_links_that_lead_nowhere():
-    """What pyproject.toml makes of it when chatq is built, as it is installed here."""
+    """The README as pyproject.toml changes it when chatq is built, and as it is installed here."""
     shown = metadata.metadata("chatq").get_payload()
     targets = re.findall(r"\]\(([^)]*)\)", shown)
     assert [target for target in targets if "://" not in target] == []

@@ -1,4 +1,4 @@
-"""What users type against: the marker, and all that is exported; `mypy` does the rest."""
+"""Types for users: the marker, and all that is exported; `mypy` does the rest."""
 
 from __future__ import annotations
 

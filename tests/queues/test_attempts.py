@@ -1,5 +1,5 @@
-"""What an attempt is, and whose fault: answers that are late, connections that are cut, processes
-that die, and servers that are restarted under a consumer that is at work."""
+"""Attempts, and what counts as a failure: answers that are late, connections that are cut,
+processes that die, and servers that are restarted under a consumer that is at work."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ HOW = pytest.mark.parametrize("how", ["function", "function of all", "class", "c
 
 
 class Seen(Observer):
-    """What an observer is told."""
+    """An observer that keeps all facts."""
 
     def __init__(self) -> None:
         self.facts: list[Any] = []

@@ -1,4 +1,4 @@
-"""How a frame is cut, packed and unpacked."""
+"""Frames: cut, packed and unpacked."""
 
 from __future__ import annotations
 

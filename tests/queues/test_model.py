@@ -72,7 +72,7 @@ which = st.integers(0, 10_000)
 
 @dataclass(eq=False)
 class Message:
-    """What the model knows of one message in one queue.
+    """The model's state of one message in one queue.
 
     `stored`: yes, or None if nobody can know; `gone`: acknowledged, or None likewise.
     """
@@ -332,7 +332,7 @@ class Machine(RuleBasedStateMachine):
         return stats.ready + stats.leased + stats.delayed if stats else 0
 
     def stats(self, queue: str) -> Any:
-        """What the queue says of itself; the dead are looked at, too."""
+        """Return the queue's own counts; the dead are looked at, too."""
         if self.full:
             return None
         stats, dead = self.do(self.counted(queue), self.queues.dead(queue, 1000))
@@ -700,8 +700,8 @@ class Machine(RuleBasedStateMachine):
             assert self.full or self.killed or same, f"{before} became {after}"
 
     def as_many(self, stats: Any) -> int:
-        """How many there are, in whatever state: an answer that settles nothing shows all the same
-        that its client lives, and so that it may be given more."""
+        """Return the number of messages in whatever state: an answer that settles nothing shows all
+        the same that its client lives, and so that it may be given more."""
         return stats.ready + stats.leased + stats.delayed + stats.dead if stats else 0
 
     def acknowledge(self, client: Client, number: int, *answer: Any) -> None:
@@ -709,7 +709,7 @@ class Machine(RuleBasedStateMachine):
         self.loop.settle()
 
     def current(self, sent: Sent) -> bool | None:
-        """Whether this receipt counts; None: its time is over, but nobody may have noticed yet."""
+        """Return whether this receipt counts; None: its lease is over, perhaps unnoticed."""
         if not sent.open or sent.message.last is not sent or sent.message.gone is not False:
             return False
         return True if self.loop.now < sent.until - 0.002 and not self.full_until else None

@@ -154,7 +154,7 @@ async def test_what_ends_the_program_ends_it(queues, error):
 
     end = queues.watch(Ends())
     with pytest.raises(error):
-        queues._delivery.observers.tell(Subscribed("sid", "queue"))
+        queues._delivery.observers.notify(Subscribed("sid", "queue"))
     end()
     assert await queues.emit("pickup", 1, to="drivers")
 

@@ -106,7 +106,7 @@ def numbers(attempts):
 
 
 class Contract:
-    """What every store does."""
+    """The contract of all stores."""
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -1648,7 +1648,8 @@ def copied(path: Path, copy: Path, *suffixes: str) -> None:
 
 
 def bytes_of(path: Path) -> dict[str, bytes]:
-    """What is in the file and in those that SQLite keeps beside it (empty ones do not count)."""
+    """Return the content of the file and of those that SQLite keeps beside it, empty ones left
+    out."""
     return {
         file.name: content
         for file in path.parent.glob(f"{path.name}*")

@@ -156,7 +156,7 @@ def same(mine: Any, theirs: Any) -> bool:
 
 
 def sent(arguments: list[Any]) -> list[Any]:
-    """What python-socketio makes of the arguments of an event, on its way through its packets."""
+    """Return the arguments of an event after their way through python-socketio's packets."""
     packet = Packet(EVENT, data=["event", *arguments]).encode()
     first, *attachments = packet if isinstance(packet, list) else [packet]
     read = Packet(encoded_packet=first)

@@ -1,4 +1,4 @@
-"""What a reader meets in Jupyter: where prints appear, running things again, interrupting.
+"""A stage in Jupyter: where prints appear, running things again, interrupting.
 
 Every test has a real kernel of its own. nbclient, like nbval, drops what is printed for a cell
 other than the one that runs, so a print that is found stands under the cell that caused it.

@@ -1,4 +1,4 @@
-"""What goes wrong on the way, and must not confuse what comes after it."""
+"""Servers that go wrong in all ways, which must not confuse what is recorded afterwards."""
 
 import asyncio
 import contextlib

@@ -30,7 +30,7 @@ async def guest(stage, query="", **options):
 
 
 async def refused(url):
-    """Whether nobody listens at the port of `url`."""
+    """Return whether nobody listens at the port of `url`."""
     host, port = url.removeprefix("http://").split(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))

@@ -25,7 +25,7 @@ SPARE = 20.0
 
 
 class PeerError(AssertionError):
-    """What the other side could not do; the text says what was pending."""
+    """The other side has failed; the text says what was pending."""
 
 
 class Peer:

@@ -26,7 +26,7 @@ DEADLINE = 10.0  # seconds; what takes longer is a mistake
 
 
 class Address:
-    """Where a hub is, and its clients: `url`, `namespace`."""
+    """The address of a hub (`url`, `namespace`), and its clients."""
 
     url: str
     namespace: str
@@ -152,7 +152,7 @@ def _receipt(data: Any, delivery: Any = None) -> Any:
 
 
 class Inbox:
-    """What a client is given: `events` as (name, arguments), and a way to wait for more.
+    """The events that a client has received, `events` as (name, arguments), and a wait for more.
 
     `answer`: what its handler returns, made of the arguments; True: the receipt; False: nothing.
     """

@@ -91,7 +91,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it is served; the same after it was started again."""
+        """Its address; the same after it was started again."""
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What the model of the queues runs on: time, wire and disk that a test controls.
+"""The environment of the model of the queues: time, wire and disk that a test controls.
 
 `Queues`, subscriptions, stores and SQLite are the real ones. Time moves when a test moves it. The
 wire is the part of a python-socketio server that subscriptions touch. The disk can be full, and the

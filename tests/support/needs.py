@@ -1,4 +1,4 @@
-"""What tests need beyond what the README installs, and what brings it: the one place that knows.
+"""Requirements of tests beyond what the README installs, and the commands that install them.
 
 A test says so itself, `@pytest.mark.needs("node", "chromium")`. What is not here skips it and names
 the command that brings it; in CI (`CI=true`), where nothing may be skipped, it fails. Whoever uses
@@ -34,7 +34,8 @@ COMPILERS = ("cc", "gcc", "clang")
 
 @dataclass(frozen=True)
 class Part:
-    """What it is called, what brings it, and how to find where it is (None: nowhere)."""
+    """A requirement: its name, the command that installs it, and a function that finds its path
+    (None: it is missing)."""
 
     what: str
     command: str

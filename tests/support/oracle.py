@@ -76,7 +76,7 @@ class Step:
 
 @dataclass
 class Person:
-    """What a script has done so far to, or with, one client."""
+    """The state of one client in a script."""
 
     line: bool = False  # is there a connection at all, be it one without a namespace?
     ended: Reason | None = None  # how the last connection to the server ended; None: never was one

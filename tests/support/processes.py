@@ -1,4 +1,4 @@
-"""Whether a process is gone, asked of the system."""
+"""The end of processes that are not our children, as the system knows it."""
 
 import os
 import select
@@ -7,7 +7,7 @@ __all__ = ["gone"]
 
 
 def gone(pid, within=10):
-    """Whether the process has ended, or does so in that many seconds."""
+    """Return whether the process has ended, or does so in that many seconds."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""How much of what is tested many times is tested always, and how much with `--long`."""
+"""The sizes of what is tested many times: always, and with `--long`."""
 
 from __future__ import annotations
 

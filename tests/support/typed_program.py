@@ -1,4 +1,4 @@
-"""What a user of the queues writes, each thing once: `mypy` checks it as it checks the package.
+"""A program that uses each call of the queues once: `mypy` checks it as it checks the package.
 
 It is never run.
 """

@@ -1,4 +1,4 @@
-"""What tests of consumers and outboxes need around them: a hub, a cable, processes to be killed.
+"""The environment of consumers and outboxes: a hub, a cable, processes to be killed.
 
 The hub is the real one, watched; run as a program, it is a process: `python watched_hub.py FILE
 PORT RULES`. Nothing here waits for a time: things are counted as they happen.

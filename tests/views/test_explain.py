@@ -239,7 +239,7 @@ BEGINNINGS = {
 
 
 def compare_one_by_one(seed, steps, world, stage):
-    """What `reason` and `why` say of every pair, and that no cell of the table is empty."""
+    """Return what `reason` and `why` answer for every pair; no cell of the table may be empty."""
     table = stage.deliveries()
     for message, row in zip(table.messages, table.table().rows, strict=True):
         number, event = message.emitted.message, message.emitted.event

@@ -1,4 +1,4 @@
-"""What makes a stream the one it was: its identity, its configuration, its first records.
+"""The identity of a stream on NATS: whether it is still the one it was, and as it was configured.
 
 Owns the stream's configuration, what of it may not change, and the words and ways out when a stream
 is not the one it was. Must not know: requests, records, queues.
