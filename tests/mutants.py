@@ -334,7 +334,7 @@ MUTANTS = [
     Mutant(
         "who lets leases end asks first all the same",
         "subscription",
-        "        if not self.suspect or not others:\n",
+        "        if not others:\n",
         "        if True:\n",
     ),
     Mutant(

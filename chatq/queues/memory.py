@@ -43,13 +43,13 @@ class MemoryStore(Store):
             raise StoreError("the store is closed")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        asked = request(verb, *arguments)
+        asked, now = request(verb, *arguments), self._clock()
         due = self._state.due(self._limits) if asked.verb is None else None
-        if due is not None and due <= self._clock():
-            self._apply(["sweep"], [])
-        result = self._apply(asked.verb, asked.bodies) if asked.verb is not None else None
+        if due is not None and due <= now:
+            self._apply(["sweep"], [], now)
+        result = self._apply(asked.verb, asked.bodies, now) if asked.verb is not None else None
         if not isinstance(result, QueueFull):
-            result = asked.finish(self._state, result, self._clock())
+            result = asked.finish(self._state, result, now)
         if isinstance(result, WithBodies):
             result = result.make([self._bodies[place][index] for place, index in result.places])
         for queue in self._state.take_touched():
@@ -59,10 +59,10 @@ class MemoryStore(Store):
         loop.call_soon(_answer, answer, result)
         return answer
 
-    def _apply(self, verb: list[Any], bodies: list[Body]) -> Any:
+    def _apply(self, verb: list[Any], bodies: list[Body], now: float) -> Any:
         state = self._state
         place = state.applied + 1
-        record = Record("", place, self._clock(), self._limits, [verb], bodies)
+        record = Record("", place, now, self._limits, [verb], bodies)
         answers = state.apply(place, record)
         assert answers is not None  # only a record that is read from a log can come twice
         if place in state.bodies:

@@ -234,11 +234,11 @@ class Subscription(Holder):
     def _waits_for_others(self) -> bool:
         """Return whether to leave what there is to consumers that are not suspect, for a lease: the
         client may be frozen, and what it gets again and again has no attempts left in the end."""
-        others = [c for c in self._consumers.by_sid.values() if not c.suspect]
-        now = self._in_flight.clock()
-        if not self.suspect or not others:
+        others = self.suspect and [c for c in self._consumers.by_sid.values() if not c.suspect]
+        if not others:
             self._not_before = 0.0
             return False
+        now = self._in_flight.clock()
         if self._not_before == 0.0:
             self._not_before = now + self._in_flight.rules.lease
             for other in others:
