@@ -44,14 +44,14 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on an answer: `state` is "passed", "failed" or "not done yet"; `told`: its lines.
+    """The verdict on an answer: `state` is "passed", "failed" or "not done yet"; `lines`: in words.
 
     `raised`: it ended in an error, for which the exercise's hint is no help.
     """
 
     exercise: Exercise
     state: str
-    told: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     raised: bool = False
 
     @property
@@ -63,7 +63,7 @@ class Verdict:
         name = f"{self.exercise.name} {self.exercise.task}"
         if self.state == "not done yet":
             return f"… {name}: not done yet"
-        lines = "".join(f"\n  {line}" for line in self.told)
+        lines = "".join(f"\n  {line}" for line in self.lines)
         if self.passed:
             return f"✓ {name}{lines}"
         hint = "" if self.raised else f"\n  hint      {self.exercise.hint}"
@@ -137,7 +137,7 @@ def take_given() -> dict[str, str]:
 def _with_notes(verdict: Verdict, trial: Trial, fence: Fence, unused: list[str]) -> Verdict:
     """Add the diagnosis of a wrong answer, and a note on output that was cut."""
     notes: list[str] = []
-    state, lines, raised = verdict.state, verdict.told, verdict.raised
+    state, lines, raised = verdict.state, verdict.lines, verdict.raised
     if not verdict.passed:
         notes += [f"note      {one}" for one in ([] if raised else unused)]
         if notes and state == "not done yet":
@@ -150,7 +150,7 @@ def _with_notes(verdict: Verdict, trial: Trial, fence: Fence, unused: list[str])
         notes.append(f"printed   {fence.cut} characters more, which are not shown")
     # The same mistake has the same text: an object's address would differ each time.
     lines = tuple(re.sub(r"x[0-9a-f]{8,}", "x…", line) for line in (*lines, *notes))
-    return replace(verdict, state=state, told=lines, raised=raised)
+    return replace(verdict, state=state, lines=lines, raised=raised)
 
 
 async def _judge(asked: Exercise, trial: Trial) -> Verdict:
@@ -161,7 +161,7 @@ async def _judge(asked: Exercise, trial: Trial) -> Verdict:
     except NotDone:
         return Verdict(asked, "not done yet")
     except Wrong as wrong:
-        return Verdict(asked, "failed", wrong.told)
+        return Verdict(asked, "failed", wrong.lines)
     except Blocked as blocked:
         what = f"{blocked}: nothing else can run meanwhile, and it was ended"
         return _failed(asked, what, place(blocked))
@@ -173,7 +173,7 @@ async def _judge(asked: Exercise, trial: Trial) -> Verdict:
         return _failed(asked, f"it was not over after {_WITHIN:g} s, and was ended")
     except (Exception, SystemExit) as error:
         if lost := trial.lost(error):
-            return Verdict(asked, "failed", lost.told, raised=True)
+            return Verdict(asked, "failed", lost.lines, raised=True)
         what = f"the answer raised {type(error).__name__}: {error}"
         return _failed(asked, what, place(error))
 

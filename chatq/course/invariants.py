@@ -24,11 +24,11 @@ __all__ = ["Invariants", "Wrong", "listing", "times"]
 class Wrong(Exception):
     """The first counter-example, as lines: what was expected of which client, and what it got."""
 
-    told: tuple[str, ...]
+    lines: tuple[str, ...]
 
-    def __init__(self, **told: str) -> None:
-        super().__init__(told)
-        self.told = tuple(f"{name:9} {text}" for name, text in told.items() if text)
+    def __init__(self, **fields: str) -> None:
+        super().__init__(fields)
+        self.lines = tuple(f"{name:9} {text}" for name, text in fields.items() if text)
 
 
 class Invariants(ABC):

@@ -28,7 +28,7 @@ REASONS = [
 async def test_the_answer_to_one_step_is_wrong_at_the_next(before, name, client, what, got):
     verdict = await check(name, answers.solution(before))
     assert verdict.state == "failed"
-    message, who, *_, came, _ = verdict.told
+    message, who, *_, came, _ = verdict.lines
     assert what in message
     assert who == f"client    {client}"
     assert came == f"got       {got}"
@@ -41,11 +41,11 @@ async def test_the_reader_that_the_lesson_shows_first_does_the_work_twice():
     names = {}
     exec(re.search(r"```python\n(.*?)```", text, re.S)[1], names)
     verdict = await check("07.6", names["answer"])
-    assert verdict.told[:2] == (
+    assert verdict.lines[:2] == (
         "message   ada's cable was cut after the work, before the answer; it comes again: 'O-1'",
         "client    ada",
     )
-    assert "got       did it twice" in verdict.told
+    assert "got       did it twice" in verdict.lines
 
 
 # -- a right answer need not be the lesson's ------------------------------------------------------
