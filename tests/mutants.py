@@ -52,7 +52,7 @@ class Mutant:
 MUTANTS = [
     Mutant(
         "a lease that ended is no failure",
-        "sqlite_rows",
+        "sqlite_claims",
         "SET failures = failures + 1, suspect = 1 WHERE",
         "SET suspect = 1 WHERE",
     ),
@@ -70,7 +70,7 @@ MUTANTS = [
     ),
     Mutant(
         "a suspect message comes with others",
-        "sqlite_rows",
+        "sqlite_claims",
         "return len(again) < limit and (not lonely or (alone and not again))",
         "return len(again) < limit",
     ),
@@ -204,7 +204,7 @@ MUTANTS = [
     ),
     Mutant(
         "a receipt is that of the message, the same for each attempt",
-        "sqlite_rows",
+        "sqlite_claims",
         "        leases = self._leases.grant(queue.name, outs, until)\n",
         "        leases = self._leases.grant(queue.name, outs, until)\n"
         "        for lease in leases:\n"
@@ -261,7 +261,7 @@ MUTANTS = [
     ),
     Mutant(
         "attempts are counted in memory, not in the file",
-        "sqlite_rows",
+        "sqlite_claims",
         '"UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq IN"',
         '"UPDATE pending SET attempts = attempts, due = NULL WHERE queue = ? AND seq IN"',
     ),
@@ -369,13 +369,13 @@ MUTANTS = [
     ),
     Mutant(
         "the next claim begins too far on",
-        "sqlite_rows",
+        "sqlite_claims",
         "rows[-1][0] + 1 if len(rows) == limit else self._next\n",
         "rows[-1][0] + 2 if len(rows) == limit else self._next\n",
     ),
     Mutant(
         "the next claim begins at the end in any case",
-        "sqlite_rows",
+        "sqlite_claims",
         "rows[-1][0] + 1 if len(rows) == limit else self._next\n",
         "self._next\n",
     ),
@@ -387,7 +387,7 @@ MUTANTS = [
     ),
     Mutant(
         "what waited over a restart is leased twice",
-        "sqlite_rows",
+        "sqlite_claims",
         "        ahead = {seq for _, seq in entries if seq >= queue.next}\n",
         "        ahead: set[int] = set()\n",
     ),
@@ -468,7 +468,7 @@ MUTANTS = [
     ),
     Mutant(
         "the wait after a failure is ignored where order is strict",
-        "sqlite_rows",
+        "sqlite_claims",
         "        if due is not None and due > now:\n            return [], due\n",
         "",
     ),

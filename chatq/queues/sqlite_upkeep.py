@@ -1,7 +1,7 @@
 """The upkeep of a SQLite file: which queues are in memory, and what ends as time passes.
 
-Owns loading a queue and letting it go, counts, taking messages out of a queue, dead letters, keys,
-and the space of the file. Must not know: threads, event loops, when a transaction begins, ends or
+Owns loading a queue and letting it go, counts, taking messages out of a queue, dead letters and
+keys. Must not know: threads, event loops, when a transaction begins, ends or
 is synced, who claims.
 
 What is over is found by indexes on its time, so that no queue is looked at in vain, and ended in
@@ -22,7 +22,7 @@ from .ids import make_id, number_in
 from .leases import Lease
 from .rules import EXPIRED
 from .sqlite_memory import Memory, Out, QueueState
-from .sqlite_schema import INCREMENTAL
+from .sqlite_space import Space
 from .store import Limits
 
 __all__ = ["News", "Upkeep"]
@@ -31,13 +31,8 @@ __all__ = ["News", "Upkeep"]
 _SWEEP = 250
 #: How much later than it might be what nobody waits for is dropped, in seconds: all of it together.
 _LATER = 60.0
-#: How long after messages were deleted to look whether their space can be given back, and how long
-#: after a slice of it to give the next, in seconds.
-_SPACE, _NEXT_SPACE = 1.0, 0.1
 #: How long nothing is swept after a transaction has failed, in seconds.
 _REST = 1.0
-#: The most pages that are given back at once, and that stay free in any case (of 4 KiB).
-_PAGES = 256
 #: The most queues in memory; those without consumers beyond that are in the file alone.
 _QUEUES = 100_000
 _NEVER = float("inf")
@@ -62,11 +57,10 @@ class Upkeep(Memory):
         self._db, self._limits, self._clock = db, limits, clock
         self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
         self._keys = int(db.execute("SELECT count(*) FROM key").fetchone()[0])
-        self._shrinks = db.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
+        self._space = Space(db, clock)
         #: Queues in memory in which nothing is left, since when.
         self._emptied: dict[QueueState, float] = {}
         self._expired: list[tuple[str, str, str]] = []
-        self._look_at_space = _NEVER
         #: When there is something to sweep, in seconds since the epoch.
         self.due = self._next_due(-1.0)
 
@@ -411,40 +405,17 @@ class Upkeep(Memory):
         times += [since + _LATER for since in islice(self._emptied.values(), 1)]
         # What is over already was more than one sweep takes: the next goes on at once.
         later = [time if time <= now else time + _LATER for time in times]
-        return min(expires, self._look_at_space, *later)
+        return min(expires, self._space.due, *later)
 
-    # -- space ------------------------------------------------------------------------------------
-
-    def _note_space(self, wait: float = _SPACE) -> None:
+    def _note_space(self) -> None:
         """Note that space may have become free in the file."""
-        if self._shrinks and self._look_at_space == _NEVER:
-            self._look_at_space = self._clock() + wait
-            self._note_due(self._look_at_space)
+        self._space.note()
+        self._note_due(self._space.due)
 
     def give_space_back(self, *, at_once: bool) -> None:
-        """Give some of the free space of the file back, outside of any transaction.
-
-        A part stays free for what comes next, so that the file does not grow again at once.
-        `at_once`: the disk is full, so give less, which takes less to write, and cut the file.
-        """
-        if self._clock() < self._look_at_space:
-            return
-        slice = _PAGES // 8 if at_once else _PAGES
-        self._look_at_space = _NEVER
-        pages, free = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count")
-        )
-        more = free - max(_PAGES, pages // 4)
-        if more > 0:
-            # As a script: each page is a step, and after each this thread would have to wait for
-            # the interpreter's lock.
-            self._db.executescript(f"PRAGMA incremental_vacuum({min(more, slice)})")
-            if more <= slice or at_once:  # the file is cut by the checkpoint
-                self._db.executescript("PRAGMA wal_checkpoint(PASSIVE)")
-            self._note_space(_NEXT_SPACE)
-        elif at_once:  # the log has had its largest size ever since
-            self._db.executescript("PRAGMA wal_checkpoint(TRUNCATE)")
+        """See `Space.give_back`."""
+        self._space.give_back(at_once=at_once)
+        self._note_due(self._space.due)
 
     def _note_due(self, when: float) -> None:
         if when < self.due:

@@ -355,16 +355,23 @@ IMPORTS: dict[str, set[str]] = {
     "queues.rules": {"waiting"},
     "queues.service": {"queues.error_codes", "queues.message", "queues.order", "queues.store"},
     "queues.sqlite_backup": set(),
-    "queues.sqlite_faults": {"queues.reserve"},
-    "queues.sqlite_memory": {"queues.leases"},
-    "queues.sqlite_rows": {
+    "queues.sqlite_claims": {
         "queues.ids",
         "queues.leases",
         "queues.sqlite_memory",
         "queues.sqlite_upkeep",
         "queues.store",
     },
+    "queues.sqlite_faults": {"queues.reserve"},
+    "queues.sqlite_memory": {"queues.leases"},
+    "queues.sqlite_rows": {
+        "queues.ids",
+        "queues.sqlite_claims",
+        "queues.sqlite_memory",
+        "queues.store",
+    },
     "queues.sqlite_schema": {"queues.store"},
+    "queues.sqlite_space": {"queues.sqlite_schema"},
     "queues.sqlite_store": {
         "queues.alarm",
         "queues.location",
@@ -382,7 +389,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.leases",
         "queues.rules",
         "queues.sqlite_memory",
-        "queues.sqlite_schema",
+        "queues.sqlite_space",
         "queues.store",
     },
     "queues.state": {
