@@ -526,7 +526,7 @@ MUTANTS = [
     Mutant(
         "a file that is gone is written on",
         "sqlite_store",
-        "if _identity(self._absolute) != self._file:",
+        "if identity(self._absolute) != self._file:",
         "if False:",
     ),
     Mutant(

@@ -1,7 +1,7 @@
 """A store in one SQLite file: the embedded default.
 
-Owns the file, and the one thread that works on it. Must not know: sockets, tables, when a message
-is dead.
+Owns the one thread that works on the file. Must not know: sockets, tables, how a file is opened,
+when a message is dead.
 
 Performance and durability
 - One thread owns the connection. All requests since its last transaction share the next one (group
@@ -23,17 +23,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from . import sqlite_schema
 from .alarm import Alarm
 from .location import check_file_name
 from .reserve import Reserve
 from .sqlite_backup import back_up
 from .sqlite_faults import lacks_room, lacks_room_to_open, no_room, not_opened
+from .sqlite_file import CHECKPOINT, CHECKPOINT_FULL, LARGEST_LOG, connect, identity
 from .sqlite_rows import Rows
 from .sqlite_schema import Kind
 from .sqlite_upkeep import News
@@ -50,11 +50,7 @@ _CHECK_FILE = 1.0
 _open: set[tuple[int, int]] = set()
 #: The delay before a group commit of requests that came during a transaction, in seconds.
 _GROUP_COMMIT = 0.001
-#: After how many pages in the log they are put into the file: 16 MB; while the disk is full, less.
-_CHECKPOINT, _CHECKPOINT_FULL = 4000, 50
 _MEGABYTE = 1_000_000
-#: What the log, and the reserve, take for long at most, in bytes: a large put may need more.
-_LARGEST_LOG = 17_000_000
 #: How long the disk may take for pending requests when the store is closed, in seconds.
 _GOODBYE = 10.0
 
@@ -277,7 +273,7 @@ class SqliteStore(Store):
         rows = self._rows
         puts = any(verb == "put" for verb, _, _ in requests)
         if puts and self._reserve.used and self._reserve.keep(self._needed()):
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         synced = not all(verb in _UNSYNCED for verb, _, _ in requests)
         if synced and time.monotonic() - self._checked >= _CHECK_FILE:
             self._check_file()
@@ -311,7 +307,7 @@ class SqliteStore(Store):
         from there."""
         try:
             size = Path(f"{self._absolute}-wal").stat().st_size
-            return min((size // _MEGABYTE + 1) * _MEGABYTE, _LARGEST_LOG)
+            return min((size // _MEGABYTE + 1) * _MEGABYTE, LARGEST_LOG)
         except OSError:
             return _MEGABYTE
 
@@ -326,12 +322,12 @@ class SqliteStore(Store):
     def _drain(self) -> None:
         """From now on write in place where that is possible: the log is begun again soon."""
         with suppress(sqlite3.Error):
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_FULL}")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_FULL}")
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _check_file(self) -> None:
         """Raise `StoreError` if the open file is no longer the one at its path."""
-        if _identity(self._absolute) != self._file:
+        if identity(self._absolute) != self._file:
             self._broken = (
                 f"the store {self.path} was deleted or replaced while it was open, and does "
                 "nothing more: end this program, put the file back if it was only moved, and start "
@@ -390,26 +386,19 @@ class SqliteStore(Store):
                 raise StoreError(self._not_opened(again)) from None
 
     def _not_opened(self, error: sqlite3.Error) -> str:
-        return not_opened(error, self.path, here=_identity(self._absolute) in _open)
+        return not_opened(error, self.path, here=identity(self._absolute) in _open)
 
     def _connect_now(self) -> None:
-        shm = Path(f"{self.path}-shm")
-        without_shm = self.path.exists() and not shm.exists()
-        if self.path.exists():
-            # A connection that may write would change a file that is not ours on closing.
-            read_only = f"{self.path.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(read_only, uri=True, timeout=0)) as db:
-                sqlite_schema.check(db, self.path, self._kind)
-        self._db = sqlite3.connect(
-            self._absolute, timeout=0, isolation_level=None, check_same_thread=False
-        )
+        self._db = connect(self.path, self._kind, self._clock)
         try:
-            self._prepare()
+            self._rows = Rows(self._db, self._limits, self._clock)
+            self._file = identity(self._absolute) or self._file
+            _open.add(self._file)
+            if self._reserve.used or not self._reserve.keep(self._needed()):
+                self._drain()
         except BaseException:
             self._db.close()
             raise
-        if without_shm:  # made by the read-only connection; an exclusive one needs none
-            shm.unlink(missing_ok=True)
 
     def _close_unused(self, connected: asyncio.Future[None]) -> None:
         if connected.exception() is None:
@@ -419,34 +408,6 @@ class SqliteStore(Store):
         self._db.close()
         self._reserve.close()
         _open.discard(self._file)
-
-    def _prepare(self) -> None:
-        db = self._db
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        empty = sqlite_schema.check(db, self.path, self._kind)
-        if empty:
-            db.execute(f"PRAGMA auto_vacuum = {sqlite_schema.INCREMENTAL}")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA cache_size = -8000")  # KiB
-        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
-        db.execute(f"PRAGMA journal_size_limit = {_LARGEST_LOG}")
-        db.execute("BEGIN EXCLUSIVE")
-        if empty:
-            sqlite_schema.mark(db, self._kind)
-        sqlite_schema.prepare(db, empty=empty, now=self._clock())
-        if back := sqlite_schema.set_back(db, self._clock()):
-            _log.warning(
-                "the clock is %g s behind the times in %s: all of them were moved back by as much",
-                back,
-                self.path,
-            )
-        db.execute("COMMIT")
-        self._rows = Rows(db, self._limits, self._clock)
-        self._file = _identity(self._absolute) or self._file
-        _open.add(self._file)
-        if self._reserve.used or not self._reserve.keep(self._needed()):
-            self._drain()
 
     def _sum_up(self) -> None:
         try:
@@ -466,15 +427,6 @@ def _finish(done: asyncio.Future[None], error: Exception | None) -> None:
         done.set_result(None)
     else:
         done.set_exception(error)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and the inode of a file; None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 #: Verbs whose writes `Rows` batches.

@@ -363,6 +363,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
     },
     "queues.sqlite_faults": {"queues.reserve"},
+    "queues.sqlite_file": {"queues.sqlite_schema"},
     "queues.sqlite_memory": {"queues.leases"},
     "queues.sqlite_rows": {
         "queues.ids",
@@ -378,6 +379,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.reserve",
         "queues.sqlite_backup",
         "queues.sqlite_faults",
+        "queues.sqlite_file",
         "queues.sqlite_rows",
         "queues.sqlite_schema",
         "queues.sqlite_upkeep",
