@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .clients.consumer import Consumer
     from .clients.outbox import Outbox, Rejected
     from .clients.session import Refused
+    from .clients.transaction import emit_in_transaction, outbox_insert
     from .course.check import check
     from .course.prediction import Prediction
     from .journal.activity import NotSettled
@@ -75,6 +76,8 @@ __all__ = [
     "Tried",
     "Unsubscribed",
     "check",
+    "emit_in_transaction",
+    "outbox_insert",
 ]
 __version__ = "0.1.0"
 
@@ -115,6 +118,8 @@ _HOMES = {
     "Tried": "journal.facts",
     "Unsubscribed": "journal.facts",
     "check": "course.check",
+    "emit_in_transaction": "clients.transaction",
+    "outbox_insert": "clients.transaction",
 }
 
 

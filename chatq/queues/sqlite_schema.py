@@ -18,7 +18,7 @@ from typing import Literal
 
 from .store import StoreError
 
-__all__ = ["INCREMENTAL", "Kind", "check", "mark", "prepare", "set_back"]
+__all__ = ["INCREMENTAL", "Kind", "check", "check_foreign", "mark", "prepare", "set_back"]
 
 #: The value of `PRAGMA auto_vacuum` of a file that gives its space back in slices.
 INCREMENTAL = 2
@@ -105,6 +105,15 @@ def check(db: sqlite3.Connection, path: Path, kind: Kind) -> bool:
     if not empty:
         db.execute("SELECT name, next FROM meta").fetchone()
     return empty
+
+
+def check_foreign(db: sqlite3.Connection, path: Path) -> None:
+    """Raise `StoreError` if the file is a store, and so no database of another program."""
+    if db.execute("PRAGMA application_id").fetchone()[0] in _APPLICATIONS.values():
+        raise StoreError(
+            f"{path} is a file of chatq, not a database of yours: give another; it was left as it "
+            "is"
+        )
 
 
 def mark(db: sqlite3.Connection, kind: Kind) -> None:

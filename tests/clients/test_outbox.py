@@ -134,7 +134,7 @@ async def test_keys_are_the_users_or_made_and_the_server_knows_them(hub, dial, o
 
 
 async def test_a_frozen_server_is_asked_again(hub, dial, open_outbox, monkeypatch):
-    monkeypatch.setattr("chatq.clients.outbox._REPLY", 0.1)
+    monkeypatch.setattr("chatq.clients.publisher._REPLY", 0.1)
     errors = Seen()
     cable = await Cable.lay(hub.port)
     outbox = await open_outbox(await dial(cable.url), on_error=errors.add)
@@ -226,7 +226,7 @@ async def test_a_server_that_knows_no_batches_gets_one_by_one(dial, open_outbox)
     await outbox.flush()
     assert await stored(hub) == [*range(250)]
     assert await outbox.rejected() == []
-    assert outbox._unbatched_sid == client.get_sid(NAMESPACE)
+    assert outbox._publisher._unbatched_sid == client.get_sid(NAMESPACE)
     await hub.close()
 
 

@@ -20,10 +20,10 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_the_scripts_print_what_the_readme_says_they_print(number, complaints, tmp_path):
+@pytest.mark.parametrize(("number", "output"), [(0, 0), (1, 1), (5, 2)])
+def test_the_scripts_print_what_the_readme_says_they_print(number, output, complaints, tmp_path):
     scripts, outputs = blocks("python"), blocks("text")
-    assert (len(scripts), len(outputs)) == (5, 2)
+    assert (len(scripts), len(outputs)) == (6, 3)
     script = subprocess.run(
         [sys.executable, "-W", "error", "-X", "dev", "-X", "utf8", "-c", scripts[number]],
         capture_output=True,
@@ -34,7 +34,7 @@ def test_the_scripts_print_what_the_readme_says_they_print(number, complaints, t
         cwd=tmp_path,
     )
     assert complaints(script.stderr) == ""
-    assert script.stdout == outputs[number]
+    assert script.stdout == outputs[output]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ QUEUES = {
     "Consumer", "DeadMessage", "Delivery", "Died", "Kept", "NewMessage", "Observer", "Outbox",
     "Queued", "QueueFact", "QueueFull", "Queues", "QueuesClosed", "Redriven", "Refused", "Rejected",
     "Returned", "Rules", "Settled", "Stats", "StoreError", "Stored", "Subscribed", "TooLarge",
-    "Tried", "Unsubscribed",
+    "Tried", "Unsubscribed", "emit_in_transaction", "outbox_insert",
 }  # fmt: skip
 
 

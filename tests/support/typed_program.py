@@ -4,6 +4,7 @@ It is never run.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from typing import assert_type
 
@@ -36,6 +37,8 @@ from chatq import (
     TooLarge,
     Tried,
     Unsubscribed,
+    emit_in_transaction,
+    outbox_insert,
 )
 
 
@@ -135,6 +138,16 @@ async def main() -> None:
         id: str = await outbox.emit("pickup", {"order": 17}, to="drivers")
         rejected: list[Rejected] = await outbox.rejected()
         print(id, [letter.reason.upper() for letter in rejected])
+    async with (
+        await Queues.open("memory:") as here,
+        await Outbox.inside("shop.db", here, look=0.5) as inside,
+    ):
+        db = sqlite3.connect("shop.db")
+        put: str = emit_in_transaction(db, "pickup", [1], to=["drivers"], key="k", ttl=5, delay=1)
+        statement, parameters = outbox_insert("pickup", to="drivers", schema="shop")
+        db.execute(statement, parameters)
+        await inside.flush()
+        print(put.upper(), inside.pending + 1)
     await pickup({"order": 1}, {**_delivery(), "attempt": 2})
 
 

@@ -181,7 +181,8 @@ class Program:
     async def start(cls, source: str | Path, *arguments: object) -> Program:
         program = cls()
         how = [str(source)] if isinstance(source, Path) else ["-c", source]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         program.process = await asyncio.create_subprocess_exec(
             sys.executable,
             *how,
