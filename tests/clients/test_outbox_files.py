@@ -1,6 +1,7 @@
 """Outboxes inside one database, files that are replaced, and files that cannot be meant."""
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -65,6 +66,34 @@ async def test_a_backup_is_a_whole_one_and_may_take_the_place_of_the_open_file(
     os.replace(tmp_path / "copy.db", path)
     await outbox.flush()
     assert await taken(hub.queues) == [3]  # the others are known by their keys
+    assert (outbox.pending, left(path)) == (0, 0)
+
+
+async def test_what_is_sent_just_then_takes_nothing_from_the_file_that_comes(
+    path, tmp_path, queues, inside
+):
+    with contextlib.closing(new_shop(path, "delete")) as db:
+        sell(db, 1)
+        db.commit()
+    with contextlib.closing(new_shop(tmp_path / "other.db", "delete")) as other:
+        sell(other, 2)  # the same number, another message
+        other.commit()
+    store, sending, go_on = queues.store, Seen(), asyncio.Event()
+    put = store.put
+
+    async def held(messages):
+        sending.add(messages)
+        await go_on.wait()
+        return await put(messages)
+
+    store.put = held
+    outbox = await inside()
+    await sending.reach(1)
+    os.replace(tmp_path / "other.db", path)
+    await outbox._store.look()
+    go_on.set()
+    await outbox.flush()
+    assert await taken(queues) == [1, 2]
     assert (outbox.pending, left(path)) == (0, 0)
 
 

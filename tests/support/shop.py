@@ -149,7 +149,7 @@ async def _main(database: str, queues: str, first: str, last: str, step: str, ti
         for number in range(int(first), int(last)):
             process.sell(db, number)
             print(number, flush=True)
-            if number % 3 == 0:
+            if number % 5 == 0:
                 await outbox.flush()
         await outbox.flush()
         print("flushed", flush=True)
