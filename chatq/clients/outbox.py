@@ -165,7 +165,8 @@ class Outbox:
         two copies of it. What is rejected stays in the table, until `retry`, or until you delete
         the row.
 
-        Raises `StoreError` if there is no such database, or it cannot be used; else as `open`.
+        Raises `StoreError` if there is no such database, or it cannot be used (nor for 5 seconds be
+        written, if the table is not there yet); else as `open`.
         """
         rules = rules or _RULES
         _check_path(path)

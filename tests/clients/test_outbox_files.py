@@ -117,6 +117,31 @@ async def test_a_database_that_is_restored_in_place_is_sent_from_its_beginning(
     assert await taken(queues) == [*range(1, 9), 100]
 
 
+@pytest.mark.parametrize("name", ["a b.db", "100%.db", "%41.db", "x#y.db", "ü💶.db", "it's;.db"])
+async def test_a_path_is_taken_as_it_is_wherever_one_goes_afterwards(
+    tmp_path, monkeypatch, queues, name
+):
+    monkeypatch.chdir(tmp_path)
+    with contextlib.closing(new_shop(tmp_path / name)) as db:
+        async with await Outbox.inside(name, queues) as outbox:
+            (tmp_path / "elsewhere").mkdir()
+            monkeypatch.chdir(tmp_path / "elsewhere")
+            with db:
+                sell(db, 1)
+            await outbox.flush()
+    assert await taken(queues) == [1]
+    assert left(tmp_path / name) == 0
+
+
+async def test_an_outbox_in_its_own_file_sends_to_queues_of_this_process_too(tmp_path, queues):
+    async with await Outbox.open(tmp_path / "outbox.db", queues) as outbox:
+        for number in range(150):
+            await outbox.emit("pickup", number, to="drivers")
+        await outbox.flush()
+        assert (outbox.pending, await outbox.rejected()) == (0, [])
+    assert await taken(queues) == [*range(150)]
+
+
 async def test_a_file_that_cannot_be_meant_is_refused_and_left_alone(tmp_path, path, queues):
     errors = {
         "missing.db": (StoreError, "create that first"),
