@@ -35,7 +35,8 @@ SUITES = [
 ]
 SUITES += ["test_peek", "test_steady_clock"]
 SUITES = [f"queues/{suite}.py" for suite in SUITES]
-SUITES += ["queues/nats/test_nats_store.py", "queues/test_crash.py"]
+SUITES += ["queues/nats/test_nats_store.py", "queues/nats/test_snapshots.py"]
+SUITES += ["queues/nats/test_stream_gone.py", "queues/test_crash.py"]
 OPTIONS = ["--long", "--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 
@@ -586,9 +587,9 @@ MUTANTS = [
     ),
     Mutant(
         "a snapshot forgets whose receipt is whose (NATS)",
-        "state",
-        "                if item.state == OUT:\n                    state._receipts",
-        "                if item.state == DEAD:\n                    state._receipts",
+        "stock",
+        "                    if item.state == OUT:\n                        self._receipts",
+        "                    if item.state == DEAD:\n                        self._receipts",
     ),
     Mutant(
         "records are removed that the last snapshot needs (NATS)",
@@ -687,6 +688,66 @@ MUTANTS = [
         "return [found[place][0] for place, index in wanted]",
     ),
     Mutant(
+        "what is frozen is changed by an answer (NATS)",
+        "stock",
+        "            self._will_change(item)\n            del item.queue.out[receipt]\n",
+        "            del item.queue.out[receipt]\n",
+    ),
+    Mutant(
+        "what is frozen is changed by an end (NATS)",
+        "stock",
+        "        self._will_change(item)\n        self._kept -= 1\n        item.queue",
+        "        self._kept -= 1\n        item.queue",
+    ),
+    Mutant(
+        "what is frozen is changed by a death (NATS)",
+        "stock",
+        "        self._will_change(item)\n        queue = item.queue\n",
+        "        queue = item.queue\n",
+    ),
+    Mutant(
+        "what is frozen is changed by the loss of a dead letter (NATS)",
+        "stock",
+        "        self._will_change(item)\n        del item.queue.dead",
+        "        del item.queue.dead",
+    ),
+    Mutant(
+        "what is frozen is changed by a claim (NATS)",
+        "state",
+        "            self._will_change(item)\n            item.attempts += 1\n",
+        "            item.attempts += 1\n",
+    ),
+    Mutant(
+        "what is frozen is changed by a redrive (NATS)",
+        "state",
+        "            self._will_change(item)\n            del queue.dead",
+        "            del queue.dead",
+    ),
+    Mutant(
+        "what is frozen is changed by a move of bodies (NATS)",
+        "state",
+        "                    self._will_change(item)\n",
+        "",
+    ),
+    Mutant(
+        "what is put while a snapshot is taken is in it (NATS)",
+        "frozen",
+        "if item.number <= self._newest)",
+        "if item)",
+    ),
+    Mutant(
+        "a snapshot forgets that a message was redriven (NATS)",
+        "ordering",
+        "            heapq.heappush(self.early, item.number)\n        else:\n",
+        "            self.order.append(item.number)\n        else:\n",
+    ),
+    Mutant(
+        "a snapshot has all messages in one line (NATS)",
+        "frozen",
+        "                left -= max(1, len(part))\n",
+        "                left -= min(1, len(part))\n",
+    ),
+    Mutant(
         "somebody else's stream is taken (NATS)",
         "nats.stream",
         'if version is None or "chatq-name" not in metadata:',
@@ -696,7 +757,7 @@ MUTANTS = [
         "a stream that forgets is taken (NATS)",
         "nats.stream",
         "        if changed := self.changed(found):\n",
-        "        if False:\n",
+        "        if changed := []:\n",
     ),
     Mutant(
         "nobody hears of what another server puts (NATS)",
@@ -797,9 +858,9 @@ MUTANTS = [
     ),
     Mutant(
         "a snapshot forgets in which order they died (NATS)",
-        "state",
-        '            "dead": [*self._dead],\n',
-        '            "dead": sorted(self._dead),\n',
+        "frozen",
+        "self._queues, self._dead = [*queues], [*dead]",
+        "self._queues, self._dead = [*queues], sorted(dead, key=lambda item: item.number)",
     ),
     Mutant(
         "of too many keys the newest goes",

@@ -6,6 +6,10 @@ messages, records, where keys are kept.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 __all__ = ["Keys"]
@@ -49,13 +53,11 @@ class Keys:
         """Return when the oldest key expires; None if there is none."""
         return next(iter(self._known.values()))[1] if self._known else None
 
-    def since(self, number: int, now: float) -> list[list[Any]]:
-        """Return [queue, key, number, until] of each key that is remembered at `now` and belongs to
-        a message with a higher number."""
-        found: list[list[Any]] = []
-        for key, (each, until) in reversed(self._known.items()):
-            if each <= number:
-                break
-            if until > now:
-                found.append([*key, each, until])
-        return found[::-1]
+    def since(self, number: int, now: float) -> Iterator[list[Any]]:
+        """Yield [queue, key, number, until] of each key that is remembered at `now` and belongs to
+        a message with a higher number; as they are now, whatever is changed before they are read.
+        """
+        names, known = [*self._known], [*self._known.values()]
+        start = bisect_right(known, number, key=itemgetter(0))
+        wanted = zip(islice(names, start, None), islice(known, start, None), strict=True)
+        return ([*key, each, until] for key, (each, until) in wanted if until > now)

@@ -97,12 +97,16 @@ class Item:
         more += [self.back, self.until, self.receipt, self.redriven]
         return first + more + ([self.died, self.reason] if self.state == DEAD else [])
 
-    def follows(self, run: list[Any]) -> bool:
+    @staticmethod
+    def follows(kept: list[Any], run: list[Any]) -> bool:
         """Return whether it extends `run`: messages of one record that were never claimed."""
         n = run[6]
-        following = [run[0] + n, run[1], run[2] + n, *run[3:6]]
-        mine = [self.number, self.place, self.index, self.event, self.born, self.expires]
-        return mine == following
+        return len(kept) == len(run) == 7 and kept[:6] == [
+            run[0] + n,
+            run[1],
+            run[2] + n,
+            *run[3:6],
+        ]
 
     @classmethod
     def read(cls, queue: Queue, kept: list[Any]) -> Iterator[Item]:
@@ -155,9 +159,12 @@ class Queue:
         self.early: list[int] = []  # of those that were redriven
 
     def add(self, item: Item) -> None:
-        """Add an item that is new or read from a snapshot; in the order of their numbers."""
+        """Add an item that is new, or read from a snapshot; in the order of `items`."""
         self.items[item.number] = item
-        self.order.append(item.number)
+        if self.order and item.number < self.order[-1]:
+            heapq.heappush(self.early, item.number)
+        else:
+            self.order.append(item.number)
         if item.state == FRESH:
             self.fresh.append(item)
         elif item.state == BACK:
@@ -166,19 +173,6 @@ class Queue:
             heapq.heappush(self.waiting, (item.back, item.number))
         elif item.state == OUT:
             self.lease(item)
-
-    def kept(self) -> list[list[Any]]:
-        """Return the snapshot of all messages, in the order of their numbers."""
-        found: list[list[Any]] = []
-        run: list[Any] | None = None
-        for item in sorted((*self.items.values(), *self.dead.values()), key=by_number):
-            untouched = item.state == FRESH and not item.attempts
-            if run is not None and untouched and item.follows(run):
-                run[6] += 1
-            else:
-                found.append(item.kept())
-                run = found[-1] if untouched else None
-        return found
 
     def oldest(self) -> Item | None:
         """Return the item that was put first, whatever its state; None if there is none."""

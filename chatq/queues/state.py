@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from .frozen import Frozen
 from .ids import make_id, number_in
-from .ordering import DEAD, DELAYED, OUT, Item, Queue, by_number
+from .ordering import DELAYED, OUT, Item, Queue, by_number
 from .record import Record
 from .stock import Stock
 from .store import QueueFull, Stats, full
@@ -177,11 +178,13 @@ class State(Stock):
         if in_order:
             queue.first_back(), queue.first_waiting(), queue.first_fresh()  # drops stale entries
             oldest = queue.oldest()
-            chosen = [oldest] if oldest is not None and oldest.ready(now) else []
+            ready = oldest is not None and oldest.ready(now)
+            chosen = iter([oldest] if oldest is not None and ready else [])
         else:
-            chosen = [*self._next_items(queue, limit, now, alone)]
+            chosen = self._next_items(queue, limit, now, alone)
         granted = []
         for turn, item in enumerate(chosen):
+            self._will_change(item)
             item.attempts += 1
             item.state, item.until = OUT, now + lease
             text = f"{seed} {turn}".encode("ascii")
@@ -191,16 +194,16 @@ class State(Stock):
             facts = (item.attempts, item.failures, item.receipt, item.suspect, item.redriven)
             granted.append(Granted(item, *facts))
         following = None if in_order else self._next_item(queue, now)
-        suspect = any(item.suspect for item in (*chosen, following) if item is not None)
+        suspect = any(item.suspect for item in (*granted, following) if item is not None)
         return granted, self._due(queue, now, in_order), suspect
 
     def _next_items(self, queue: Queue, limit: int, now: float, alone: bool) -> Iterator[Item]:
-        """Yield the items that are claimed next, each as leased; a suspect one by itself."""
+        """Yield the items that are claimed next, a suspect one by itself; each has to be leased
+        before the next one is asked for."""
         for n in range(limit):
             item = self._next_item(queue, now)
             if item is None or (item.suspect and (n or not alone)):
                 return
-            item.state = OUT
             yield item
             if item.suspect:
                 return
@@ -344,10 +347,11 @@ class State(Stock):
         wanted = [*queue.dead] if ids is None else [number_in(id, self.name) for id in ids]
         moved = 0
         for number in dict.fromkeys(wanted):
-            item = queue.dead.pop(number, None)
+            item = queue.dead.get(number)
             if item is None:
                 continue
-            del self._dead[number]
+            self._will_change(item)
+            del queue.dead[number], self._dead[number]
             self._empty.pop(name, None)
             item.failures, item.suspect, item.expires = 0, False, None
             item.redriven = item.attempts
@@ -368,6 +372,7 @@ class State(Stock):
                 queue = self._queues.get(name)
                 item = (queue.items.get(number) or queue.dead.get(number)) if queue else None
                 if item is not None:
+                    self._will_change(item)
                     self._release_body(item.place)
                     item.place, item.index = place, first + index
                     self.bodies[place] = self.bodies.get(place, 0) + 1
@@ -426,42 +431,28 @@ class State(Stock):
 
     # -- snapshots --------------------------------------------------------------------------------
 
-    def dump(self) -> dict[str, Any]:
-        """Return the state without the keys, for `load`."""
-        return {
+    def freeze(self) -> Frozen:
+        """Return the state without the keys as it is now, to be read while records are applied;
+        `thaw` ends that. One at a time."""
+        head = {
             "applied": self.applied,
             "number": self._number,
             "servers": [*self._servers.items()],
-            "queues": {queue.name: [queue.first, queue.kept()] for queue in self._queues.values()},
-            "dead": [*self._dead],
-            "empty": [*self._empty.items()],
             "keys": self.keys.floor,
+            "size": self._kept,
         }
+        self._frozen = Frozen(
+            head, self._number, self._queues.values(), self._dead.values(), self._empty
+        )
+        return self._frozen
 
     @classmethod
-    def load(cls, name: str, kept: dict[str, Any]) -> State:
-        """Return the state that `dump` returned as `kept`."""
+    def begin(cls, name: str, head: dict[str, Any]) -> State:
+        """Return a state with the first line of what was frozen; `add` adds the others."""
         state = cls(name)
-        state.applied, state._number = kept["applied"], kept["number"]
-        state._servers = OrderedDict(kept["servers"])
-        state._empty = dict(kept["empty"])
-        state.keys.floor = kept["keys"]
-        dead: dict[int, Item] = {}
-        for queue_name, (first, items) in kept["queues"].items():
-            queue = state._queues[queue_name] = Queue(queue_name, first)
-            for item in chain.from_iterable(Item.read(queue, kept) for kept in items):
-                state.bodies[item.place] = state.bodies.get(item.place, 0) + 1
-                state._kept += 1
-                if item.state == DEAD:
-                    dead[item.number] = item
-                    continue
-                queue.add(item)
-                state._note_end(item)
-                if item.state == OUT:
-                    state._receipts[item.receipt] = item
-        for number in kept["dead"]:
-            item = state._dead[number] = dead[number]
-            item.queue.dead[number] = item
+        state.applied, state._number = head["applied"], head["number"]
+        state._servers = OrderedDict(head["servers"])
+        state.keys.floor = head["keys"]
         return state
 
 

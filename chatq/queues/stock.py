@@ -11,8 +11,10 @@ but the records, also for a server that has begun with a snapshot.
 from __future__ import annotations
 
 import heapq
-from itertools import islice
+from itertools import chain, islice
+from typing import Any
 
+from .frozen import Frozen
 from .ids import make_id
 from .keys import Keys
 from .ordering import DEAD, GONE, OUT, Item, Queue
@@ -49,6 +51,7 @@ class Stock:
         self._empty: dict[str, float] = {}  # since when, in that order
         self._expired: list[tuple[str, str, str]] = []
         self._now, self._limits = 0.0, Limits()  # of the record that is applied
+        self._frozen: Frozen | None = None
 
     def id(self, item: Item) -> str:
         """Return the id of a message."""
@@ -98,6 +101,7 @@ class Stock:
         """End the lease with this receipt and return its item; None if it is not current."""
         item = self._receipts.pop(receipt, None)
         if item is not None:
+            self._will_change(item)
             del item.queue.out[receipt]
         return item
 
@@ -113,6 +117,7 @@ class Stock:
         self._note_left(item.queue.name)
 
     def _forget(self, item: Item) -> None:
+        self._will_change(item)
         self._kept -= 1
         item.queue.remove(item)
         item.state = GONE
@@ -173,6 +178,7 @@ class Stock:
 
     def _die(self, item: Item, reason: str, now: float) -> None:
         """Make a message a dead letter; drop the first ones if its queue has too many."""
+        self._will_change(item)
         queue = item.queue
         queue.remove(item)
         item.state, item.reason, item.died = DEAD, reason, now
@@ -185,6 +191,7 @@ class Stock:
 
     def _drop(self, item: Item) -> None:
         """Forget a dead letter."""
+        self._will_change(item)
         del item.queue.dead[item.number], self._dead[item.number]
         self._kept -= 1
         item.state = GONE
@@ -208,3 +215,38 @@ class Stock:
         else:
             del self.bodies[place]
             self._emptied.append(place)
+
+    # -- snapshots --------------------------------------------------------------------------------
+
+    def _will_change(self, item: Item) -> None:
+        """To be called before anything is changed of a message that may be in what is frozen, its
+        place in the queue included."""
+        if self._frozen is not None:
+            self._frozen.keep(item)
+
+    def thaw(self) -> None:
+        """Keep nothing more for what was frozen."""
+        self._frozen = None
+
+    def add(self, kind: str, part: list[Any]) -> None:
+        """Add a line of what was frozen; all of them but the first one, in their order."""
+        if kind == "queues":
+            for name, first, runs in part:
+                queue = self._queues.setdefault(name, Queue(name, first))
+                for item in chain.from_iterable(Item.read(queue, kept) for kept in runs):
+                    self._add(item)
+                    queue.add(item)
+                    self._note_end(item)
+                    if item.state == OUT:
+                        self._receipts[item.receipt] = item
+        elif kind == "dead":
+            for name, kept in part:
+                [item] = Item.read(self._queues[name], kept)
+                self._add(item)
+                item.queue.dead[item.number] = self._dead[item.number] = item
+        else:
+            self._empty.update(part)
+
+    def _add(self, item: Item) -> None:
+        self.bodies[item.place] = self.bodies.get(item.place, 0) + 1
+        self._kept += 1

@@ -271,6 +271,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.error_codes": {"queues.message", "queues.store"},
     "queues.frame": {"queues.message", "queues.store"},
+    "queues.frozen": {"queues.ordering"},
     "queues.ids": set(),
     "queues.in_flight": {
         "internals.engine",
@@ -336,10 +337,12 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.nats.reader": {
         "queues.nats.connection",
+        "queues.nats.reading_progress",
         "queues.nats.stream",
         "queues.store",
         "waiting",
     },
+    "queues.nats.reading_progress": set(),
     "queues.nats.replica": {
         "queues.nats.bodies",
         "queues.nats.connection",
@@ -350,7 +353,14 @@ IMPORTS: dict[str, set[str]] = {
         "queues.state",
         "queues.store",
     },
-    "queues.nats.snapshots": {"queues.nats.stream", "queues.state", "queues.store"},
+    "queues.nats.snapshots": {
+        "queues.frozen",
+        "queues.nats.reading_progress",
+        "queues.nats.stream",
+        "queues.state",
+        "queues.store",
+        "waiting",
+    },
     "queues.nats.stream": {"queues.nats.address", "queues.store"},
     "queues.observers": {"journal.facts", "queues.message", "queues.store"},
     "queues.order": set(),
@@ -420,6 +430,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
     },
     "queues.state": {
+        "queues.frozen",
         "queues.ids",
         "queues.ordering",
         "queues.record",
@@ -428,6 +439,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.steady_clock": set(),
     "queues.stock": {
+        "queues.frozen",
         "queues.ids",
         "queues.keys",
         "queues.ordering",

@@ -16,9 +16,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...waiting import pause_after
+from ...waiting import give_way, pause_after
 from ..store import StoreError
 from .connection import PAUSE, SOON, Connection
+from .reading_progress import Progress
 from .stream import SECOND, StreamGone
 
 __all__ = ["Reader"]
@@ -34,6 +35,8 @@ _PULL_FULL = ("Message Size Exceeds MaxBytes", "Batch Completed")
 _HEARTBEAT = 0.5
 _PULL_EXPIRES = 20.0
 _CONSUMER_EXPIRES = 60.0
+#: For how long it reads on before others have their turn, in seconds.
+_TURN = 0.005
 #: The longest pause after a failure, in seconds.
 _LONGEST_PAUSE = 0.5
 
@@ -59,10 +62,11 @@ class Reader:
         self._consumer = ""
         self._read = 0  # by this consumer
         self._requested = 0  # how many more records it may send
-        self._last_seen = 0.0
+        self._last_seen = self._gave_way = 0.0
         self._caught_up = asyncio.Event()  # all records that existed at the start are read
         self._lost = asyncio.Event()  # a new consumer is needed
         self._ended = False
+        self._progress = Progress("records", 0)
         self._subscription: Any = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -149,8 +153,10 @@ class Reader:
             self._inbox, cb=self._receive, pending_msgs_limit=0, pending_bytes_limit=0
         )
         self._requested = 0
+        pending = answer.get("num_pending", 0)
+        self._progress = Progress("records", pending)
         await self._pull()
-        if answer.get("num_pending", 0) == 0:
+        if pending == 0:
             self._caught_up.set()
 
     async def _unsubscribe(self) -> None:
@@ -219,10 +225,16 @@ class Reader:
                 return
             self._last = place
             self._record(place, message.subject[len(self._stream) + 1 :], message.data)
+        if not self._caught_up.is_set():
+            self._progress.reached(self._read)
         if pending == 0:
             self._caught_up.set()
         if self._requested == 0:
             await self._pull()
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._gave_way > _TURN:  # much that is there at once is not read at once
+            await give_way()
+            self._gave_way = loop.time()
 
     async def _receive_status(self, message: Any) -> None:
         status = (message.headers or {}).get("Status", "")

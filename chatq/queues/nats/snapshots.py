@@ -4,6 +4,8 @@ Owns their form, where they are found, and what may be removed once there is a n
 know: what is in a state, the callers of the store.
 
 A snapshot is several records and a manifest that names them; one without a manifest is ignored.
+Its records are a compressed text, each line of which is JSON: between two lines others have their
+turn, both where it is written and where it is read.
 Keys are remembered for long and may be many, so each snapshot writes only the new ones, and names
 the records of keys that earlier ones have written; once in a while, all are written again. Records
 are removed up to the snapshot before the newest: a server that is just reading that one still finds
@@ -12,19 +14,23 @@ all records after it.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+from ...waiting import give_way
+from ..frozen import SLICE
 from ..state import State
 from ..store import StoreError
+from .reading_progress import Progress
 from .stream import StreamGone
 
 __all__ = ["Log", "Manifest", "last", "remove", "take"]
 
 _PART = 500_000  # bytes
+_BITE = 8_000  # bytes that are decompressed at once
 _ATTEMPTS = 10
 #: The most pieces of keys before all are written again, in one.
 _PIECES = 64
@@ -92,28 +98,47 @@ async def last(log: Log) -> tuple[State, Manifest | None]:
         if done is None:
             return State(log.name), None
         manifest = Manifest.read(done[1])
-        kept = await _read(log, manifest.parts)
-        keys = [await _read(log, places) for places, _ in manifest.keys]
-        if kept is not None and None not in keys:
-            state = State.load(log.name, kept)
-            for piece in keys:
-                for key in piece:
-                    state.keys.add(*key)
+        state = await _load(log, manifest)
+        if state is not None:
             return state, manifest
     raise StoreError("the snapshots of the stream are gone before they can be read: try again")
 
 
+async def _load(log: Log, manifest: Manifest) -> State | None:
+    """Return the state of this snapshot; None if a part of it is gone."""
+    try:
+        lines = _read(log, manifest.parts)
+        head = await anext(lines)
+        state, progress = State.begin(log.name, head), Progress("messages", head["size"])
+        async for kind, part in lines:
+            state.add(kind, part)
+            progress.reached(state.size)
+        for places, _ in manifest.keys:
+            async for keys in _read(log, places):
+                for key in keys:
+                    state.keys.add(*key)
+    except _Gone:
+        return None
+    return state
+
+
 async def take(log: Log, state: State, before: Manifest | None, now: float) -> Manifest:
-    """Write a snapshot; return its manifest. `before`: the last manifest, `now`: the time."""
+    """Write a snapshot; return its manifest. `before`: the last manifest, `now`: the time.
+
+    It is of the state as it is now, whatever is applied meanwhile. One at a time.
+    """
     pieces = [] if before is None else [piece for piece in before.keys if piece[1] > now]
     known = 0 if before is None else before.newest
     if len(pieces) >= _PIECES:
         pieces, known = [], 0
-    after, newest, kept = state.applied, state.newest, state.dump()
-    keys = state.keys.since(known, now)
-    parts = await _write(log, "snap.part", kept)
-    if keys:
-        pieces.append((await _write(log, "keys", keys), max(until for *_, until in keys)))
+    after, newest, frozen = state.applied, state.newest, state.freeze()
+    keys = _Keys(state.keys.since(known, now))
+    try:
+        parts = await _write(log, "snap.part", frozen.lines())
+    finally:
+        state.thaw()
+    if places := await _write(log, "keys", keys.lines()):
+        pieces.append((places, keys.until))
     manifest = Manifest(after, newest, parts, pieces)
     await log.append("snap.done", json.dumps(manifest).encode("ascii"))
     return manifest
@@ -133,17 +158,52 @@ async def remove(log: Log, state: State, before: Manifest, now: Manifest) -> boo
     return needed < end and len(state.bodies) < (state.applied - needed) / 4
 
 
-async def _write(log: Log, kind: str, value: Any) -> list[int]:
-    """Write a value as records of a kind; return their places."""
-    data = zlib.compress(json.dumps(value, separators=(",", ":")).encode("ascii"), 1)
+class _Gone(Exception):
+    """A record of a snapshot is gone."""
+
+
+class _Keys:
+    """Keys to be written; `until`: the time until which those written are needed."""
+
+    def __init__(self, keys: Iterator[list[Any]]) -> None:
+        self._keys, self.until = keys, 0.0
+
+    def lines(self) -> Iterator[list[list[Any]]]:
+        while part := [*islice(self._keys, SLICE)]:
+            self.until = max(self.until, *(until for *_, until in part))
+            yield part
+
+
+async def _write(log: Log, kind: str, lines: Iterable[Any]) -> list[int]:
+    """Write values as records of a kind; return their places, none for no value."""
     size = min(_PART, log.largest // 2)
-    return [
-        await log.append(kind, data[start : start + size]) for start in range(0, len(data), size)
-    ]
+    places: list[int] = []
+    compressor, data, written = zlib.compressobj(1), bytearray(), False
+    for line in lines:
+        data += compressor.compress(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
+        written = True
+        while len(data) >= size:
+            places.append(await log.append(kind, bytes(data[:size])))
+            del data[:size]
+        await give_way()
+    if written:
+        data += compressor.flush()
+    while data:
+        places.append(await log.append(kind, bytes(data[:size])))
+        del data[:size]
+    return places
 
 
-async def _read(log: Log, places: list[int]) -> Any:
-    """Return the value in these records; None if one of them is gone."""
-    found = await asyncio.gather(*(log.fetch(place) for place in places))
-    data = [part for part in found if part is not None]
-    return json.loads(zlib.decompress(b"".join(data))) if len(data) == len(found) else None
+async def _read(log: Log, places: list[int]) -> AsyncIterator[Any]:
+    """Yield the values in these records; raise `_Gone` if one of them is gone."""
+    decompressor, rest = zlib.decompressobj(), b""
+    for place in places:
+        data = await log.fetch(place)
+        if data is None:
+            raise _Gone
+        for start in range(0, len(data), _BITE):
+            text = rest + decompressor.decompress(data[start : start + _BITE])
+            *lines, rest = text.split(b"\n")
+            for line in lines:
+                yield json.loads(line)
+                await give_way()
