@@ -36,7 +36,8 @@ SUITES = [
 SUITES += ["test_peek", "test_steady_clock"]
 SUITES = [f"queues/{suite}.py" for suite in SUITES]
 SUITES += ["queues/nats/test_nats_store.py", "queues/nats/test_snapshots.py"]
-SUITES += ["queues/nats/test_stream_gone.py", "queues/test_crash.py"]
+SUITES += ["queues/nats/test_stream_gone.py", "queues/nats/test_reader.py"]
+SUITES += ["queues/test_location.py", "queues/test_crash.py"]
 OPTIONS = ["--long", "--no-header", "-p", "no:cacheprovider", "-o", "addopts="]
 
 
@@ -746,6 +747,42 @@ MUTANTS = [
         "frozen",
         "                left -= max(1, len(part))\n",
         "                left -= min(1, len(part))\n",
+    ),
+    Mutant(
+        "a reader asks for any number of bytes at once (NATS)",
+        "nats.reader",
+        '            "max_bytes": max(_BATCH_BYTES, 2 * self._connection.client.max_payload),\n',
+        "",
+    ),
+    Mutant(
+        "a reader takes a full request for a lost consumer (NATS)",
+        "nats.reader",
+        ' or (status == "409" and told in _PULL_FULL)',
+        "",
+    ),
+    Mutant(
+        "the marks of another stream are as good (NATS)",
+        "nats.log",
+        'if mark[1] != self.name.encode("ascii"):',
+        "if False:",
+    ),
+    Mutant(
+        "a node that does not know all records yet is the end (NATS)",
+        "nats.log",
+        "_LOOKS, _LOOK_PAUSE = 3, 0.3",
+        "_LOOKS, _LOOK_PAUSE = 1, 0.3",
+    ),
+    Mutant(
+        "a stream may take the records of another one (NATS)",
+        "nats.stream",
+        '"mirror", "sources", "subject_transform")',
+        '"mirror")',
+    ),
+    Mutant(
+        "an outbox may be a file named :MEMORY:",
+        "location",
+        'if path.lower() == ":memory:"',
+        'if path == ":memory:"',
     ),
     Mutant(
         "somebody else's stream is taken (NATS)",

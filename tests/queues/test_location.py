@@ -10,6 +10,7 @@ import pytest
 import socketio
 
 from chatq import Outbox, Queues, StoreError
+from chatq.queues.location import engine_and_place
 
 MEMORY = r'is "memory:"'
 REFUSED = {
@@ -92,6 +93,7 @@ async def test_what_is_no_text_is_refused(url, folder):
         "./:memory:",
         "nats:x",
         "~x.db",
+        "a?1=2.db",
     ],
 )
 async def test_any_other_name_is_the_name_as_it_is(name, folder):
@@ -113,11 +115,25 @@ async def test_what_cannot_be_a_file_is_an_error_of_the_store(url, folder):
     assert [*folder.iterdir()] == []
 
 
-@pytest.mark.parametrize("path", [":memory:", "file:x.db", "x.db?mode=ro", Path(":memory:")])
+@pytest.mark.parametrize(
+    "path", [":memory:", ":MEMORY:", "FILE:x.db", "file:x.db", "x.db?mode=ro", Path(":memory:")]
+)
 async def test_an_outbox_is_kept_in_no_such_file_either(path, folder):
     with pytest.raises(ValueError, match="would be the name of a file"):
         await Outbox.open(path, socketio.AsyncClient())
     assert [*folder.iterdir()] == []
+
+
+@pytest.mark.parametrize("url", ["nats://host", "nats://a,b:1/s?patience=2", "tls://host"])
+def test_nats_has_two_schemes(url):
+    assert engine_and_place(url) == ("nats", url)
+
+
+@pytest.mark.parametrize("url", ["x:" + 10_000 * "y", "sqlite:///" + 10_000 * "y" + "\n"])
+def test_what_is_refused_is_told_in_short(url):
+    with pytest.raises(ValueError, match="yyy") as refused:
+        engine_and_place(url)
+    assert len(str(refused.value)) < 500
 
 
 def test_a_hub_says_so_in_one_line(folder):

@@ -86,6 +86,12 @@ def edited(**more: Any):
     return edit
 
 
+async def fed_by_another(jetstream: Any, name: str) -> None:
+    from nats.js.api import StreamSource
+
+    await edited(sources=[StreamSource(name="another")])(jetstream, name)
+
+
 PURGED = "its first records are gone: it was purged"
 DELETED = "it was deleted, or its servers have lost their disks"
 ANOTHER = "it was deleted, and another one was made under its name"
@@ -103,6 +109,7 @@ ANOTHER = "it was deleted, and another one was made under its name"
         (made_anew_with_its_configuration, ANOTHER),
         (edited(subjects=["elsewhere-of-{name}.>"]), r"\(subjects\)"),
         (edited(sealed=True), r"\(.*sealed.*\)"),
+        (fed_by_another, r"\(sources\)"),
     ],
 )
 async def test_after_that_nothing_is_confirmed(what, told):
@@ -180,6 +187,34 @@ async def test_a_purged_stream_is_not_opened_and_after_its_deletion_it_is():
     again = await NatsStore.open(url)
     assert await again.stats(QUEUE) is None
     await again.close()
+
+
+async def test_a_stream_with_the_marks_of_another_is_not_opened():
+    """As if the records of one stream had been restored into another."""
+    url = new_stream()
+    await (await NatsStore.open(url)).close()
+    async with operator(url) as (jetstream, name):
+        metadata = (await jetstream.stream_info(name)).config.metadata
+        await edited(metadata={**metadata, "chatq-name": "abcdabcd"})(jetstream, name)
+    with pytest.raises(StreamGone, match="its first records are those of another stream"):
+        await NatsStore.open(url)
+
+
+async def test_a_node_that_does_not_know_all_records_yet_is_no_end(monkeypatch):
+    log, other = [await NatsLog.open(address) for address in 2 * [Address.parse(new_stream())]]
+    log._reached = await log.newest() + 1
+    pauses = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await other.append("log", b"x")
+
+    monkeypatch.setattr(log._connection, "pause", pause)
+    await log.look()
+    assert len(pauses) == 1
+    assert log.gone_for is None
+    await log.close()
+    await other.close()
 
 
 async def test_its_own_compaction_is_no_purge():
