@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 __all__ = ["Progress"]
 
@@ -17,15 +18,15 @@ _EVERY = 1.0
 
 
 class Progress:
-    """How many of `total` things, called `what`, have been read."""
+    """How many of `total` things, called `what`, have been read; `clock` gives seconds."""
 
-    def __init__(self, what: str, total: int) -> None:
-        self._what, self._total = what, total
-        self._told = time.monotonic()
+    def __init__(self, what: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._what, self._total, self._clock = what, total, clock
+        self._told = clock()
 
     def reached(self, count: int) -> None:
         """Say that so many have been read, if it is time."""
-        now = time.monotonic()
+        now = self._clock()
         if now - self._told >= _EVERY:
             self._told = now
             _log.info("reading the stream: %d of %d %s", count, self._total, self._what)

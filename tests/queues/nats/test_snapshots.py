@@ -8,10 +8,12 @@ import random
 from typing import Any
 
 import pytest
+from clock import Clock
 from nats_nodes import new_stream
 from whole_state import whole
 
 from chatq.queues import frozen as frozen_module
+from chatq.queues.frozen import Frozen
 from chatq.queues.nats import reading_progress, snapshots
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.record import Record
@@ -172,33 +174,55 @@ async def test_a_server_that_opens_the_snapshot_has_what_came_during_it(monkeypa
     await store.close()
 
 
-async def turns(work: Any) -> tuple[Any, int]:
-    """Return what comes of `work`, and how often others had their turn meanwhile."""
-    doing, count = asyncio.ensure_future(work), 0
-    while not doing.done():
-        await give_way()
-        count += 1
-    return doing.result(), count
-
-
 @pytest.mark.needs("nats")
 async def test_others_have_their_turns_while_a_snapshot_is_taken_and_read(monkeypatch, caplog):
     url = new_stream()
     store = await NatsStore.open(url)
     for some in range(10):
         await store.put([message((some, n)) for n in range(2_000)])
-    slices = 2 * 20_000 // frozen_module.SLICE  # of messages, and of keys
+    turn = 0
+    at: list[int] = []  # the turn of each slice
+    lines, add = Frozen.lines, State.add
+
+    def noted_lines(frozen: Frozen) -> Any:
+        for line in lines(frozen):
+            at.append(turn)
+            yield line
+
+    def noted_add(state: State, kind: str, part: list[Any]) -> None:
+        at.append(turn)
+        add(state, kind, part)
+
+    async def turns(work: Any) -> Any:
+        nonlocal turn
+        doing = asyncio.ensure_future(work)
+        while not doing.done():
+            await give_way()
+            turn += 1
+        assert len({*at}) == len(at) >= 20_000 // frozen_module.SLICE
+        at.clear()
+        return doing.result()
+
+    monkeypatch.setattr(Frozen, "lines", noted_lines)
+    monkeypatch.setattr(State, "add", noted_add)
     before = store._replica.manifest
-    taking = snapshots.take(store._log, store._replica.state, before, store._clock())
-    _, count = await turns(taking)
-    assert count > slices
+    await turns(snapshots.take(store._log, store._replica.state, before, store._clock()))
     with caplog.at_level(logging.INFO, "chatq"):
-        await (await NatsStore.open(url)).close()
-        assert "reading" not in caplog.text  # it is quickly done
+        await (await turns(NatsStore.open(url))).close()
         monkeypatch.setattr(reading_progress, "_EVERY", 0.0)
-        other, count = await turns(NatsStore.open(url))
-    assert count > slices
+        other = await turns(NatsStore.open(url))
     assert "of 20000 messages" in caplog.text
     assert other._replica.state.size == 20_000
     await other.close()
     await store.close()
+
+
+def test_what_is_quickly_read_is_not_told(caplog):
+    clock = Clock()
+    start = clock.now
+    progress = reading_progress.Progress("messages", 9, clock)
+    with caplog.at_level(logging.INFO, "chatq"):
+        for passed, count in ((0.9, 1), (1.1, 2), (1.9, 3), (2.2, 4)):
+            clock.now = start + passed
+            progress.reached(count)
+    assert caplog.messages == [f"reading the stream: {n} of 9 messages" for n in (2, 4)]
