@@ -199,7 +199,7 @@ MUTANTS = [
     ),
     Mutant(
         "an offset instead of one by one: all that is older is deleted too",
-        "sqlite_rows",
+        "sqlite_puts",
         '                self._delete_rows("pending", queue, numbers)\n',
         '                self._db.execute("DELETE FROM pending WHERE queue = ? AND seq <= ?", '
         "(queue.id, numbers[-1]))\n",
@@ -407,9 +407,38 @@ MUTANTS = [
     ),
     Mutant(
         "what a failed transaction had gathered is written by the next",
-        "sqlite_rows",
-        "        for batch in (self._new_bodies, self._new_rows, self._settled, self._bodies):\n"
+        "sqlite_puts",
         "            batch.clear()\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "a run that failed is written by the next transaction",
+        "sqlite_puts",
+        "        self._run = None\n        for batch",
+        "        for batch",
+    ),
+    Mutant(
+        "a run takes one message too many",
+        "sqlite_puts",
+        "run.room <= 0",
+        "run.room < 0",
+    ),
+    Mutant(
+        "a call of plain messages is not all or nothing",
+        "sqlite_puts",
+        "                return False  # there may be a run, too\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "what is put plainly loses its key",
+        "sqlite_puts",
+        "more != [None, None, None]",
+        "more[1:] != [None, None]",
+    ),
+    Mutant(
+        "a run is not counted",
+        "sqlite_puts",
+        "        self._grow(run.queue, n)\n",
         "",
     ),
     Mutant(
@@ -422,7 +451,7 @@ MUTANTS = [
     ),
     Mutant(
         "a key is never forgotten",
-        "sqlite_rows",
+        "sqlite_puts",
         "        new_keys: set[tuple[str, str]] = set()\n        now = self._clock()\n",
         "        new_keys: set[tuple[str, str]] = set()\n        now = 0.0\n",
     ),
@@ -495,7 +524,7 @@ MUTANTS = [
     ),
     Mutant(
         "numbers are given again after a crash",
-        "sqlite_rows",
+        "sqlite_puts",
         '            self._db.execute("UPDATE meta SET next = ?", (self._last,))\n',
         "",
     ),
@@ -539,7 +568,7 @@ MUTANTS = [
     ),
     Mutant(
         "the length limit is one too large",
-        "sqlite_rows",
+        "sqlite_puts",
         "        if queue.count >= self._limits.length:\n",
         "        if queue.count > self._limits.length:\n",
     ),
@@ -956,7 +985,7 @@ MUTANTS = [
     ),
     Mutant(
         "a delay is forgotten",
-        "sqlite_rows",
+        "sqlite_puts",
         "                self._delay(queue, [(due, seq)])\n",
         "                pass\n",
     ),

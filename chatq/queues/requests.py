@@ -45,6 +45,11 @@ def _put(messages: Sequence[NewMessage]) -> Request:
     return Request(["put", heads], _result, [message.body for message in messages])
 
 
+def _put_one(event: str, body: Body, queue: str) -> Request:
+    heads = [[event, [queue], None, None, None]]
+    return Request(["put", heads], lambda state, ids, now: ids[0][0], [body])
+
+
 def _claim(queue: str, limit: int, lease: float, in_order: bool, alone: bool) -> Request:
     def finish(
         state: State, result: tuple[list[Granted], float | None, bool], now: float
@@ -159,6 +164,7 @@ def _texts(values: Iterable[object]) -> list[str]:
 
 _REQUESTS: dict[str, Callable[..., Request]] = {
     "put": _put,
+    "put_one": _put_one,
     "claim": _claim,
     "ack": _ack,
     "extend": _extend,

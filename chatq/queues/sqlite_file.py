@@ -23,6 +23,8 @@ _log = logging.getLogger("chatq")
 CHECKPOINT, CHECKPOINT_FULL = 4000, 50
 #: What the log, and the reserve, take for long at most, in bytes: a large put may need more.
 LARGEST_LOG = 17_000_000
+#: How many prepared statements are kept: there are some for each number of rows.
+_STATEMENTS = 400
 
 
 def connect(path: Path, kind: Kind, clock: Callable[[], float]) -> sqlite3.Connection:
@@ -39,7 +41,13 @@ def connect(path: Path, kind: Kind, clock: Callable[[], float]) -> sqlite3.Conne
         read_only = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(read_only, uri=True, timeout=0)) as db:
             sqlite_schema.check(db, path, kind)
-    db = sqlite3.connect(path.absolute(), timeout=0, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(
+        path.absolute(),
+        timeout=0,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS,
+    )
     try:
         _prepare(db, path, kind, clock)
     except BaseException:

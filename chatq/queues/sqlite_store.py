@@ -261,7 +261,7 @@ class SqliteStore(Store):
                 return [answer for request in requests for answer in self._transact([request])]
             if (
                 lacks_room(error, self._absolute)
-                and requests[0][0] != "put"
+                and requests[0][0] not in _PUTS
                 and self._use_reserve()
             ):
                 return self._transact(requests)
@@ -271,7 +271,7 @@ class SqliteStore(Store):
     def _execute(self, requests: list[_Request]) -> list[_Answer]:
         answers: list[_Answer] = []
         rows = self._rows
-        puts = any(verb == "put" for verb, _, _ in requests)
+        puts = any(verb in _PUTS for verb, _, _ in requests)
         if puts and self._reserve.used and self._reserve.keep(self._needed()):
             self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         synced = not all(verb in _UNSYNCED for verb, _, _ in requests)
@@ -283,7 +283,7 @@ class SqliteStore(Store):
         for verb, arguments, future in requests:
             if verb not in _BATCHED:
                 rows.write()
-            if verb == "put" and self._reserve.used:
+            if verb in _PUTS and self._reserve.used:
                 answers.append((future, None, StoreError(no_room(self.path))))
                 continue
             try:
@@ -429,8 +429,10 @@ def _finish(done: asyncio.Future[None], error: Exception | None) -> None:
         done.set_exception(error)
 
 
+#: Verbs that store.
+_PUTS = {"put", "put_one"}
 #: Verbs whose writes `Rows` batches.
-_BATCHED = {"put", "ack"}
+_BATCHED = {"put", "put_one", "ack"}
 #: Verbs that need no sync: to lose them in a power failure only means a redelivery.
 _UNSYNCED = {"ack", "extend", "release", "remove", "peek", "stats", "dead", "names", "sweep"}
 #: Errors that mean a bad request, not a bad file.

@@ -193,6 +193,10 @@ class Store(ABC):
         """
         return self.ask("put", messages)
 
+    def put_one(self, event: str, body: Body, queue: str) -> asyncio.Future[str]:
+        """Store a message that has neither a key nor times; return its id. Raises as `put`."""
+        return self.ask("put_one", event, body, queue)
+
     def claim(
         self, queue: str, limit: int, lease: float, *, in_order: bool, alone: bool = True
     ) -> asyncio.Future[Claimed]:

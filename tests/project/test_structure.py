@@ -400,10 +400,16 @@ IMPORTS: dict[str, set[str]] = {
     "queues.sqlite_faults": {"queues.reserve"},
     "queues.sqlite_file": {"queues.sqlite_schema"},
     "queues.sqlite_memory": {"queues.leases"},
-    "queues.sqlite_rows": {
+    "queues.sqlite_puts": {
         "queues.ids",
         "queues.sqlite_claims",
         "queues.sqlite_memory",
+        "queues.store",
+    },
+    "queues.sqlite_rows": {
+        "queues.ids",
+        "queues.sqlite_claims",
+        "queues.sqlite_puts",
         "queues.store",
     },
     "queues.sqlite_schema": {"queues.store"},
