@@ -412,12 +412,6 @@ MUTANTS = [
         "            pass\n",
     ),
     Mutant(
-        "a run that failed is written by the next transaction",
-        "sqlite_puts",
-        "        self._run = None\n        for batch",
-        "        for batch",
-    ),
-    Mutant(
         "a run takes one message too many",
         "sqlite_puts",
         "run.room <= 0",

@@ -292,6 +292,24 @@ async def test_nothing_is_sent_beside_what_is_suspect_until_it_is_answered(stage
         assert begun == ["suspect", "next 0", "next 1", "next 2"]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_what_is_given_back_was_an_attempt_only_if_it_was_begun(stage, url, sio, begun):
+    async with await Queues.open(url) as queues:
+        queues.attach(sio)
+        ada = await stage.client("ada")
+        inbox = Inbox(ada, "/")
+        await queues.emit("job", 1, to="q")
+        await queues.subscribe(ada.get_sid(), "q")
+        for n in range(1, 8):  # more than it may fail
+            await inbox.until(n)
+            wanted = (n, n > 1) if begun else (1, False)
+            last = inbox.deliveries[-1]
+            assert (last["attempt"], last["redelivered"]) == wanted
+            assert await queues.released(
+                ada.get_sid(), inbox.deliveries[-1]["receipt"], begun=begun
+            )
+
+
 async def test_pages_that_are_reloaded_again_and_again_lose_nothing(stage, url, sio):
     """Within a lease, and with goodbyes and cuts in turn: nothing is dead of it."""
     clock = Clock()

@@ -185,6 +185,34 @@ class Contract:
             await put(store, 3)
         await store.close()
 
+    async def test_what_is_put_at_once_fills_a_queue_to_its_limit(self, clock, tmp_path):
+        store = await self.open(tmp_path, length=3, clock=clock)
+        asked = [store.put_one("pickup", str(n), QUEUE) for n in range(5)]
+        asked += [store.put_one("pickup", "9", "b")]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(answer, QueueFull) for answer in answers] == [False] * 3 + [True] * 2 + [
+            False
+        ]
+        assert numbers(await claim(store)) == [0, 1, 2]
+        with pytest.raises(QueueFull):
+            await store.put([message(n, "b") for n in range(3)])
+        assert numbers(await claim(store, queue="b")) == [9]
+        await store.close()
+
+    async def test_what_is_put_at_once_is_in_the_order_of_the_calls(self, store):
+        asked = []
+        for n in range(0, 400, 4):
+            asked += [store.put_one("pickup", str(n), QUEUE), store.put_one("pickup", "0", "b")]
+            asked += [store.put([message(n + 1, key=str(n))]), store.put([message(n + 2, "b")])]
+            asked += [store.put([message(n + 3), message(n + 3, "b")])]
+        ids = await asyncio.gather(*asked)
+        assert len({str(id) for id in ids}) == len(ids)
+        attempts = await claim(store, 400)
+        assert numbers(attempts) == [n for n in range(400) if n % 4 != 2]
+        assert [a.id for a in attempts[0::3]] == ids[0::5]
+        assert len(await claim(store, 400, queue="b")) == 300
+        assert (await store.stats(QUEUE)).leased == 300
+
     async def test_a_key_that_was_seen_stores_nothing_and_gives_the_id_of_that_time(self, store):
         [first] = await put(store, 1, key="k")
         assert await put(store, 2, key="k") == [first]
