@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -41,6 +41,8 @@ _WAIT_FOR_ROOM = 0.005
 #: The back-off after a failure of the store, in seconds; doubled after each, up to the longest.
 _BACK_OFF = 0.25
 _LONGEST_BACK_OFF = 30.0
+#: The most events that are emitted side by side.
+_TOGETHER = 64
 
 
 @dataclass(slots=True)
@@ -294,29 +296,60 @@ class Subscription(Holder):
 
     async def _send(self, attempts: list[Attempt], claimed_at: float, *, polls: bool) -> None:
         """Send claimed messages, each by itself or in frames; release what is too late."""
-        emit = self._emit_frame if self.frame else self._emit_one
-        groups = cut(attempts, self.frame) if self.frame else [[attempt] for attempt in attempts]
         sent = 0
-        for group in groups:
+        for groups in self._side_by_side(attempts, polls=polls):
             if polls:
-                await self._wait_for_poll(group)
+                await self._wait_for_poll(groups[0])
             if not self._may_send(claimed_at):
                 await self._in_flight.unsent(attempts[sent:])
                 return
-            sent += len(group)
-            for attempt in group:
-                self.hold(attempt, claimed_at)
-            try:
-                await emit(group)
-            except Exception as error:
-                if len(group) == 1:
-                    await self._unsendable(group[0], error)
-                    continue
-                for attempt in group:  # one message is to blame: send each by itself
-                    try:
-                        await emit([attempt])
-                    except Exception as its_own:
-                        await self._unsendable(attempt, its_own)
+            for group in groups:
+                sent += len(group)
+                for attempt in group:
+                    self.hold(attempt, claimed_at)
+            if len(groups) == 1:
+                await self._emit(groups[0])
+            else:
+                await asyncio.gather(*map(self._emit, groups))
+
+    def _side_by_side(
+        self, attempts: list[Attempt], *, polls: bool
+    ) -> Iterator[list[list[Attempt]]]:
+        """Yield what is emitted side by side: groups of messages, each of which is one event.
+
+        python-socketio makes a task of each emit, and waits for it; that costs less together. The
+        attachments of an event are packets of their own, so such a one is by itself.
+        """
+        if self.frame:
+            yield from ([group] for group in cut(attempts, self.frame))
+            return
+        together: list[list[Attempt]] = []
+        for attempt in attempts:
+            alone = polls or isinstance(attempt.body, bytes)
+            if together and (alone or len(together) == _TOGETHER):
+                yield together
+                together = []
+            together.append([attempt])
+            if alone:
+                yield together
+                together = []
+        if together:
+            yield together
+
+    async def _emit(self, group: list[Attempt]) -> None:
+        """Emit these messages as one event; give back those that cannot be sent."""
+        emit = self._emit_frame if self.frame else self._emit_one
+        try:
+            await emit(group)
+        except Exception as error:
+            if len(group) == 1:
+                await self._unsendable(group[0], error)
+                return
+            for attempt in group:  # one message is to blame: send each by itself
+                try:
+                    await emit([attempt])
+                except Exception as its_own:
+                    await self._unsendable(attempt, its_own)
 
     async def _emit_one(self, group: list[Attempt]) -> None:
         [attempt] = group
