@@ -71,6 +71,12 @@ MUTANTS = [
         "            {",
     ),
     Mutant(
+        "what the end of the server breaks off again and again comes with others",
+        "sqlite_claims",
+        "                    self._suspect(queue, [row[0]])\n",
+        "                    pass\n",
+    ),
+    Mutant(
         "a suspect message comes with others",
         "sqlite_claims",
         "return len(again) < limit and (not lonely or (alone and not again))",
@@ -159,6 +165,48 @@ MUTANTS = [
         "steady_clock",
         "            self._back += max(0.0, self._last - read)",
         "            self._back += 0.0",
+    ),
+    Mutant(
+        "the clock on the wall is looked at again",
+        "steady_clock",
+        "        return self._start + _passed()",
+        "        return time.time()",
+    ),
+    Mutant(
+        "no step of the clock on the wall is left out",
+        "steady_clock",
+        "    return _Wall() if clock is time.time else",
+        "    return",
+    ),
+    Mutant(
+        "what a delay waits for is not moved back with the clock",
+        "sqlite_schema",
+        '        ("retry", "due"),\n',
+        "",
+    ),
+    Mutant(
+        "what expires is not moved back with the clock",
+        "sqlite_schema",
+        '        ("pending", "expires"),\n',
+        "",
+    ),
+    Mutant(
+        "how late it is, is not written with a delay",
+        "sqlite_claims",
+        'self._db.execute("UPDATE meta SET seen = ?", (self._clock(),))',
+        "pass",
+    ),
+    Mutant(
+        "a clock behind the log stays behind (NATS)",
+        "nats.nats_store",
+        "behind = self._clock.reach(self._replica.state.now)",
+        "behind = 0.0",
+    ),
+    Mutant(
+        "a snapshot forgets its time (NATS)",
+        "state",
+        'state._now = head["now"]',
+        "state._now = 0.0",
     ),
     Mutant(
         "times that lie ahead are waited for",

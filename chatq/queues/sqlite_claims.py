@@ -19,6 +19,10 @@ from .store import Attempt, Claimed
 
 __all__ = ["Claims", "whole"]
 
+#: How many attempts may be broken off, most likely by the end of the server, before a message is
+#: suspect: one that ends its consumer each time would take along whatever is claimed with it. (More
+#: than a healthy consumer meets, and well below what makes it a dead letter.)
+_BROKEN_OFF = 20
 _NEVER = float("inf")
 
 _Row = list[Any]  # as `_COLUMNS`
@@ -138,6 +142,8 @@ class Claims(Upkeep):
             # If these were all, the next claim begins at the next number to be put.
             following = self._next
             for row in fresh:
+                if row[2] - row[8] - row[3] >= _BROKEN_OFF:
+                    self._suspect(queue, [row[0]])
                 if not may_follow(row[0]):
                     following = row[0]
                     break

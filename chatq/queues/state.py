@@ -429,6 +429,11 @@ class State(Stock):
             found.setdefault((item.place, item.index), []).append((item.queue.name, item.number))
         return found
 
+    @property
+    def now(self) -> float:
+        """The time of the last record, in seconds since the epoch."""
+        return self._now
+
     # -- snapshots --------------------------------------------------------------------------------
 
     def freeze(self) -> Frozen:
@@ -436,6 +441,7 @@ class State(Stock):
         `thaw` ends that. One at a time."""
         head = {
             "applied": self.applied,
+            "now": self._now,
             "number": self._number,
             "servers": [*self._servers.items()],
             "keys": self.keys.floor,
@@ -451,6 +457,7 @@ class State(Stock):
         """Return a state with the first line of what was frozen; `add` adds the others."""
         state = cls(name)
         state.applied, state._number = head["applied"], head["number"]
+        state._now = head["now"]
         state._servers = OrderedDict(head["servers"])
         state.keys.floor = head["keys"]
         return state

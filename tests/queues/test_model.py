@@ -1,13 +1,14 @@
 """Whatever happens, in whatever order, queues keep their promises: over memory, SQLite and NATS.
 
-Hypothesis plays producers, consumers, thieves of receipts, cut cables, passing time, full disks and
-killed processes against real `Queues` (see `model.py`), and a few dictionaries know what must hold:
+Hypothesis plays producers, consumers, thieves of receipts, cut cables, poison, passing time, clocks
+that are set, full disks and killed processes against real `Queues` (see `model.py`), and a few
+dictionaries know what must hold:
 
 - what was answered to a producer is delivered until it is acknowledged, or it is among the dead;
 - nothing is made up, nothing comes again that was acknowledged, what comes again says so;
 - first attempts are in the order of `emit`; a window of 1 is strictly in order;
 - a receipt is of one attempt and one client, and settles once; attempts and windows are bounded;
-- what can be delivered is delivered: nobody stalls;
+- what can be delivered is delivered: nobody stalls, whatever the clock on the wall says;
 - what has expired is dead, whoever consumes; the dead are kept as the rules say; what was purged,
   discarded or deleted is gone, and nothing else.
 
@@ -23,6 +24,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -32,16 +34,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from model import START, Client, InlineStore, Killed, Loop, Wire, inline_store
+from model import START, Client, Clocks, InlineStore, Killed, Loop, Wire, inline_store
 from nats_nodes import InlineLog, new_stream
 from sizes import size
 from whole_state import whole
 
+from chatq.queues import steady_clock
 from chatq.queues.memory import MemoryStore
 from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.queues import Queues
 from chatq.queues.rules import Rules
 from chatq.queues.sqlite_store import SqliteStore
+from chatq.queues.steady_clock import Steady, steady
 from chatq.queues.store import Limits, QueueFull, StoreError
 from chatq.waiting import give_way
 
@@ -126,16 +130,18 @@ class Listener(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.errors: list[BaseException] = []
+        self.moved_back = 0.0  # the times in a file that was opened, in seconds
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and record.exc_info[1] is not None:
             self.errors.append(record.exc_info[1])
+        if "all of them were moved back" in str(record.msg):
+            assert isinstance(record.args, tuple)
+            self.moved_back += float(str(record.args[0]))
 
 
 class Machine(RuleBasedStateMachine):
     """The rules, for whatever store."""
-
-    crashes = False
 
     async def open(self, life: int) -> Any:
         raise NotImplementedError
@@ -156,12 +162,16 @@ class Machine(RuleBasedStateMachine):
         self.keys: dict[tuple[str, str], tuple[Message, float]] = {}
         self.clients: list[Client] = []
         self.must_be_dead: list[Message] = []
+        self.poisonous: set[int] = set()  # numbers of messages that kill who reads them
         self.full_until = 0.0
         self.full = False
         self.life = 0
         self.log = Listener()
         logging.getLogger("chatq").addHandler(self.log)
-        self.now = START
+        self.now = self.ended = START
+        self.set_until = self.reached = 0.0
+        self.clocks = Clocks(lambda: self.loop.now - self.reached)
+        steady_clock.time = self.clocks  # type: ignore[assignment]
         self.wire = Wire(self.on_sent)
         self.start()
         self.arrive()
@@ -180,11 +190,13 @@ class Machine(RuleBasedStateMachine):
         self.do(self.queues.subscribe(client.sid, queue, window, frame=frame))
 
     def start(self) -> None:
-        self.loop = Loop(self.now)
+        self.loop, self.reached = Loop(self.now), 0.0
+        self.clock = steady(self.clocks.time)
         asyncio.set_event_loop(self.loop)
         self.wire.forget()
         self.store = self.loop.run_until_complete(self.open(self.life))
-        self.queues = Queues(self.store, RULES, clock=self.loop.time, random=self.random)
+        self.the_clock_was_set()
+        self.queues = Queues(self.store, RULES, clock=self.clock, random=self.random)
         self.queues.attach(self.wire)
         unsent = self.queues._delivery.in_flight.unsent
 
@@ -248,7 +260,7 @@ class Machine(RuleBasedStateMachine):
 
     def stop(self) -> None:
         """End everything of this life without a goodbye."""
-        self.now = self.loop.now
+        self.ended, self.now, self.clocks.ahead = self.loop.now, self.clocks.time(), 0.0
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
         self.loop.run_until_complete(give_way())
@@ -292,6 +304,7 @@ class Machine(RuleBasedStateMachine):
                 self.stop()
         finally:
             logging.getLogger("chatq").removeHandler(self.log)
+            steady_clock.time = time
             if not self.loop.is_closed():
                 self.stop()
             shutil.rmtree(self.folder)
@@ -312,7 +325,10 @@ class Machine(RuleBasedStateMachine):
             self.loop.advance(5)
             self.wire.read(good)
             for delivery, number in good.held:
-                self.answered(self.by_receipt[delivery["receipt"]])
+                sent = self.by_receipt[delivery["receipt"]]
+                if sent.message.number in self.poisonous:
+                    continue  # who handles it answers nothing, so it has to be dead in the end
+                self.answered(sent)
                 self.acknowledge(good, number, delivery["receipt"])
             good.held.clear()
             if all(self.left(queue) == 0 for queue in QUEUES):
@@ -419,7 +435,7 @@ class Machine(RuleBasedStateMachine):
         ids = {d.id for d in dead}
         now = self.loop.now
         assert len(dead) <= RULES.dead_length, "too many dead letters"
-        if now > self.full_until + 100:
+        if now > max(self.full_until, self.set_until) + 100:
             oldest = min((d.died for d in dead), default=now)
             assert oldest + RULES.dead_memory + DROPPED_WITHIN >= now, "a dead letter for ever"
         for message in self.in_queue(queue):
@@ -598,7 +614,31 @@ class Machine(RuleBasedStateMachine):
             return None
         client: Client = self.one(able, who)
         self.wire.read(client)
-        return client
+        read = [self.by_receipt[delivery["receipt"]].message.number for delivery, _ in client.held]
+        if self.poisonous.isdisjoint(read):
+            return client
+        self.die(client)
+        return None
+
+    def die(self, client: Client) -> None:
+        """The process of a client ends by what it has read; another one does its work."""
+        queues = [(queue, n) for (sid, queue), n in self.allowed.items() if sid == client.sid]
+        client.held.clear()
+        client.packets.clear()
+        self.clients.remove(client)
+        self.do(self.wire.noticed(client))
+        again = self.wire.connect(polling=False)
+        self.clients.append(again)
+        for queue, window in queues:
+            self.consume(again, queue, window)
+
+    @rule(queue=queue_names, seldom=st.integers(0, 2))
+    def poison(self, queue: str, seldom: int) -> None:
+        """Somebody emits a message that will kill whoever reads it."""
+        if not seldom:
+            last = next(self.numbers)
+            self.emit([([queue], None, None)])
+            self.poisonous |= {m.number for m in self.messages if m.number > last}
 
     @rule(who=which, what=which, ways=st.lists(ways, min_size=1, max_size=6))
     def answer(self, who: int, what: int, ways: list[str]) -> None:
@@ -788,6 +828,37 @@ class Machine(RuleBasedStateMachine):
         if seconds >= 0.5 and not self.full and not self.killed:
             self.nobody_stalls()
 
+    @rule(ahead=st.sampled_from([-3600.0, -1800.0, -70.0, -3.0, 0.0, 3.0, 70.0, 3600.0]))
+    def set_the_clock(self, ahead: float) -> None:
+        """Somebody sets the clock on the wall: only who is started afterwards may see it."""
+        self.clocks.ahead = ahead
+        self.loop.settle()
+
+    def the_clock_was_set(self) -> None:
+        """The process has begun at another time of day than the last one has ended."""
+        self.reached = self.clock() - self.loop.now  # it goes on from what is in a log
+        self.loop.now += self.reached
+        now, back, self.log.moved_back = self.loop.now, self.log.moved_back, 0.0
+        set_by = now - self.ended
+        assert back <= max(0.0, 1.0 - set_by), f"{back} s back, by a clock {set_by} s ahead"
+        for message in self.messages:
+            message.died -= back if message.died else 0.0
+            message.not_before -= back if message.not_before else 0.0
+            if message.expired is not None:
+                message.expired -= back
+            if message.expires is not None:
+                message.expires -= back
+                if set_by > 0:  # if that is over all at once, it is dead soon
+                    message.expires = max(message.expires, now)
+                assert message.gone or message.expires <= now + 41, (
+                    f"it is kept for long: {message}"
+                )
+        for known, (message, until) in self.keys.items():
+            self.keys[known] = message, until - back
+        self.full_until += set_by if self.full_until else 0.0
+        if set_by:
+            self.set_until = now
+
     def nobody_stalls(self) -> None:
         self.loop.advance(0.02)  # a timer may be a moment late
         if self.killed or self.loop.now < self.full_until + 40:
@@ -941,7 +1012,7 @@ class Machine(RuleBasedStateMachine):
 
 class MemoryMachine(Machine):
     async def open(self, life: int) -> Any:
-        return MemoryStore(clock=self.loop.time, **LIMITS)
+        return MemoryStore(clock=self.clock, **LIMITS)
 
 
 class SqliteMachine(Machine):
@@ -952,7 +1023,7 @@ class SqliteMachine(Machine):
     async def open(self, life: int) -> Any:
         return await inline_store(
             self.folder / f"{life}.db",
-            clock=self.loop.time,
+            clock=self.clock,
             **LIMITS,
         )
 
@@ -998,6 +1069,16 @@ class SqliteMachine(Machine):
         self.allowed.clear()
         self.start()
         self.arrive()
+
+    @precondition(lambda self: not self.full)
+    @rule(ahead=st.sampled_from([-3600.0, -1800.0, -70.0, 3600.0]), goodbye=st.booleans())
+    def restart_at_another_time(self, ahead: float, goodbye: bool) -> None:
+        """The clock on the wall is set while nobody is there."""
+        self.clocks.ahead = ahead
+        if goodbye:
+            self.close_and_open(0)
+        else:
+            self.kill_now(False, 0)
 
     def reborn(self) -> None:
         """Start again from what the killed process left in its files."""
@@ -1057,7 +1138,9 @@ class NatsMachine(Machine):
         if life == 0:
             self.url = new_stream()
         self.disk, self.other = InlineLog(self.url, Killed), InlineLog(self.url, Killed)
-        store, self.rival = [await self.opened(log) for log in (self.disk, self.other)]
+        clocks = (self.clock, steady(self.clocks.time))
+        logs = (self.disk, self.other)
+        store, self.rival = [await self.opened(*each) for each in zip(logs, clocks, strict=True)]
         return store
 
     def watch_claims(self) -> None:
@@ -1072,10 +1155,10 @@ class NatsMachine(Machine):
 
         self.store._answer = noting  # type: ignore[method-assign]
 
-    async def opened(self, log: InlineLog) -> NatsStore:
+    async def opened(self, log: InlineLog, clock: Steady) -> NatsStore:
         store = NatsStore(
             log,
-            clock=self.loop.time,
+            clock=clock,
             snapshot=8,
             **LIMITS,
         )
@@ -1133,6 +1216,16 @@ class NatsMachine(Machine):
             return
         self.do(self.queues.close(within=0))
         self.again_from_the_log(surely=not self.killed)
+
+    @precondition(lambda self: not self.full)
+    @rule(ahead=st.sampled_from([-3600.0, -1800.0, -70.0, 3600.0]), goodbye=st.booleans())
+    def restart_at_another_time(self, ahead: float, goodbye: bool) -> None:
+        """The clock on the wall is set while nobody is there."""
+        self.clocks.ahead = ahead
+        if goodbye:
+            self.close_and_open(0)
+        else:
+            self.kill_now(0)
 
     def reborn(self) -> None:
         """Start again from what is in the log."""

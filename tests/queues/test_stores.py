@@ -1322,6 +1322,26 @@ class TestSqliteStore(Contract):
             await SqliteStore.open(path)
         assert await put(store, 1)
 
+    @pytest.mark.parametrize("how", ["closed", "killed"])
+    async def test_what_is_broken_off_again_and_again_comes_by_itself(
+        self, store, clock, path, tmp_path, how
+    ):
+        """Else a message that ends its consumer, with the server ended soon, takes others along:
+        found by benchmarks/crash.py."""
+        await put(store, 1, 2)
+        seen = []
+        for turn in range(22):
+            claimed = await store.claim(QUEUE, 5, 30.0, in_order=False)
+            seen.append(numbers(claimed.attempts))
+            copy = tmp_path / f"killed-{turn}.db"
+            copied(path, copy, "", "-wal")
+            await store.close()
+            path = copy if how == "killed" else path
+            store = await SqliteStore.open(path, clock=clock)
+        assert seen == [[1, 2]] * 20 + [[1]] * 2
+        assert numbers(await claim(store)) == [1, 2]
+        await store.close()
+
     @pytest.mark.parametrize("wal", [False, True], ids=["closed", "killed"])
     async def test_a_newer_file_is_left_as_it_was(self, store, path, tmp_path, wal):
         await put(store, 1)

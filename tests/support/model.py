@@ -1,8 +1,9 @@
 """The environment of the model of the queues: time, wire and disk that a test controls.
 
-`Queues`, subscriptions, stores and SQLite are the real ones. Time moves when a test moves it. The
-wire is the part of a python-socketio server that subscriptions touch. The disk can be full, and the
-process can be killed, or the power cut, before any statement and inside any commit.
+`Queues`, subscriptions, stores, SQLite and the steady clock are the real ones. Time moves when a
+test moves it, and the clock on the wall can be set besides. The wire is the part of a
+python-socketio server that subscriptions touch. The disk can be full, and the process can be
+killed, or the power cut, before any statement and inside any commit.
 """
 
 from __future__ import annotations
@@ -74,6 +75,27 @@ class Loop(asyncio.SelectorEventLoop):
             self.settle()
         self.now = until
         self.settle()
+
+
+class Clocks:
+    """The clocks of a machine, in place of the module `time` where `steady` reads them.
+
+    `counted` gives the seconds that its steady clock has counted; the one on the wall is `ahead`.
+    """
+
+    def __init__(self, counted: Callable[[], float]) -> None:
+        self._counted = counted
+        self.ahead = 0.0
+        self.time = self._on_the_wall  # one object, since `steady` asks whether it is this one
+
+    def _on_the_wall(self) -> float:
+        return self._counted() + self.ahead
+
+    def monotonic(self) -> float:
+        return self._counted()
+
+    def clock_gettime(self, which: int) -> float:
+        return self._counted()
 
 
 # -- wire ---------------------------------------------------------------------------------------

@@ -30,8 +30,12 @@ deleted, limited or replaced confirms nothing more, and every request raises `St
 
 Cost: every server reads the records of all others, and keeps a few hundred bytes for each message,
 and for each key as long as it is remembered; bodies stay in the stream. Use another stream
-(`nats://HOST/NAME`) for queues that other servers serve. The clocks of the servers have to agree,
-to a small part of a lease. `stats`, `dead` and `peek` return what this replica has read so far.
+(`nats://HOST/NAME`) for queues that other servers serve. `stats`, `dead` and `peek` return what
+this replica has read so far.
+
+Time: each record has that of the server which wrote it, and a server whose clock is behind goes on
+from there (`reach`), so nothing waits for a clock. One that starts an hour ahead takes all servers
+along: leases end by that, once.
 """
 
 from __future__ import annotations
@@ -72,6 +76,8 @@ _BATCH_BYTES = 400_000
 _BATCH_REQUESTS = 2_000
 #: The least number of records between two snapshots.
 _SNAPSHOT = 5_000
+#: How far the clock may be behind those of other servers before the log says so, in seconds.
+_BEHIND = 1.0
 #: The most bytes of a record beside its verbs and bodies.
 _OVERHEAD = 300
 #: How long closing may wait for NATS, in seconds.
@@ -124,7 +130,7 @@ class NatsStore(Store):
             restarted=self._restarted,
             broken=self._break,
         )
-        self._compaction = Compaction(log, self._replica, self._add, clock, snapshot)
+        self._compaction = Compaction(log, self._replica, self._add, self._clock, snapshot)
         self._asked: deque[_Asked] = deque()
         self._batch: _Batch | None = None
         self._flushing: asyncio.Handle | None = None
@@ -169,6 +175,7 @@ class NatsStore(Store):
         await self._replica.start()
         if self._broken:
             raise self._broken
+        self._keep_up()
         self._alarm.set(self._replica.state.due(self._limits))
 
     # -- requests: those that come while a record is in flight share the next one -----------------
@@ -324,8 +331,17 @@ class NatsStore(Store):
 
     # -- applied records --------------------------------------------------------------------------
 
+    def _keep_up(self) -> None:
+        """Be no earlier than what is in the log: else what waits for a second would do so until the
+        clock of this server is as late as that of the one which has written it."""
+        behind = self._clock.reach(self._replica.state.now)
+        if behind > _BEHIND:
+            _log.warning("the clock is %g s behind the stream: it goes on from there", behind)
+
     def _applied(self, record: Record, answers: list[Any] | None) -> None:
         state, mine = self._replica.state, record.server == self._server
+        if not mine:
+            self._keep_up()
         if answers is not None and mine:
             self._answered(record, answers)
         for queue in state.take_touched():
@@ -392,6 +408,7 @@ class NatsStore(Store):
             self._alarm.set(self._replica.state.due(self._limits))  # NATS is away: tried again
 
     def _restarted(self) -> None:
+        self._keep_up()
         for queue in self._replica.state.names():
             self.notify(queue)
         self._replica.state.take_expired()  # what it was before has told of them, or nobody does

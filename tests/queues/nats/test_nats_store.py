@@ -211,6 +211,61 @@ async def test_a_lease_outlives_its_server_and_ends_at_its_time(servers, clock):
     assert (again.id, again.number) == (held.id, 2)
 
 
+@pytest.mark.parametrize("idle", [0.0, 3000.0])
+@pytest.mark.parametrize("snapshots", [False, True])
+async def test_a_clock_that_was_set_back_meanwhile_holds_up_nothing(idle, snapshots, caplog):
+    """Neither what is delayed, nor what a dead server has leased waits for the old time again."""
+    url, clock = new_stream(), Clock()
+    store = await NatsStore.open(url, clock=clock)
+    await store.put([message(1), message(2), message(3, due=clock() + 20)])
+    [one] = await claim(store, 1)
+    [two] = await claim(store, 1)
+    await store.release(one.receipt, 10.0)
+    if snapshots:
+        await store._compaction.run()
+    clock.now += idle  # nothing is written meanwhile
+    await abandoned(store)
+    clock.now -= idle + 1800
+    again = await NatsStore.open(url, clock=clock)
+    assert "the clock is 1800 s behind the stream" in caplog.text
+    assert await claim(again) == []
+    clock.now += 11
+    assert numbers(await claim(again)) == [1]
+    clock.now += 10
+    assert numbers(await claim(again)) == [3]
+    clock.now += 10
+    assert numbers(await claim(again, 1)) == [2]
+    assert await again.ack([two.receipt]) == [False]
+    await again.close()
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+async def test_a_server_with_another_time_of_day_works_with_the_others(ahead):
+    """Leases that one has given hold for the other, and end."""
+    url, clocks = new_stream(), [Clock(), Clock()]
+    one = await NatsStore.open(url, clock=clocks[0])
+    await one.put([message(1)])
+    clocks[1].now += ahead
+    two = await NatsStore.open(url, clock=clocks[1])
+    await two.put([message(2)])  # from here on they agree
+    for here, there in ((one, two), (two, one)):
+        await level(one, two)
+        [first] = await claim(here, 1)
+        await level(one, two)
+        [second] = await claim(there, 1)
+        await level(one, two)
+        assert await claim(here) == await claim(there) == []
+        for clock in clocks:
+            clock.now += 31
+        again = await claim(here)
+        assert {attempt.id for attempt in again} == {first.id, second.id}
+        assert await here.ack([first.receipt]) == await there.ack([second.receipt]) == [False]
+        for attempt in again:
+            await here.release(attempt.receipt, counted=False)
+    await one.close()
+    await two.close()
+
+
 async def test_somebody_is_told_when_the_lease_of_a_dead_server_ends():
     url = new_stream()
     one, two = await NatsStore.open(url), await NatsStore.open(url)
