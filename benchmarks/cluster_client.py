@@ -11,27 +11,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import sys
 from typing import Any
 
 import socketio
+from books import POISON, Book, cut, suffer
 
 NAMESPACE = "/caps"
 WINDOW = 20
 FLIGHT = 8  # publishes that one producer has under way
+CUTS = 0.001  # the chance that a consumer cuts its connection between work and answer
 PATIENCE = 8.0  # seconds; for an answer, before it takes the line for dead
-
-
-class Book:
-    """A file in which every line is handed to the kernel before the next step."""
-
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def write(self, *words: object) -> None:
-        os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
 
 
 class Line:
@@ -89,7 +80,9 @@ async def produce(
     queues: int,
     chance: random.Random,
     enough: asyncio.Event,
+    doses: int,
 ) -> None:
+    poison = {20 + 40 * n: POISON[n % len(POISON)] for n in range(doses * len(POISON))}
     numbers = iter(range(10**9))
 
     async def arrived() -> None:
@@ -98,7 +91,8 @@ async def produce(
     async def work() -> None:
         while not enough.is_set():
             queue = f"q{chance.randrange(queues)}"
-            key = f"{queue}/{me}-{next(numbers)}"
+            n = next(numbers)
+            key = f"{queue}/{me}-{n}{poison.get(n, '')}"
             message = {"queue": queue, "event": "package", "data": key, "key": key}
             while True:
                 await line.there.wait()
@@ -127,8 +121,9 @@ async def produce(
     book.write("done")
 
 
-async def consume(line: Line, book: Book, queues: list[str]) -> None:
+async def consume(line: Line, book: Book, queues: list[str], chance: random.Random) -> None:
     async def arrived() -> None:
+        book.connected()
         for queue in queues:
             answer = await line.sio.call(
                 "subscribe",
@@ -140,9 +135,11 @@ async def consume(line: Line, book: Book, queues: list[str]) -> None:
                 raise socketio.exceptions.SocketIOError(answer["error"]["message"])
 
     async def package(key: str, delivery: dict[str, Any]) -> str:
-        book.write(
-            key, delivery["id"], delivery["queue"], delivery["attempt"], delivery["redelivered"]
-        )
+        book.handled(key, delivery)
+        suffer(key, line.sio)
+        if chance.random() < CUTS:
+            book.write("cut")
+            cut(line.sio)
         return str(delivery["receipt"])
 
     line.sio.on("package", package, namespace=NAMESPACE)
@@ -153,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--role", "--name", "--urls", "--book"):
         parser.add_argument(name)
-    for name in ("--seed", "--queues"):
+    for name in ("--seed", "--queues", "--doses"):
         parser.add_argument(name, type=int)
     parser.add_argument("--mine", default="")
     given = parser.parse_args()
@@ -164,9 +161,9 @@ def main() -> None:
         loop, enough = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(sys.stdin, line.ended.set if given.role == "consume" else enough.set)
         if given.role == "produce":
-            await produce(line, book, given.name, given.queues, chance, enough)
+            await produce(line, book, given.name, given.queues, chance, enough, given.doses)
         else:
-            await consume(line, book, given.mine.split(","))
+            await consume(line, book, given.mine.split(","), chance)
 
     asyncio.run(run())
 

@@ -3,27 +3,25 @@
     python benchmarks/crash.py                         # 100 kills, 100,000 messages: some minutes
     python benchmarks/crash.py --kills 5 --messages 3000
 
-The hub (`python -m chatq serve`) runs in a process of its own; three producers and three consumers,
-plain python-socketio clients, in others, over real sockets. The hub is killed with SIGKILL at
-random moments and started again. A producer that gets no answer says the same again, with the same
-`key`, when it is connected again. Everybody writes down what happened, each line before the next
-step; at the end the books are compared:
+The hub (`python -m chatq serve`, by `odd_hub.py`) runs in a process of its own; three producers and
+three consumers, plain python-socketio clients, in others, over real sockets. The hub is killed with
+SIGKILL at random moments and started again; now and then it is stopped in good order, and its clock
+on the wall is set, by up to an hour either way, while it runs or before it starts. Consumers cut
+their connections between work and answer, and some messages are poison: they end the process that
+handles them, or its connection. A producer that gets no answer says the same again, with the same
+`key`, when it is connected again. Everybody writes down what happened; the verdict is that of
+`books.py`.
 
-- lost: answered to its producer, and delivered to no consumer;
-- duplicates: delivered more than once; unmarked, if more than one delivery was not `redelivered`;
-- made up: delivered, and never published; twins: a key that was given two ids.
-
-It fails unless nothing was lost, unmarked, made up or doubled, and the database is whole.
+It fails unless nothing was lost, unmarked, made up, doubled, or handled twice without a crash
+between work and answer, nothing but poison is dead, and the database is whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import collections
 import contextlib
 import json
-import os
 import random
 import signal
 import socket
@@ -32,128 +30,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import socketio
+from books import POISON, Books, good
+from crash_client import NAMESPACE, QUEUE, WINDOW
+from odd_hub import WallClock, command
 
 CLIENTS = 3  # of each kind
-NAMESPACE = "/caps"
-QUEUE = "packages"
-WINDOW = 100
-FLIGHT = 40  # publishes that one producer has under way
-
-
-# -- the clients' processes -----------------------------------------------------------------------
-
-
-def client() -> socketio.AsyncClient:
-    return socketio.AsyncClient(
-        reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0.5
-    )
-
-
-class Book:
-    """A file in which every line is handed to the kernel before the next step."""
-
-    def __init__(self, path: str) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def write(self, *words: object) -> None:
-        os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
-
-
-async def connected(sio: socketio.AsyncClient, url: str) -> None:
-    """Connect for the first time, whenever the hub is there; afterwards the client does it."""
-    while not sio.connected:  # or else it would be refused at once, again and again
-        with contextlib.suppress(socketio.exceptions.ConnectionError):
-            await sio.connect(url, namespaces=[NAMESPACE], transports=["websocket"], retry=True)
-
-
-def _answered(answer: asyncio.Future[Any], value: Any) -> None:
-    if not answer.done():
-        answer.set_result(value)
-
-
-async def produce(url: str, path: str, me: str, messages: int) -> None:
-    """Publish `messages`, and as many more until stdin is closed; each until it is answered."""
-    sio, book = client(), Book(path)
-    numbers = iter(range(10**9))
-    there = asyncio.Event()
-    waiting: set[asyncio.Future[Any]] = set()
-
-    @sio.on("connect", namespace=NAMESPACE)
-    async def connect() -> None:
-        there.set()
-
-    @sio.on("disconnect", namespace=NAMESPACE)
-    async def disconnect(*_: Any) -> None:
-        there.clear()
-        for future in waiting:
-            future.cancel()
-
-    async def publish(message: dict[str, Any]) -> Any:
-        """Return the answer; None if the connection broke before there was one."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiting.add(answer)
-        try:
-            await sio.emit(
-                "publish",
-                message,
-                namespace=NAMESPACE,
-                callback=partial(_answered, answer),
-            )
-            await asyncio.wait([answer])
-        except socketio.exceptions.SocketIOError:
-            return None
-        finally:
-            waiting.discard(answer)
-        return None if answer.cancelled() else answer.result()
-
-    async def work() -> None:
-        for n in numbers:
-            if n >= messages and enough.is_set():
-                return
-            key = f"{me}-{n}"
-            message = {"queue": QUEUE, "event": "package", "data": key, "key": key}
-            answer = None
-            while answer is None:
-                await there.wait()
-                answer = await publish(message)
-            book.write(key, answer["id"])
-
-    enough = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin, enough.set)
-    await connected(sio, url)
-    await asyncio.gather(*(work() for _ in range(FLIGHT)))
-    book.write("done")
-    await sio.disconnect()
-
-
-async def consume(url: str, path: str) -> None:
-    """Write down every delivery, and then acknowledge it, until stdin is closed."""
-    sio, book = client(), Book(path)
-
-    @sio.on("connect", namespace=NAMESPACE)
-    async def connect() -> None:
-        await sio.emit("subscribe", {"queue": QUEUE, "window": WINDOW}, namespace=NAMESPACE)
-
-    @sio.on("package", namespace=NAMESPACE)
-    async def package(key: str, delivery: dict[str, Any]) -> str:
-        book.write(key, delivery["id"], delivery["attempt"], delivery["redelivered"])
-        return str(delivery["receipt"])
-
-    enough = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin, enough.set)
-    await connected(sio, url)
-    await enough.wait()
-    await sio.disconnect()
-
-
-# -- the one who kills ----------------------------------------------------------------------------
+CLIENT = Path(__file__).with_name("crash_client.py")
+HOUR = 3600.0
 
 
 def free_port() -> int:
@@ -162,19 +50,19 @@ def free_port() -> int:
 
 
 class Hub:
-    """The hub's process, started as often as needed."""
+    """The hub's process, started as often as needed; `lease` in seconds."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, lease: float) -> None:
+        self.folder, self.lease, self.port = folder, lease, free_port()
+        self.clock = WallClock(folder / "clock")
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         store = f"sqlite:///{self.folder / 'hub.db'}"
         with (self.folder / "hub.log").open("ab") as log:
-            command = [sys.executable, "-m", "chatq", "serve", "--port", str(self.port)]
             self.process = subprocess.Popen(
-                [*command, "--store", store, "--namespace", NAMESPACE],
+                command(self.clock, self.lease, self.port, store, NAMESPACE),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -191,110 +79,138 @@ class Hub:
             self.process.stdout.close()
             self.process = None
 
+    def check(self) -> None:
+        """It has no business to end by itself."""
+        assert self.process is not None
+        if (status := self.process.poll()) is not None:
+            raise RuntimeError(f"the hub ended by itself, with status {status}")
 
-@contextlib.contextmanager
-def started(folder: Path, url: str, messages: int) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+
+class Clients:
     """Producers and consumers by name; they are killed when the block ends."""
-    processes = {}
-    try:
-        for kind in ("produce", "consume"):
+
+    def __init__(self, folder: Path, url: str, messages: int, doses: int, seed: int) -> None:
+        self.deaths = 0
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self.books = Books(WINDOW)
+        each = -(-messages // CLIENTS)
+        for role in ("produce", "consume"):
             for n in range(CLIENTS):
-                name = f"{kind}-{n}"
-                command = [sys.executable, __file__, "--role", kind, "--name", f"p{n}"]
-                command += ["--url", url, "--book", str(folder / name)]
-                processes[name] = subprocess.Popen(
-                    [*command, "--messages", str(-(-messages // CLIENTS))],
-                    stdin=subprocess.PIPE,
-                )
-        yield processes
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()
-            if process.stdin is not None:
+                name = f"{role}-{n}"
+                self.books.add(name, role, folder / name)
+                command = [sys.executable, str(CLIENT), "--role", role, "--name", f"p{n}"]
+                command += ["--url", url, "--book", str(folder / name), "--messages", str(each)]
+                command += ["--doses", str(0 if n else doses), "--seed", str(seed + n)]
+                # About thirty cuts, or one for each hundred messages if these are few.
+                command += ["--cuts", str(min(0.01, 30 / messages))]
+                self._commands[name] = command
+
+    def __enter__(self) -> Self:
+        for name in self._commands:
+            self._start(name)
+        return self
+
+    def _start(self, name: str) -> None:
+        self._processes[name] = subprocess.Popen(self._commands[name], stdin=subprocess.PIPE)
+
+    def _end(self, name: str) -> None:
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+
+    def __exit__(self, *_: object) -> None:
+        for name in [*self._processes]:
+            self._end(name)
+
+    def enough(self) -> None:
+        """Let the producers finish."""
+        for name, process in self._processes.items():
+            if name.startswith("produce") and process.stdin is not None:
                 process.stdin.close()
 
-
-class Books:
-    """What the clients have written down so far."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ids: dict[str, set[str]] = collections.defaultdict(set)
-        self.deliveries: dict[str, list[tuple[str, int, bool]]] = collections.defaultdict(list)
-        self.done = 0
-        self._files = {
-            f"{kind}-{n}": (folder / f"{kind}-{n}")
-            for kind in ("produce", "consume")
-            for n in range(CLIENTS)
-        }
-        self._read = dict.fromkeys(self._files, 0)
-
-    def read(self) -> None:
-        for name, path in self._files.items():
-            if not path.exists():
-                continue
-            with path.open("rb") as file:
-                file.seek(self._read[name])
-                content = file.read()
-            content = content[: content.rfind(b"\n") + 1]
-            self._read[name] += len(content)
-            for line in content.decode().splitlines():
-                words = line.split()
-                if words == ["done"]:
-                    self.done += 1
-                elif name.startswith("produce"):
-                    self.ids[words[0]].add(words[1])
-                else:
-                    delivery = (words[1], int(words[2]), words[3] == "True")
-                    self.deliveries[words[0]].append(delivery)
-
-    def verdict(self) -> dict[str, int]:
-        twice = {key: all_ for key, all_ in self.deliveries.items() if len(all_) > 1}
-        return {
-            "answered": len(self.ids),
-            "delivered": len(self.deliveries),
-            "lost": sum(key not in self.deliveries for key in self.ids),
-            "made_up": sum(key not in self.ids for key in self.deliveries),
-            "twins": sum(
-                len(self.ids[key] | {id for id, *_ in self.deliveries[key]}) > 1 for key in self.ids
-            ),
-            "duplicates": len(twice),
-            "unmarked": sum(sum(not marked for *_, marked in all_) > 1 for all_ in twice.values()),
-            "attempts_repeated": sum(
-                len({attempt for _, attempt, _ in all_}) < len(all_) for all_ in twice.values()
-            ),
-            "most_deliveries": max((len(all_) for all_ in self.deliveries.values()), default=0),
-        }
+    def look(self) -> None:
+        """Read the books, and start consumers again that poison has killed."""
+        for name, process in [*self._processes.items()]:
+            if name.startswith("consume") and process.poll() is not None:
+                assert process.returncode == -signal.SIGKILL, f"{name} ended by itself"
+                self.deaths += 1
+                self._end(name)
+                self._start(name)
+        self.books.read()
 
 
-def run(folder: Path, kills: int, messages: int, seed: int, within: float) -> dict[str, Any]:
-    """Kill and start again until there were enough of both; return the verdict."""
-    chance, hub, began = random.Random(seed), Hub(folder), time.monotonic()
-    books, killed = Books(folder), 0
-    hub.start()
+async def left(url: str) -> tuple[set[str], int]:
+    """Return the keys of the dead, and how many other messages are in the queue."""
+    sio = socketio.AsyncClient(reconnection=False)
+    await sio.connect(url, namespaces=[NAMESPACE], transports=["websocket"])
     try:
-        with started(folder, hub.url, messages) as processes:
+        asked = {"queue": QUEUE}
+        stats = await sio.call("stats", asked, namespace=NAMESPACE, timeout=20)
+        found = await sio.call("dead", asked, namespace=NAMESPACE, timeout=20)
+    finally:
+        await sio.disconnect()
+    if "error" in found or "error" in stats:
+        raise RuntimeError(f"the hub refuses to look: {stats}, {found}")
+    for message in found["dead"]:
+        if not message["data"].endswith(POISON):
+            print(f"\ndead, and no poison: {message}", file=sys.stderr)
+    dead = {message["data"] for message in found["dead"]}
+    return dead, sum(stats[name] for name in ("ready", "leased", "delayed"))
+
+
+def run(
+    folder: Path,
+    kills: int,
+    messages: int,
+    seed: int,
+    within: float,
+    lease: float = 10.0,
+    doses: int = 2,
+) -> dict[str, Any]:
+    """Kill and start again until there were enough of both; return the verdict."""
+    chance, hub, began = random.Random(seed), Hub(folder, lease), time.monotonic()
+    killed = stopped = jumps = 0
+    dead: set[str] = set()
+
+    def jump() -> int:
+        if chance.random() < 0.5:
+            return 0
+        hub.clock.set(chance.uniform(-HOUR, HOUR))
+        return 1
+
+    hub.start()
+    clients = Clients(folder, hub.url, messages, doses, seed)
+    books = clients.books
+    try:
+        with clients:
             # Paced so that the kills are spread over the messages.
             while killed < kills or len(books.ids) < messages:
                 wanted = len(books.ids) + chance.random() * 2 * messages / max(kills, 1)
                 pause = time.monotonic() + chance.uniform(0.05, 1.5)
                 while len(books.ids) < wanted and time.monotonic() < pause + 5:
-                    wait(hub.process, 0.02)
-                    books.read()
-                wait(hub.process, chance.random() * 0.02)
+                    wait(hub, 0.02)
+                    clients.look()
+                jumps += jump()
+                wait(hub, chance.random() * 0.02)
                 if killed < kills:
-                    hub.end(signal.SIGKILL)
-                    killed += 1
+                    orderly = chance.random() < 0.2
+                    hub.end(signal.SIGTERM if orderly else signal.SIGKILL)
+                    killed, stopped = killed + (not orderly), stopped + orderly
+                    jumps += jump()
                     hub.start()
                 progress(began, f"{killed} kills, {len(books.ids):,} answered", within)
-            for name, process in processes.items():
-                if name.startswith("produce") and process.stdin is not None:
-                    process.stdin.close()
-            while books.done < CLIENTS or set(books.ids) - set(books.deliveries):
-                wait(hub.process, 0.1)
-                books.read()
-                left = len(set(books.ids) - set(books.deliveries))
-                progress(began, f"{left:,} not yet delivered", within)
+            clients.enough()
+            rest = 1
+            while books.done < CLIENTS or rest or books.missing(dead):
+                wait(hub, 0.2)
+                clients.look()
+                if books.done == CLIENTS:
+                    dead, rest = asyncio.run(left(hub.url))
+                text = f"{len(books.missing(dead)):,} not yet delivered or dead, {rest:,} kept"
+                progress(began, text, within)
         hub.end(signal.SIGTERM)
     except TimeoutError as error:
         print(f"\n{error}", file=sys.stderr)
@@ -305,21 +221,22 @@ def run(folder: Path, kills: int, messages: int, seed: int, within: float) -> di
         whole = db.execute("PRAGMA integrity_check").fetchone()[0]
     return {
         "kills": killed,
-        **books.verdict(),
+        "orderly_restarts": stopped,
+        "clock_jumps": jumps,
+        "consumers_killed_by_poison": clients.deaths,
+        **books.verdict(dead),
         "integrity_check": whole,
         "seconds": round(time.monotonic() - began, 1),
         "seed": seed,
     }
 
 
-def wait(process: subprocess.Popen[str] | None, seconds: float) -> None:
+def wait(hub: Hub, seconds: float) -> None:
     """Let this time pass; the hub has no business to end by itself meanwhile."""
-    assert process is not None
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
-    raise RuntimeError(f"the hub ended by itself, with status {process.returncode}")
+    assert hub.process is not None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        hub.process.wait(seconds)
+    hub.check()
 
 
 def progress(began: float, text: str, within: float) -> None:
@@ -327,12 +244,6 @@ def progress(began: float, text: str, within: float) -> None:
     print(f"\r{seconds:6.1f} s: {text:60}", end="", file=sys.stderr, flush=True)
     if seconds > within:
         raise TimeoutError(f"not done after {within:g} s: {text}")
-
-
-def good(result: dict[str, Any]) -> bool:
-    bad = ("lost", "made_up", "twins", "unmarked", "attempts_repeated")
-    whole = result["answered"] > 0 and result["integrity_check"] == "ok"
-    return whole and not any(result[name] for name in bad)
 
 
 def main() -> int:
@@ -343,27 +254,29 @@ def main() -> int:
     parser.add_argument("--within", type=float, default=1800.0, help="a limit, in seconds")
     parser.add_argument("--directory", type=Path, help="where the files are (default: a new one)")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
-    for name in ("--role", "--url", "--book", "--name"):
-        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--lease", type=float, default=10.0, help="of the hub, in seconds")
+    parser.add_argument("--doses", type=int, default=2, help="of each kind of poison")
     given = parser.parse_args()
-    if given.role == "produce":
-        asyncio.run(produce(given.url, given.book, given.name, given.messages))
-        return 0
-    if given.role == "consume":
-        asyncio.run(consume(given.url, given.book))
-        return 0
     with tempfile.TemporaryDirectory(prefix="chatq-crash-", dir=given.directory) as folder:
-        result = run(Path(folder), given.kills, given.messages, given.seed, given.within)
+        result = run(
+            Path(folder),
+            given.kills,
+            given.messages,
+            given.seed,
+            given.within,
+            given.lease,
+            given.doses,
+        )
     print(file=sys.stderr)
     for name, value in result.items():
         print(
-            f"{name.replace('_', ' '):18} {value:>12,}"
+            f"{name.replace('_', ' '):28} {value:>12,}"
             if isinstance(value, int)
-            else f"{name.replace('_', ' '):18} {value:>12}"
+            else f"{name.replace('_', ' '):28} {value:>12}"
         )
     if given.json:
         given.json.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
-    return 0 if good(result) else 1
+    return 0 if good(result) and result["integrity_check"] == "ok" else 1
 
 
 if __name__ == "__main__":

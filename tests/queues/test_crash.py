@@ -31,17 +31,23 @@ def test_a_hub_that_is_killed_again_and_again_loses_nothing(tmp_path):
     result = tmp_path / "result.json"
     work = tmp_path / "work"
     work.mkdir()
-    command = [sys.executable, str(CRASH), "--kills", "4", "--messages", "2000", "--within", "100"]
+    command = [sys.executable, str(CRASH), "--kills", "4", "--messages", "2000", "--within", "150"]
+    command += ["--lease", "3", "--doses", "1"]
     done = subprocess.run(
         [*command, "--json", str(result), "--directory", str(work)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(result.read_text("utf-8"))
     assert figures["kills"] == 4
+    assert figures["clock_jumps"] > 0
+    assert figures["cuts_by_handlers"] > 0
+    assert figures["poison"] == figures["dead"] == 2
+    assert figures["good_ones_dead"] == figures["unexplained"] == 0
+    assert figures["handled_again"] <= figures["unanswered_at_a_cut_at_most"]
     assert figures["answered"] == figures["delivered"] >= 2000
     assert list(work.iterdir()) == []
 
