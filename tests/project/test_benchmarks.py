@@ -44,6 +44,7 @@ def test_a_cluster_is_disturbed_and_loses_nothing(tmp_path: Path) -> None:
     """So short that hardly anything happens; the run that counts takes ten minutes."""
     result = tmp_path / "result.json"
     command = [sys.executable, str(BENCHMARK.with_name("cluster.py")), "--minutes", "0.1"]
+    command += ["--lease", "5", "--doses", "0"]
     done = subprocess.run(
         [*command, "--seed", "3", "--json", str(result)],
         capture_output=True,
@@ -56,6 +57,24 @@ def test_a_cluster_is_disturbed_and_loses_nothing(tmp_path: Path) -> None:
     figures = json.loads(result.read_text("utf-8"))
     assert figures["answered"] > 100
     assert figures["delivered"] == figures["answered"]
+    assert figures["dead"] == figures["unexplained"] == 0
+
+
+@pytest.mark.long
+def test_a_week_goes_by_in_half_a_minute() -> None:
+    """So few users that the sizes mean nothing."""
+    command = [sys.executable, str(BENCHMARK.with_name("week.py")), "--minutes", "0.5"]
+    done = subprocess.run(
+        [*command, "--users", "50"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert "failed" not in done.stderr
+    assert "after the first tenth" in done.stdout, done.stderr
 
 
 @pytest.mark.long
