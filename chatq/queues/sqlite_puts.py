@@ -27,6 +27,7 @@ __all__ = ["Puts"]
 _BLOCK = 100_000
 #: The most messages that one statement stores.
 _LONGEST_RUN = 128
+_BODY = "(?, ?, ?, ?, ?)"  # a row of `body`
 _BY_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
 _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)  # so that few different statements insert any number of rows
 
@@ -36,27 +37,24 @@ def _insert(table: str, places: str, size: int) -> str:
     return f"INSERT INTO {table} VALUES {', '.join([places] * size)}"
 
 
-@cache
-def _insert_run(n: int) -> tuple[str, str]:
-    """Return the statements for a run of `n` messages: their bodies, from the number ?1 on, at the
-    time ?2, and their rows in the queue ?1, from the number ?2 on."""
-    bodies = (f"(?1 + {i}, ?{2 * i + 3}, ?{2 * i + 4}, ?2, 1)" for i in range(n))
-    rows = (f"(?1, ?2 + {i}, ?2 + {i}, 0, 0, NULL, NULL, 0, 0)" for i in range(n))
-    return (
-        f"INSERT INTO body VALUES {', '.join(bodies)}",
-        f"INSERT INTO pending VALUES {', '.join(rows)}",
-    )
+#: The rows of a run: a queue, and its first and last number.
+_ROWS_OF_RUN = """
+INSERT INTO pending SELECT ?, id, id, 0, 0, NULL, NULL, 0, 0 FROM body WHERE id BETWEEN ? AND ?
+"""
 
 
 class _Run:
-    """Messages put into `queue` one after the other, from the number `first` on: the event and the
-    body of each in `values`. There is `room` for so many more."""
+    """Messages put into `queue` one after the other at the time `born`, from the number `first` on:
+    their rows of `body` in `values`, flat. There is `room` for so many more."""
 
-    __slots__ = ("first", "queue", "room", "values")
+    __slots__ = ("born", "first", "queue", "room", "values")
 
-    def __init__(self, queue: QueueState, first: int, room: int) -> None:
-        self.queue, self.first, self.room = queue, first, room
+    def __init__(self, queue: QueueState, first: int, born: float, room: int) -> None:
+        self.queue, self.first, self.born, self.room = queue, first, born, room
         self.values: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self.values) // 5
 
 
 class Puts(Claims):
@@ -128,7 +126,7 @@ class Puts(Claims):
         else:
             self._reserve(1)
         run.room -= 1
-        run.values += (event, body)
+        run.values += (seq, event, body, run.born, 1)
         return f"{self._name}-{seq}"
 
     def _begin_run(self, name: str) -> _Run:
@@ -138,7 +136,7 @@ class Puts(Claims):
         if queue.count >= self._limits.length:
             self._check_room(name, 1)
         room = min(_LONGEST_RUN, self._limits.length - queue.count)
-        self._run = _Run(queue, self._next, room)
+        self._run = _Run(queue, self._next, self._clock(), room)
         return self._run
 
     def _end_run(self) -> None:
@@ -146,9 +144,9 @@ class Puts(Claims):
         run, self._run = self._run, None
         if run is None:
             return
-        n = len(run.values) // 2
+        n = len(run)
         if n == 1:
-            self._new_bodies.append((run.first, *run.values, self._clock(), 1))
+            self._new_bodies.append(tuple(run.values))
             self._new_rows.append((run.queue.id, run.first, run.first, None))
         elif n:
             self._runs.append(run)
@@ -230,13 +228,13 @@ class Puts(Claims):
         """Write the batches; to be called before a verb that reads, and before the commit."""
         self._end_run()
         for run in self._runs:
-            bodies, rows = _insert_run(len(run.values) // 2)
-            self._db.execute(bodies, (run.first, self._clock(), *run.values))
-            self._db.execute(rows, (run.queue.id, run.first))
+            self._db.execute(_insert("body", _BODY, len(run)), run.values)
+            last = run.first + len(run) - 1
+            self._db.execute(_ROWS_OF_RUN, (run.queue.id, run.first, last))
         self._runs.clear()
         if self._new_rows:
             self._new_rows.sort(key=_BY_PLACE)  # neighbours in the file, one after the other
-            self._insert("body", "(?, ?, ?, ?, ?)", self._new_bodies)
+            self._insert("body", _BODY, self._new_bodies)
             self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL, 0, 0)", self._new_rows)
             self._new_bodies.clear()
             self._new_rows.clear()

@@ -303,14 +303,11 @@ class Subscription(Holder):
             if not self._may_send(claimed_at):
                 await self._in_flight.unsent(attempts[sent:])
                 return
-            for group in groups:
-                sent += len(group)
-                for attempt in group:
-                    self.hold(attempt, claimed_at)
+            sent += sum(map(len, groups))
             if len(groups) == 1:
-                await self._emit(groups[0])
+                await self._emit(groups[0], claimed_at)
             else:
-                await asyncio.gather(*map(self._emit, groups))
+                await asyncio.gather(*(self._emit(group, claimed_at) for group in groups))
 
     def _side_by_side(
         self, attempts: list[Attempt], *, polls: bool
@@ -336,8 +333,10 @@ class Subscription(Holder):
         if together:
             yield together
 
-    async def _emit(self, group: list[Attempt]) -> None:
+    async def _emit(self, group: list[Attempt], claimed_at: float) -> None:
         """Emit these messages as one event; give back those that cannot be sent."""
+        for attempt in group:  # here: observers are notified in the context of the emit
+            self.hold(attempt, claimed_at)
         emit = self._emit_frame if self.frame else self._emit_one
         try:
             await emit(group)

@@ -249,7 +249,10 @@ class Awaited:
         self._db = sqlite3.connect(path, check_same_thread=False)
 
     def __await__(self):
-        return asyncio.sleep(0, self).__await__()
+        return self._opened().__await__()
+
+    async def _opened(self):
+        return self
 
     async def cursor(self):
         return await asyncio.to_thread(self._db.cursor)

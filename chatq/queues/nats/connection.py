@@ -139,11 +139,13 @@ class Connection:
         patience: float,
         attempt: float = ATTEMPT,
         headers: dict[str, str] | None = None,
+        within: float | None = None,
     ) -> dict[str, Any]:
         """Send a request, and again until it is answered; return the reply, errors included.
 
         `patience`: the time-out in seconds, `attempt`: that of the first attempt, doubled each
-        time; `headers`: of the request. Raises `Unconfirmed`.
+        time; `headers`: of the request; `within`: the time-out of the whole of which this is a
+        part, for the error. Raises `Unconfirmed`.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
@@ -151,7 +153,7 @@ class Connection:
         while True:
             left = end - loop.time()
             if self.closing.is_set() or left <= 0:
-                raise self.unconfirmed(problem, patience)
+                raise self.unconfirmed(problem, within or patience)
             try:
                 if not self.client.is_connected:  # else the client would queue every attempt
                     raise ConnectionError("not connected")

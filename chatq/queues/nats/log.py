@@ -116,7 +116,7 @@ class NatsLog:
                 raise self.gone_for
             reached = self._reached
             left = max(0.0, end - loop.time())
-            answer = await self._publish(kind, payload, left, self._expected())
+            answer = await self._publish(kind, payload, left, self._expected(), patience)
             if answer.get("error", {}).get("err_code") not in _OTHER_LAST:
                 break
             # Either the mark is not where it was, or another server has named it just now.
@@ -142,10 +142,17 @@ class NatsLog:
         return place
 
     async def _publish(
-        self, kind: str, payload: bytes, patience: float, headers: dict[str, str]
+        self,
+        kind: str,
+        payload: bytes,
+        patience: float,
+        headers: dict[str, str],
+        within: float | None = None,
     ) -> dict[str, Any]:
         subject = f"{self.address.stream}.{kind}"
-        return await self._connection.request(subject, payload, patience, headers=headers)
+        return await self._connection.request(
+            subject, payload, patience, headers=headers, within=within
+        )
 
     async def fetch(self, place: int) -> bytes | None:
         """Return the record at this place; None if there is none (any more)."""
