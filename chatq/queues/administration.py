@@ -1,7 +1,7 @@
 """Administration of queues: what is in them, dead letters, clearing, deleting, copying.
 
-Owns these requests. Must not know: who consumes, servers, the hub's protocol, how messages are
-kept.
+Owns these requests. Must not know: consumers (but whether there is one), servers, the hub's
+protocol, how messages are kept.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ The contract, which the same test checks for every engine
 - What nobody reads ends by `Limits`, as time passes: a message whose `expires` is over, and which
   is not leased, is a dead letter, whether or not anybody consumes its queue; it takes no room in it
   for a `put` either. Dead letters, keys, and queues with nothing in them are dropped in their time.
-- Nothing else ever deletes a message.
+- Nothing else but `ack`, `remove`, `purge`, `delete` and `discard` ever deletes a message.
 - Verbs take effect in the order in which they are called, awaited or not; a closed store raises.
 - An answer takes a turn of the event loop at least, so that whoever asks in a loop lets others run.
 """
@@ -300,7 +300,7 @@ class Store(ABC):
 
         That is after `put`, `release` and `redrive`; after `ack`, `bury` and `remove` only in a
         queue that is claimed in order, where the next message is free then. Not when a lease or a
-        delay ends: `Claimed.due` says when to claim again.
+        delay ends, but where another server has the lease: `Claimed.due` says when to claim again.
         """
         self._listeners.append(listener)
 
