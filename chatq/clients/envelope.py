@@ -63,7 +63,14 @@ def unseal(body: Body) -> dict[str, Any]:
             "data": content["data"],
             "due": float(content.get("due", 0.0)),
         }
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"it is no message of an outbox ({type(error).__name__}: {error})"
         ) from None

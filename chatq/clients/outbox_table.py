@@ -172,7 +172,7 @@ class OutboxTable(Store):
 
     def _connect(self) -> None:
         try:
-            self._file = _identity(self._absolute)
+            file = _identity(self._absolute)
             uri = self._absolute.as_uri() + "?mode=rw"
             self._db = sqlite3.connect(
                 uri, uri=True, timeout=_LONG, isolation_level=None, check_same_thread=False
@@ -187,6 +187,7 @@ class OutboxTable(Store):
         check_foreign(self._db, self.path)
         self._db.execute(TABLE.format(schema="main"))
         self._wait_for_locks(_SHORT)
+        self._file = file  # last: what fails before is tried again
 
     def _wait_for_locks(self, seconds: float) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
@@ -292,40 +293,44 @@ class OutboxTable(Store):
                     key, expires = unseal(message.body)["key"], message.expires
                     envelope = Envelope(key, message.event, message.body, expires)
                     ids.append([str(self._db.execute(*insert(envelope)).lastrowid)])
-            self._count()
+            with contextlib.suppress(sqlite3.Error):  # it is stored; then the next look counts it
+                self._count()
         return ids
 
     def _claim(self, queue: str, limit: int, *_: Any) -> Claimed:
         attempts: list[Attempt] = []
-        drained = False
+        claimed, drained = self._claimed, False
         try:
             self._write()
             with self._transaction("BEGIN"):
                 self._count()
                 while len(attempts) < limit and not drained:
                     left = limit - len(attempts)
-                    rows = self._db.execute(_NEXT, (self._claimed, left)).fetchall()
+                    rows = self._db.execute(_NEXT, (claimed, left)).fetchall()
                     drained = not rows
                     for number, key, event, body, expires in rows:
-                        self._claimed = number
+                        claimed = number
                         if number not in self._out:
-                            self._out.add(number)
                             ends = expires if isinstance(expires, float) else None
                             receipt = f"{number} {key}"
                             attempts.append(
                                 Attempt(str(number), queue, event, body, 1, 0, ends, receipt)
                             )
+            if attempts:
+                self._sync()
         except sqlite3.Error as error:
             if not _is_locked(error):
                 raise
+            return Claimed([])
+        # Nothing is noted before all has succeeded, or what was not returned would never be sent.
+        self._claimed = claimed
+        self._out.update(int(attempt.id) for attempt in attempts)
         self._waiting -= len(attempts)
         if drained:
             self._add(-self._waiting)  # others delete rows, too
             if not self._out:
                 # All numbers are looked at again: those of a restored database begin anew.
                 self._claimed = self._counted = 0
-        if attempts:
-            self._sync()
         return Claimed(attempts)
 
     def _sync(self) -> None:

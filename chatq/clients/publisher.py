@@ -160,7 +160,7 @@ class Publisher:
         for attempt in claimed.attempts:
             try:
                 self._batch.append(_published(attempt))
-            except ValueError as error:
+            except Exception as error:  # whatever is wrong with it, the others go on
                 self.report("puts a message aside", error)
                 await self._reject(attempt.receipt, f"malformed: {error}")
 

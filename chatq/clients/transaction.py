@@ -110,8 +110,15 @@ def emit_in_transaction(
         )
     cursor = db.cursor()
     try:
-        cursor.execute(TABLE.format(schema=_quoted(schema)))
-        cursor.execute(*insert(envelope, schema))
+        # First the insert: to create a table that is there reads the database, and SQLite waits for
+        # no lock to go on from reading to writing.
+        try:
+            cursor.execute(*insert(envelope, schema))
+        except Exception as error:
+            if "no such table" not in str(error):
+                raise
+            cursor.execute(TABLE.format(schema=_quoted(schema)))
+            cursor.execute(*insert(envelope, schema))
     finally:
         cursor.close()
     readers.tell()

@@ -111,7 +111,8 @@ class Puts(Claims):
             return True  # `put_one` looks whether there is room
         for name, n in Counter(message.queues[0] for message in messages).items():
             queue = self._queue(name)
-            if queue is not None and queue.count + n > self._limits.length - _LONGEST_RUN:
+            there = queue.count if queue is not None else 0
+            if there + n > self._limits.length - _LONGEST_RUN:
                 return False  # there may be a run, too
         return True
 

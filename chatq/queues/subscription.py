@@ -335,6 +335,9 @@ class Subscription(Holder):
 
     async def _emit(self, group: list[Attempt], claimed_at: float) -> None:
         """Emit these messages as one event; give back those that cannot be sent."""
+        if not self._may_send(claimed_at):  # its client has left since the other events were begun
+            await self._in_flight.unsent(group)
+            return
         for attempt in group:  # here: observers are notified in the context of the emit
             self.hold(attempt, claimed_at)
         emit = self._emit_frame if self.frame else self._emit_one

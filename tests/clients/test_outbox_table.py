@@ -207,6 +207,7 @@ GARBAGE = [
     (b"\xff k", "pickup", "{}"),
     ("k", "pickup", '{"to": "drivers", "key": "k4", "data": "' + "x" * 200 + '"}'),
     ("k", "pickup", "[" * 100_000),
+    ("k", "pickup", '{"to": "drivers", "key": "k5", "data": 1, "due": 1' + "0" * 400 + "}"),
 ]
 
 
@@ -248,6 +249,53 @@ async def test_what_can_never_be_sent_is_put_aside_and_the_rest_goes_on(
     await outbox.flush()
     assert (outbox.pending, len(await outbox.rejected())) == (0, len(GARBAGE) - 1)
     await outbox.close()
+
+
+async def test_a_claim_that_fails_is_made_again_and_nothing_overtakes(
+    db, queues, inside, monkeypatch
+):
+    errors = Seen()
+    outbox = await inside(look=1000, on_error=errors.add)
+    failing, sync = [True], outbox._store._sync
+
+    def fail_at_first():
+        if failing.pop():
+            failing.append(bool(len(errors) < 1))
+            raise OSError("the disk does not sync")
+        failing.append(False)
+        sync()
+
+    monkeypatch.setattr(outbox._store, "_sync", fail_at_first)
+    with db:
+        for number in range(3):
+            sell(db, number)
+    await errors.reach(1)
+    with db:
+        sell(db, 3)
+    await outbox.flush()
+    assert await taken(queues) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"])
+async def test_an_emit_waits_for_a_lock_as_an_insert_does(db, path, inside, begin):
+    await inside(look=1000)
+    with contextlib.closing(
+        sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO orders VALUES (1)")
+
+        def emit() -> None:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as mine:
+                mine.execute(begin)
+                emit_in_transaction(mine, "pickup", 2, to="drivers")
+                mine.execute("COMMIT")
+
+        emitting = asyncio.ensure_future(asyncio.to_thread(emit))
+        await asyncio.wait([emitting], timeout=0.2)
+        assert not emitting.done()  # it waits, and says nothing of a lock
+        other.execute("COMMIT")
+        await emitting
 
 
 async def test_queues_that_are_closed_first_lose_nothing(db, path, tmp_path, inside):

@@ -197,6 +197,9 @@ class Contract:
         with pytest.raises(QueueFull):
             await store.put([message(n, "b") for n in range(3)])
         assert numbers(await claim(store, queue="b")) == [9]
+        with pytest.raises(QueueFull):
+            await store.put([message(n, "new") for n in range(5)])
+        assert await claim(store, queue="new") == []
         await store.close()
 
     async def test_what_is_put_at_once_is_in_the_order_of_the_calls(self, store):

@@ -56,8 +56,12 @@ class Compaction:
         self._running = True
         log, replica = self._log, self._replica
         try:
-            before = replica.manifest
-            now = await snapshots.take(log, replica.state, before, self._clock())
+            before, state = replica.manifest, replica.state
+
+            def is_last() -> bool:
+                return replica.manifest is before and replica.state is state
+
+            now = await snapshots.take(log, state, before, self._clock(), is_last)
             if before is not None and await snapshots.remove(log, replica.state, before, now):
                 await self._move(before.after)
         except StoreError as error:

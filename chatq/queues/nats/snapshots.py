@@ -122,10 +122,18 @@ async def _load(log: Log, manifest: Manifest) -> State | None:
     return state
 
 
-async def take(log: Log, state: State, before: Manifest | None, now: float) -> Manifest:
-    """Write a snapshot; return its manifest. `before`: the last manifest, `now`: the time.
+async def take(
+    log: Log,
+    state: State,
+    before: Manifest | None,
+    now: float,
+    is_last: Callable[[], bool] = lambda: True,
+) -> Manifest:
+    """Write a snapshot; return its manifest. `before`: the last manifest, `now`: the time;
+    `is_last`: says whether `before` still is that, when all is written.
 
-    It is of the state as it is now, whatever is applied meanwhile. One at a time.
+    It is of the state as it is now, whatever is applied meanwhile. One at a time. Raises
+    `StoreError` if another server was quicker: what this one needs may be removed already.
     """
     pieces = [] if before is None else [piece for piece in before.keys if piece[1] > now]
     known = 0 if before is None else before.newest
@@ -140,6 +148,8 @@ async def take(log: Log, state: State, before: Manifest | None, now: float) -> M
     if places := await _write(log, "keys", keys.lines()):
         pieces.append((places, keys.until))
     manifest = Manifest(after, newest, parts, pieces)
+    if not is_last():
+        raise StoreError("another server has written a snapshot meanwhile")
     await log.append("snap.done", json.dumps(manifest).encode("ascii"))
     return manifest
 
