@@ -331,7 +331,8 @@ class Machine(RuleBasedStateMachine):
                 self.answered(sent)
                 self.acknowledge(good, number, delivery["receipt"])
             good.held.clear()
-            if all(self.left(queue) == 0 for queue in QUEUES):
+            # Both are looked at: who is dead in one is forgotten while much is left in the other.
+            if sum(self.left(queue) for queue in QUEUES) == 0:
                 break
         else:
             raise AssertionError("there is always something left")
