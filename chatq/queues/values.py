@@ -127,7 +127,8 @@ def _check_dict(value: dict[Any, Any], depth: int) -> None:
                 "text, or a list of pairs",
             )
         _check_item(str.__str__(key), item, depth)
-    if value.get(_PLACEHOLDER):
+    mark = value.get(_PLACEHOLDER)
+    if mark or isinstance(mark, (bytes, bytearray, memoryview)):  # all bytes leave a mark behind
         raise _Unfit(
             ValueError, f'has a true "{_PLACEHOLDER}", which marks attachments: rename that key'
         )

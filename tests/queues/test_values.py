@@ -293,6 +293,8 @@ ANYTHING = st.recursive(
 @given(ANYTHING, ANYTHING)
 @example([{"_placeholder": True, "num": 0}], b"x")
 @example({1: "a", "1": "b"}, 1)
+@example({"_placeholder": b"", "num": 0}, b"x")
+@example([{"num": None, "_placeholder": memoryview(b"")}], {"_placeholder": bytearray()})
 def test_whatever_it_is_it_arrives_as_it_was_or_is_refused(data, other):
     kept = []
     for each in (data, other):
