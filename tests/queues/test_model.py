@@ -1279,6 +1279,7 @@ class NatsMachine(Machine):
         if self.killed:
             self.reborn()
         self.rival._alarm.cancel()  # or it would write a record that nobody here has read
+        self.do(self.disk.catch_up())
         super().the_end()
         self.other.disconnect()
         again = InlineLog(self.url, Killed)
