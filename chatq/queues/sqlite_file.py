@@ -71,8 +71,7 @@ def _prepare(db: sqlite3.Connection, path: Path, kind: Kind, clock: Callable[[],
     db.execute("BEGIN EXCLUSIVE")
     if empty:
         sqlite_schema.mark(db, kind)
-    sqlite_schema.prepare(db, empty=empty, now=clock())
-    if back := sqlite_schema.set_back(db, clock()):
+    if back := sqlite_schema.prepare(db, empty=empty, now=clock()):
         _log.warning(
             "the clock is %g s behind the times in %s: all of them were moved back by as much",
             back,

@@ -18,7 +18,7 @@ from typing import Literal
 
 from .store import StoreError
 
-__all__ = ["INCREMENTAL", "Kind", "check", "check_foreign", "mark", "prepare", "set_back"]
+__all__ = ["INCREMENTAL", "Kind", "check", "check_foreign", "mark", "prepare"]
 
 #: The value of `PRAGMA auto_vacuum` of a file that gives its space back in slices.
 INCREMENTAL = 2
@@ -122,10 +122,11 @@ def mark(db: sqlite3.Connection, kind: Kind) -> None:
     db.execute(f"PRAGMA user_version = {_VERSION}")
 
 
-def prepare(db: sqlite3.Connection, *, empty: bool, now: float) -> None:
+def prepare(db: sqlite3.Connection, *, empty: bool, now: float) -> float:
     """Make what is missing in the file, in a transaction of the caller; `empty`: all of it.
 
-    `now`: the time, from which on a queue is known to be empty.
+    `now`: the time, from which on a queue is known to be empty. If the clock was set back since the
+    file was written, all times in it are moved back; returns by how many seconds.
     """
     if empty:
         _run(db, _TABLES)
@@ -139,10 +140,12 @@ def prepare(db: sqlite3.Connection, *, empty: bool, now: float) -> None:
     if "emptied" not in {row[1] for row in db.execute("PRAGMA table_info(queue)")}:
         db.execute("ALTER TABLE queue ADD COLUMN emptied REAL")
     _run(db, _ENDS)
+    back = _set_back(db, now)
     db.execute(_FOUND_EMPTY, (now,))
+    return back
 
 
-def set_back(db: sqlite3.Connection, now: float) -> float:
+def _set_back(db: sqlite3.Connection, now: float) -> float:
     """Move all times in the file back if the clock was set back since, and return by how many
     seconds: or else what waits for a second would do so until it is as late again."""
     seen = db.execute(

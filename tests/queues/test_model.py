@@ -851,6 +851,9 @@ class Machine(RuleBasedStateMachine):
             message.not_before -= back if message.not_before else 0.0
             ends = message.expires or message.expired
             message.over |= set_by != 0.0 and ends is not None and ends <= self.ended + 0.002
+            unseen = message.over and not message.dead and message.gone is False
+            if unseen and set_by > RULES.dead_memory - 60:
+                message.gone = None  # it may have been dead, and dropped
             if message.expired is not None:
                 message.expired -= back
             if message.expires is not None:

@@ -1097,6 +1097,20 @@ class TestSqliteStore(Contract):
 
     # -- what outlives the process --------------------------------------------------------------
 
+    async def test_a_queue_that_was_empty_in_a_kill_keeps_its_keys_if_the_clock_is_set_back(
+        self, store, clock, path, tmp_path
+    ):
+        [id] = await put(store, 1, key="k")
+        [attempt] = await claim(store)
+        await store.ack([attempt.receipt])
+        await put_into(store, "other", 2)  # says when the file was written
+        copied(path, copy := tmp_path / "copy.db", "", "-wal")
+        clock.now -= 90 * 86_400
+        again = await SqliteStore.open(copy, clock=clock)
+        await passed(again, clock, 30)
+        assert await put(again, 3, key="k") == [id]
+        await again.close()
+
     async def test_everything_outlives_closing(self, store, clock, path):
         ids = await put(store, *range(6), key=None)
         [keyed] = await put(store, 6, key="k")
