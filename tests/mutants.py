@@ -96,9 +96,27 @@ MUTANTS = [
     ),
     Mutant(
         "more is sent beside a suspect message",
-        "subscription",
-        "        if self._paused or (alone and self.sent):\n",
-        "        if self._paused:\n",
+        "turns",
+        "            if any(sent.suspect for sent in self._alone.sent.values()):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "a suspect message is sent beside what its client has of another queue",
+        "turns",
+        "any(each.sent for each in self._members)",
+        "bool(member.sent)",
+    ),
+    Mutant(
+        "a suspect message waits for ever for a client that is at work",
+        "turns",
+        "        late = self._waiting.get(member, now + 1) <= now\n",
+        "        late = False\n",
+    ),
+    Mutant(
+        "the oldest message is claimed with others though it is suspect",
+        "sqlite_claims",
+        "        if suspect and not alone:\n",
+        "        if False:\n",
     ),
     Mutant(
         "a consumer that is at work gets more all the same",
@@ -542,7 +560,7 @@ MUTANTS = [
     Mutant(
         "the wait after a failure is ignored where order is strict",
         "sqlite_claims",
-        "        if due is not None and due > now:\n            return [], due\n",
+        "        if due is not None and due > now:\n            return [], due, False\n",
         "",
     ),
     Mutant(

@@ -19,6 +19,7 @@ from .observers import Observer, Observers
 from .rules import EXPIRED, Rules
 from .store import Stats, Store
 from .subscription import Consumers, Subscription
+from .turns import Turns
 
 __all__ = ["Deliverer"]
 
@@ -43,6 +44,7 @@ class Deliverer:
         self._store = store
         self._subscriptions: dict[tuple[str, str], Subscription] = {}  # by sid and queue
         self._of_client: dict[str, dict[str, Subscription]] = {}  # the same, by sid, then by queue
+        self._turns: dict[str, Turns] = {}  # by sid
         self._consumers: dict[str, Consumers] = {}  # by queue
         self._sweep_at = 64
         self._deaf: list[Callable[[], None]] = []  # each ends that one server is listened to
@@ -65,8 +67,9 @@ class Deliverer:
         subscription = self._subscriptions.get((sid, queue))
         if subscription is None:
             consumers = self._consumers.setdefault(queue, Consumers(self._drop))
+            turns = self._turns_of(sid)
             subscription = Subscription(
-                self.in_flight, consumers, sio, namespace, sid, queue, window, frame
+                self.in_flight, consumers, sio, namespace, sid, queue, window, frame, turns
             )
             self._subscriptions[sid, queue] = consumers.by_sid[sid] = subscription
             self._of_client.setdefault(sid, {})[queue] = subscription
@@ -179,6 +182,12 @@ class Deliverer:
                 subscription.alive()
         return mine
 
+    def _turns_of(self, sid: str) -> Turns:
+        turns = self._turns.get(sid)
+        if turns is None:
+            turns = self._turns[sid] = Turns(1.25 * self.in_flight.rules.lease)
+        return turns
+
     def _of(self, sid: str) -> list[Subscription]:
         return [*self._of_client.get(sid, {}).values()]
 
@@ -208,7 +217,7 @@ class Deliverer:
             mine = self._of_client[subscription.sid]
             del mine[queue]
             if not mine:
-                del self._of_client[subscription.sid]
+                del self._of_client[subscription.sid], self._turns[subscription.sid]
             consumers = self._consumers[queue]
             del consumers.by_sid[subscription.sid]
             if not consumers.by_sid:

@@ -54,9 +54,8 @@ class Claims(Upkeep):
         now = self._clock()
         if ended := self._leases.expired(name, now):
             self._end_leases(queue, ended)
-        suspect = False
         if in_order:
-            rows, due = self._oldest(queue, now)
+            rows, due, suspect = self._oldest(queue, now, alone)
         else:
             rows, due, suspect = self._next_rows(queue, limit, now, alone)
         granted = self._lease(queue, rows, now + lease) if rows else []
@@ -77,21 +76,27 @@ class Claims(Upkeep):
             queue.id,
         )
 
-    def _oldest(self, queue: QueueState, now: float) -> tuple[list[_Row], float | None]:
-        """Return the oldest message, unless it is leased or delayed; and when its delay ends."""
+    def _oldest(
+        self, queue: QueueState, now: float, alone: bool
+    ) -> tuple[list[_Row], float | None, bool]:
+        """Return the oldest message, unless it is leased, delayed, or suspect and not `alone`; when
+        its delay ends; and whether it is suspect."""
         rows = self._read("ORDER BY p.seq LIMIT 1", queue.id)
         if not rows or any(out.item.seq == rows[0][0] for out in self._leases.of(queue.name)):
-            return [], None
+            return [], None, False
         seq, due = rows[0][0], rows[0][-1]
         if due is not None and due > now:
-            return [], due
+            return [], due, False
+        suspect = seq in queue.suspects
+        if suspect and not alone:
+            return [], None, True
         if due is not None:
             self._end_delays(queue, [(due, seq)])
         elif seq in queue.back:
             self._pop_back(queue, seq)
         elif seq >= queue.next:
             self._set_next(queue, seq + 1)
-        return rows, None
+        return rows, None, suspect
 
     def _next_rows(
         self, queue: QueueState, limit: int, now: float, alone: bool

@@ -177,13 +177,9 @@ class State(Stock):
             self._give_back(ended, now, delayed=False)
         if in_order:
             queue.first_back(), queue.first_waiting(), queue.first_fresh()  # drops stale entries
-            oldest = queue.oldest()
-            ready = oldest is not None and oldest.ready(now)
-            chosen = iter([oldest] if oldest is not None and ready else [])
-        else:
-            chosen = self._next_items(queue, limit, now, alone)
+            limit = 1
         granted = []
-        for turn, item in enumerate(chosen):
+        for turn, item in enumerate(self._next_items(queue, limit, now, in_order, alone)):
             self._will_change(item)
             item.attempts += 1
             item.state, item.until = OUT, now + lease
@@ -193,23 +189,29 @@ class State(Stock):
             queue.lease(item)
             facts = (item.attempts, item.failures, item.receipt, item.suspect, item.redriven)
             granted.append(Granted(item, *facts))
-        following = None if in_order else self._next_item(queue, now)
+        following = self._next_item(queue, now, in_order)
         suspect = any(item.suspect for item in (*granted, following) if item is not None)
         return granted, self._due(queue, now, in_order), suspect
 
-    def _next_items(self, queue: Queue, limit: int, now: float, alone: bool) -> Iterator[Item]:
+    def _next_items(
+        self, queue: Queue, limit: int, now: float, in_order: bool, alone: bool
+    ) -> Iterator[Item]:
         """Yield the items that are claimed next, a suspect one by itself; each has to be leased
         before the next one is asked for."""
         for n in range(limit):
-            item = self._next_item(queue, now)
+            item = self._next_item(queue, now, in_order)
             if item is None or (item.suspect and (n or not alone)):
                 return
             yield item
             if item.suspect:
                 return
 
-    def _next_item(self, queue: Queue, now: float) -> Item | None:
-        """Return the released item that is next, or a delayed one that is due, or a new one."""
+    def _next_item(self, queue: Queue, now: float, in_order: bool) -> Item | None:
+        """Return the released item that is next, or a delayed one that is due, or a new one; or the
+        oldest with `in_order`, if that is ready."""
+        if in_order:
+            oldest = queue.oldest()
+            return oldest if oldest is not None and oldest.ready(now) else None
         item = queue.first_back()
         if item is None:
             item = queue.first_waiting()

@@ -27,6 +27,7 @@ from .in_flight import Holder, InFlight
 from .message import attachments, decode
 from .rules import undeliverable
 from .store import Attempt, StoreError
+from .turns import Permit, Turns
 
 __all__ = ["Consumers", "Subscription"]
 
@@ -89,13 +90,14 @@ class Subscription(Holder):
         queue: str,
         window: int,
         frame: int,
+        turns: Turns,
     ) -> None:
         super().__init__(in_flight, sio, namespace, sid, queue)
         self.window, self.frame = window, frame
         #: The messages that keep its client from beginning another, by receipt: see `pause`.
         self._paused: set[str] = set()
-        self._cut_short = False  # the last claim was, by a suspect message
-        self._alone = False  # such a one is next: it waits until the others are answered
+        self._turns = turns
+        turns.join(self)
         self._not_before = 0.0  # a suspect consumer claims nothing that others might
         self._consumers = consumers
         self._wake = asyncio.Event()
@@ -126,6 +128,7 @@ class Subscription(Holder):
     def end(self) -> None:
         """Claim nothing more."""
         self.stopped = True
+        self._turns.leave(self)
         self._wake.set()
         if self._task is None:
             self._idle()
@@ -147,6 +150,7 @@ class Subscription(Holder):
 
     def answered(self) -> None:
         """See `Holder.answered`."""
+        self._turns.changed()
         if not self._consumers.drained or self.suspect or self._paused:
             self.wake()
 
@@ -158,7 +162,6 @@ class Subscription(Holder):
 
     def news(self) -> None:
         """Look again for something to do: what was next may have gone to another consumer."""
-        self._alone = False
         self.wake()
 
     async def _run(self) -> None:
@@ -207,17 +210,41 @@ class Subscription(Holder):
             if room <= 0:  # no event says when it polls next
                 self._alarm.set(in_flight.clock() + _POLLING_WAIT)
                 return False
-        if self._waits_for_others() or self._waits_for_room(room):
+        if self._waits_for_others():
+            self._turns.had(self)  # its client's other queues need not wait for it
+            return False
+        if self._waits_for_room(room):
             return False
         if self.sent:  # the client works on the other half while the store claims
             room = min(room, (self.window + 1) // 2)
+        return await self._take_turn(room, polls=polled is not None)
+
+    async def _take_turn(self, room: int, *, polls: bool) -> bool:
+        """Claim at most `room` messages and send them, if it is this one's turn; return whether
+        there may be more to do at once."""
+        in_flight, turns = self._in_flight, self._turns
         claimed_at = in_flight.clock()
-        attempts, due = await self.claim(room)
-        self._alarm.set(due)
-        deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
-        await self._send(deliverable, claimed_at, polls=polled is not None)
+        permit = turns.permit(self, claimed_at)
+        if permit is Permit.NOTHING:
+            ends = [next(iter(self.sent.values())).until] if self.sent else []
+            ends += [until] if (until := turns.until(claimed_at)) is not None else []
+            self._alarm.set(min(ends, default=None))
+            return False
+        alone = permit is Permit.ANY
+        turns.begin(self)
+        try:
+            attempts, due, suspect = await self.claim(room, alone=alone)
+            self._alarm.set(due)
+            if alone:
+                turns.had(self)
+            elif suspect:
+                turns.wants(self, claimed_at)
+            deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
+            await self._send(deliverable, claimed_at, polls=polls)
+        finally:
+            turns.end(self)
         # A suspect message may have been all, and not deliverable.
-        return len(attempts) == room or (self._cut_short and not self.sent)
+        return len(attempts) == room or (suspect and not self.sent)
 
     def _room(self, polled: int | None) -> int:
         before = self.suspect
@@ -228,8 +255,7 @@ class Subscription(Holder):
         if polled is not None and not self.frame:
             window = min(window, _POLLING)
         self._paused = {r for r in self._paused if self._in_flight.holder(r) is not None}
-        alone = self._alone or any(sent.suspect for sent in self.sent.values())
-        if self._paused or (alone and self.sent):
+        if self._paused:
             return 0
         return (1 if self.suspect else window) - len(self.sent)
 
@@ -262,24 +288,24 @@ class Subscription(Holder):
             self._gathering = asyncio.get_running_loop().call_later(_WAIT_FOR_ROOM, self.wake)
         return True
 
-    async def claim(self, limit: int) -> tuple[list[Attempt], float | None]:
+    async def claim(self, limit: int, *, alone: bool) -> tuple[list[Attempt], float | None, bool]:
         """Lease at most `limit` messages; if there are any, go to the end of the round robin.
 
-        Returns them, and the earliest time at which a lease or a delay ends (seconds since the
-        epoch).
+        `alone`: nothing else is in flight to this client, so a suspect message may be. Returns
+        them, the earliest time at which a lease or a delay ends (seconds since the epoch), and
+        whether the claim was cut short by a suspect message.
         """
         in_flight, consumers, in_order = self._in_flight, self._consumers, self.window == 1
         in_flight.flush()  # in the same transaction
         news = consumers.news
         claimed = await in_flight.store.claim(
-            self.queue, limit, in_flight.rules.lease, in_order=in_order, alone=not self.sent
+            self.queue, limit, in_flight.rules.lease, in_order=in_order, alone=alone
         )
-        self._cut_short, self._alone = claimed.suspect, claimed.suspect and not claimed.attempts
         found_all = len(claimed.attempts) < limit and consumers.news == news
         consumers.drained = not in_order and found_all and not claimed.suspect
         if claimed.attempts and self.sid in consumers.by_sid:
             consumers.by_sid[self.sid] = consumers.by_sid.pop(self.sid)
-        return claimed.attempts, claimed.due
+        return claimed.attempts, claimed.due, claimed.suspect
 
     def _deliverable(self, attempt: Attempt) -> bool:
         """Return whether it may still be delivered; if not, it becomes a dead letter."""
@@ -413,4 +439,5 @@ class Subscription(Holder):
                 self._in_flight.acknowledged(receipt)
             elif sent.suspect:  # the client has survived it: others need not wait for its answer
                 sent.suspect = False
+                self._turns.changed()
                 self.wake()

@@ -268,6 +268,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.rules",
         "queues.store",
         "queues.subscription",
+        "queues.turns",
     },
     "queues.error_codes": {"queues.message", "queues.store"},
     "queues.frame": {"queues.message", "queues.store"},
@@ -461,8 +462,10 @@ IMPORTS: dict[str, set[str]] = {
         "queues.message",
         "queues.rules",
         "queues.store",
+        "queues.turns",
         "waiting",
     },
+    "queues.turns": set(),
     "queues.values": set(),
     "stage.nats_server": {
         "journal.activity",

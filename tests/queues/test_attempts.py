@@ -243,6 +243,82 @@ async def test_a_message_that_ends_its_consumers_takes_no_other_with_it(stage, u
         assert {*handled} >= {"good 1", "good 2", "good 3"}
 
 
+@pytest.mark.parametrize("window", [1, 5])
+async def test_a_message_that_ends_its_consumers_takes_none_of_their_other_queues_along(
+    stage, url, sio, window
+):
+    """Each consumer of seven queues is gone as soon as it has begun the poison, in the middle of
+    its work for the others."""
+    clock, attempts = Clock(), 3
+    queue_names = [f"q{n}" for n in range(7)]
+    async with await Queues.open(url, Rules(lease=30, attempts=attempts), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        for name in queue_names:
+            for n in range(2):
+                poison = (name, n) == ("q3", 0)
+                await queues.emit("job", "poison" if poison else f"{name} {n}", to=name)
+        handled: set[str] = set()
+        for n in range(40):
+            left = [await queues.stats(name) for name in queue_names]
+            if not sum(stats.ready + stats.leased for stats in left):
+                break
+            worker = f"worker {n}"
+            client = await stage.client(worker)
+            gone = asyncio.Event()
+
+            @client.on("job")
+            async def job(job, delivery, worker=worker, gone=gone):
+                if job == "poison":
+                    gone.set()
+                    await stage.cut(worker)
+                    return None
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(gone.wait(), 0.02)  # its work
+                if gone.is_set():
+                    return None
+                handled.add(job)
+                return delivery["receipt"]
+
+            sid = client.get_sid()
+            with contextlib.suppress(LookupError):  # it is gone already
+                for name in queue_names:
+                    await queues.subscribe(sid, name, window=window)
+            await stage.settle()
+            if client.connected:
+                await stage.cut(worker)
+            clock.now += 31
+            queues.tick()
+        dead = [letter for name in queue_names for letter in await queues.dead(name)]
+        assert [(letter.data, letter.attempts) for letter in dead] == [("poison", attempts)]
+        assert len(handled) == 13
+
+
+async def test_what_is_suspect_comes_all_the_same_to_one_who_is_always_at_work(stage, url, sio):
+    """Who has renewed the lease of a long job of another queue is not likely to be killed."""
+    async with with_a_suspect(stage, sio, url, "suspect") as (queues, clock):
+        bob = await stage.client("bob")
+        inbox = Inbox(bob, "/")
+        await queues.emit("job", "long", to="other")
+        await queues.subscribe(bob.get_sid(), "other", window=1)
+        await inbox.until(1)
+        await queues.subscribe(bob.get_sid(), "q")
+        await queues.emit("job", "next", to="q")
+        for _ in range(3):
+            await stage.settle()
+            assert inbox.data == ["long"]
+            clock.now += 12
+            queues.tick()
+            assert await queues.extend(bob.get_sid(), inbox.receipts[0])
+        clock.now += 3
+        queues.tick()
+        await inbox.until(2)
+        assert inbox.data == ["long", "suspect"]
+        assert await queues.received(bob.get_sid(), inbox.receipts[1])
+        await inbox.until(3)
+        assert inbox.data == ["long", "suspect", "next"]
+
+
 async def test_what_is_suspect_and_left_alone_by_one_that_lives_keeps_no_other_away(
     stage, url, sio
 ):

@@ -324,7 +324,7 @@ class Machine(RuleBasedStateMachine):
         for queue in QUEUES:
             self.allowed[good.sid, queue] = 4
             self.do(self.queues.subscribe(good.sid, queue, 4))
-        for _ in range(200):
+        for _ in range(400):  # poison is alone for up to two leases each, of two full queues
             self.loop.advance(5)
             self.wire.read(good)
             for delivery, number in good.held:
@@ -887,11 +887,9 @@ class Machine(RuleBasedStateMachine):
                     for (other_sid, q), other in self.queues._delivery._subscriptions.items()
                     if q == queue and other_sid in self.wire.clients and not other.suspect
                 ]
-                alone = any(sent.suspect for sent in subscription.sent.values())
-                if subscription._paused or (subscription.suspect and others):
+                held_up = subscription._paused or (subscription.suspect and others)
+                if held_up or self.one_is_alone(subscription._turns):
                     stalls = False
-                elif subscription.sent and (alone or subscription._cut_short):
-                    stalls = False  # a suspect message is sent by itself
                 elif subscription.window == 1:
                     stalls = not (subscription.sent or stats.leased or stats.delayed)
                 elif subscription.suspect:
@@ -900,6 +898,14 @@ class Machine(RuleBasedStateMachine):
                     stalls = subscription.window > len(subscription.sent)
                     stalls &= not client.polling or len(subscription.sent) < 12
                 assert not stalls, f"{stats} of {queue!r}, and {subscription.sid} waits for it"
+
+    def one_is_alone(self, turns: Any) -> bool:
+        """Return whether a suspect message is in flight to a client, or waits for what is."""
+        in_flight = [sent for member in turns._members for sent in member.sent.values()]
+        waits = any(
+            until > self.loop.now or member.sent for member, until in turns._waiting.items()
+        )
+        return any(sent.suspect for sent in in_flight) or bool(in_flight and waits)
 
     @rule(queue=queue_names, all_of_them=st.booleans(), what=which)
     def redrive(self, queue: str, all_of_them: bool, what: int) -> None:
@@ -940,10 +946,11 @@ class Machine(RuleBasedStateMachine):
                 self.doubtful.add(queue)
             return
         assert least <= n <= most, f"{n} deleted, not {least} to {most}"
-        for message in sure:
-            message.gone, message.surely, message.since = True, True, -1
+        for message in mine:
             if message.last is not None:
                 message.last.lost = True  # its window has room again once it is answered
+        for message in sure:
+            message.gone, message.surely, message.since = True, True, -1
         if whole:
             for known in [known for known in self.keys if known[0] == queue]:
                 del self.keys[known]
@@ -1282,6 +1289,7 @@ class NatsMachine(Machine):
         if self.killed:
             self.reborn()
         self.rival._alarm.cancel()  # or it would write a record that nobody here has read
+        self.mend()
         self.do(self.disk.catch_up())
         super().the_end()
         self.other.disconnect()

@@ -523,6 +523,23 @@ class Contract:
         assert await next_one(alone=True) == ([], False)
         assert not any(both_before.suspect for both_before in both)
 
+    async def test_the_oldest_message_is_claimed_alone_if_it_is_suspect(self, store, clock):
+        await put(store, 1, 2)
+        await claim(store, 1)
+        clock.now += 31
+
+        async def oldest(alone: bool):
+            claimed = await store.claim(QUEUE, 1, 30.0, in_order=True, alone=alone)
+            return claimed.attempts, claimed.suspect
+
+        assert await oldest(alone=False) == ([], True)
+        [one], suspect = await oldest(alone=True)
+        assert (*numbers([one]), suspect) == (1, True)
+        assert await oldest(alone=False) == ([], False)
+        await store.ack([one.receipt])
+        [two], suspect = await oldest(alone=False)
+        assert (*numbers([two]), suspect) == (2, False)
+
     async def test_nothing_follows_before_a_suspect_message(self, store, clock):
         await put(store, 1, 2, 3)
         one, _, three = await claim(store)
