@@ -95,6 +95,18 @@ MUTANTS = [
         "            yield item\n",
     ),
     Mutant(
+        "who is gone is taken for one that lives, since it answered others",
+        "in_flight",
+        "there and self._answered > sent.number",
+        "self._answered > 0",
+    ),
+    Mutant(
+        "who answered others before it froze is taken for one that lives",
+        "in_flight",
+        "there and self._answered > sent.number",
+        "there and self._answered > 0",
+    ),
+    Mutant(
         "more is sent beside a suspect message",
         "turns",
         "            if any(sent.suspect for sent in self._alone.sent.values()):\n",

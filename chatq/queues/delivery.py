@@ -197,6 +197,7 @@ class Deliverer:
 
     def tick(self) -> None:
         """See `Queues.tick`."""
+        self.in_flight.tick()
         for subscription in self._subscriptions.values():
             subscription.wake()
 

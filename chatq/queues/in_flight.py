@@ -44,7 +44,7 @@ class Sent:
     until: float
     failures: int
     suspect: bool
-    answers: int  # of its consumer, before
+    number: int  # of what was sent to this consumer, in that order
     callback: Callable[..., None] | None = None
 
 
@@ -64,7 +64,7 @@ class Holder(ABC):
         #: Unanswered attempts by receipt, in the order in which their leases end.
         self.sent: dict[str, Sent] = {}
         self.suspect = False
-        self._answers = 0
+        self._sent = self._answered = 0  # the numbers of the newest message that was
         self._in_flight, self._sio, self._namespace = in_flight, sio, namespace
 
     @abstractmethod
@@ -80,38 +80,41 @@ class Holder(ABC):
         """Note that this attempt is going to this client; its lease runs since `claimed_at`."""
         in_flight = self._in_flight
         until = claimed_at + in_flight.rules.lease
-        self.sent[attempt.receipt] = Sent(until, attempt.failures, attempt.suspect, self._answers)
+        self._sent += 1
+        facts = (attempt.failures, attempt.suspect, self._sent)
+        self.sent[attempt.receipt] = Sent(until, *facts)
         in_flight.hold(attempt, self)
 
     def settled(self, receipt: str) -> None:
         """Remove this message, which it has answered, from those in flight."""
-        if self._forget(receipt):
+        if (sent := self._forget(receipt)) is not None:
+            self._answered = max(self._answered, sent.number)
             self.alive()
 
-    def _forget(self, receipt: str) -> bool:
+    def _forget(self, receipt: str) -> Sent | None:
         sent = self.sent.pop(receipt, None)
         if sent is not None and sent.callback is not None:  # answered by an event, or not at all
             forget_callback(self._sio, self.sid, sent.callback)
-        return sent is not None
+        return sent
 
     def alive(self) -> None:
         """Note that it has answered, be it too late."""
-        self._answers += 1
         self.answered()
         self.suspect = False
 
     def lapse(self) -> None:
         """Remove the messages whose leases have ended.
 
-        Has this consumer answered others since, then those messages are to blame, not what may have
-        ended or frozen it: nobody is suspect.
+        Has this consumer answered one that was sent to it after such a message, and is still there,
+        then that message is to blame, not what may have ended or frozen it: nobody is suspect.
+        (What it has answered before may have come before the one that has ended it.)
         """
         now = self._in_flight.clock()
-        ended = []
+        ended, there = [], self.connected
         for receipt, sent in self.sent.items():
             if sent.until > now:
                 break
-            ended.append((receipt, self._answers > sent.answers))
+            ended.append((receipt, there and self._answered > sent.number))
         for receipt, lives in ended:
             self._forget(receipt)
             self._in_flight.lapsed(receipt, suspect=not lives)
@@ -325,6 +328,11 @@ class InFlight:
         if not suspect:  # else the store says so itself, when it is claimed next
             self.store.release(receipt).add_done_callback(_ignore)
         self._check_quiet()
+
+    def tick(self) -> None:
+        """See `Queues.tick`."""
+        for holder in [*self._leaving]:
+            self.let_go(holder)
 
     def let_go(self, holder: Holder) -> None:
         """Keep what an ended consumer has in flight until it is acknowledged or its lease ends."""

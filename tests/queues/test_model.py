@@ -1310,7 +1310,7 @@ class NatsMachine(Machine):
 
 PROFILE = settings(
     derandomize=not EXAMPLES,
-    max_examples=EXAMPLES or size(40, 200),
+    max_examples=EXAMPLES or size(30, 200),
     stateful_step_count=40,
     deadline=None,
     database=None,
