@@ -201,7 +201,8 @@ class Users:
             counts["delivered"] += 1
             if chance.random() < 0.1:
                 counts["refused"] += 1
-                await sio.emit("failed", {"receipt": delivery["receipt"]}, namespace=NAMESPACE)
+                with contextlib.suppress(socketio.exceptions.SocketIOError):  # it has just left
+                    await sio.emit("failed", {"receipt": delivery["receipt"]}, namespace=NAMESPACE)
                 return None
             if chance.random() < 0.03:
                 return None  # it is not answered, and its lease ends
