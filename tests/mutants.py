@@ -492,8 +492,20 @@ MUTANTS = [
     Mutant(
         "a run takes one message too many",
         "sqlite_puts",
-        "run.room <= 0",
-        "run.room < 0",
+        "run.room < places",
+        "run.room < places - 1",
+    ),
+    Mutant(
+        "a heavy message has the place of a light one in a run",
+        "sqlite_puts",
+        "        run.room -= places\n",
+        "        run.room -= 1\n",
+    ),
+    Mutant(
+        "heavy messages are bound to one statement",
+        "sqlite_puts",
+        "            self._insert_bodies()\n",
+        '            self._insert("body", _BODY, self._new_bodies)\n',
     ),
     Mutant(
         "a call of plain messages is not all or nothing",

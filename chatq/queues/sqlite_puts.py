@@ -25,8 +25,9 @@ __all__ = ["Puts"]
 
 #: Sequence numbers are reserved in the file in blocks: a number is never used twice.
 _BLOCK = 100_000
-#: The most messages that one statement stores.
-_LONGEST_RUN = 128
+#: The most messages that one statement stores, if none has more than `_LIGHT` bytes; a heavier one
+#: counts as several: sqlite3 keeps what it has bound to each of its last 128 statements.
+_LONGEST_RUN, _LIGHT = 128, 512
 _BODY = "(?, ?, ?, ?, ?)"  # a row of `body`
 _BY_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
 _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)  # so that few different statements insert any number of rows
@@ -118,15 +119,15 @@ class Puts(Claims):
 
     def put_one(self, event: str, body: Body, queue: str) -> str:
         """See `Store.put_one`: the usual case, kept fast."""
-        run = self._run
-        if run is None or run.queue.name != queue or run.room <= 0:
+        run, places = self._run, len(body) // _LIGHT + 1
+        if run is None or run.queue.name != queue or run.room < places:
             run = self._begin_run(queue)
         seq = self._next
         if seq < self._last:
             self._next = seq + 1
         else:
             self._reserve(1)
-        run.room -= 1
+        run.room -= places
         run.values += (seq, event, body, run.born, 1)
         return f"{self._name}-{seq}"
 
@@ -235,7 +236,7 @@ class Puts(Claims):
         self._runs.clear()
         if self._new_rows:
             self._new_rows.sort(key=_BY_PLACE)  # neighbours in the file, one after the other
-            self._insert("body", _BODY, self._new_bodies)
+            self._insert_bodies()
             self._insert("pending", "(?, ?, ?, 0, 0, ?, NULL, 0, 0)", self._new_rows)
             self._new_bodies.clear()
             self._new_rows.clear()
@@ -250,6 +251,15 @@ class Puts(Claims):
         if self._bodies:
             self._execute_many("DELETE FROM body WHERE id IN", self._bodies)
             self._bodies.clear()
+
+    def _insert_bodies(self) -> None:
+        light = []
+        for row in self._new_bodies:
+            if len(row[2]) < _LIGHT:
+                light.append(row)
+            else:
+                self._db.execute(_insert("body", _BODY, 1), row)
+        self._insert("body", _BODY, light)
 
     def _insert(self, table: str, places: str, rows: list[tuple[Any, ...]]) -> None:
         start = 0

@@ -1699,6 +1699,38 @@ class TestSqliteStore(Contract):
         assert numbers(await claim(again)) == [1]
         await again.close()
 
+    @pytest.mark.needs("linux")
+    @pytest.mark.parametrize(
+        ("key", "calls", "length"),
+        [("None", "range(2, 128)", 10_000), ("f'{n} {i}'", "[127]", 600_000)],
+        ids=["in calls of many sizes", "with keys"],
+    )
+    def test_what_was_stored_does_not_stay_in_memory(self, path, key, calls, length):
+        """Of 80 MB: sqlite3 keeps what it has bound to a statement as long as the statement."""
+        script = textwrap.dedent(f"""
+            import asyncio, os, sys
+            from pathlib import Path
+            from chatq.queues.sqlite_store import SqliteStore
+            from chatq.queues.store import NewMessage
+
+            def resident():
+                pages = Path("/proc/self/statm").read_text().split()[1]
+                return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+            async def main():
+                store = await SqliteStore.open(sys.argv[1])
+                body, before = "x" * {length}, resident()
+                for n in {calls}:
+                    await store.put([NewMessage("e", body, ("q",), {key}) for i in range(n)])
+                print(resident() - before)
+                await store.close()
+
+            asyncio.run(main())
+        """)
+        command = [sys.executable, "-c", script, path]
+        grown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        assert int(grown.stdout) < 30e6
+
 
 def owner(path: Path) -> subprocess.Popen[str]:
     """Start a process that puts a message into the file and keeps it open."""
