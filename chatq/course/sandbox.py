@@ -21,8 +21,10 @@ from typing import Any, NoReturn
 
 __all__ = ["Blocked", "Fence", "contained", "ends_what_blocks", "refuse"]
 
-#: How long an answer may block the event loop, in seconds; how many characters it may print.
-_BLOCKING, _PRINTED = 2.0, 2_000
+#: How long an answer may block the event loop, and how often that is looked at, in seconds.
+_BLOCKING, _TICK = 2.0, 0.1
+#: How many characters it may print.
+_PRINTED = 2_000
 
 
 class Blocked(BaseException):
@@ -178,16 +180,24 @@ def ends_what_blocks() -> Iterator[None]:
         return
     loop = asyncio.get_running_loop()
     beat: asyncio.TimerHandle
+    missed = 0
 
-    def alarm(*_: object) -> None:
-        raise Blocked(f"the answer has kept everything else waiting for {_BLOCKING:g} s")
+    # Counted in ticks, since a computer that sleeps, or stalls, blocks for any time without the
+    # answer: then no tick comes, or one.
+    def tick(*_: object) -> None:
+        nonlocal missed
+        missed += 1
+        if missed * _TICK >= _BLOCKING:
+            missed = 0
+            raise Blocked(f"the answer has kept everything else waiting for {_BLOCKING:g} s")
 
     def alive() -> None:
-        nonlocal beat
-        signal.setitimer(signal.ITIMER_REAL, _BLOCKING, _BLOCKING)
-        beat = loop.call_later(_BLOCKING / 4, alive)
+        nonlocal beat, missed
+        missed = 0
+        beat = loop.call_later(_TICK, alive)
 
-    before = signal.signal(signal.SIGALRM, alarm)
+    before = signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, _TICK, _TICK)
     alive()
     try:
         yield

@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import re
+import signal
 import sqlite3
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import answers
@@ -192,6 +197,43 @@ async def test_an_answer_that_never_returns_is_ended_and_named(answer, told, imp
     assert told in repr(verdict)
     impatient()
     assert (await check("03.1", answers.solution("03.1"))).passed
+
+
+#: A right answer, on a computer that falls asleep while it is at work.
+SLEEPS = """
+import asyncio, os, signal
+from chatq import check
+
+def answer(sio):
+    @sio.event
+    async def say(sid, text):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        await sio.emit("news", text, skip_sid=sid)
+
+print(asyncio.run(check("03.1", answer)))
+"""
+
+
+@pytest.mark.needs("linux")
+def test_a_computer_that_sleeps_is_not_an_answer_that_blocks():
+    process = subprocess.Popen([sys.executable, "-c", SLEEPS], stdout=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 60
+        while os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]):
+            while signal.SIGALRM not in pending(process.pid):
+                assert time.monotonic() < until, "no timer of the check has run out"
+            process.send_signal(signal.SIGCONT)
+        assert process.stdout.read().startswith("✓ 03.1")
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def pending(pid):
+    """Return the signals that the process will get when it goes on."""
+    sets = re.findall(r"^(?:Sig|Shd)Pnd:\t(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return {n for n in range(1, 65) for one in sets if int(one, 16) >> (n - 1) & 1}
 
 
 @pytest.mark.parametrize(
