@@ -98,7 +98,7 @@ MUTANTS = [
         "who is gone is taken for one that lives, since it answered others",
         "in_flight",
         "there and self._answered > sent.number",
-        "self._answered > 0",
+        "self._answered > sent.number",
     ),
     Mutant(
         "who answered others before it froze is taken for one that lives",
