@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import storage
+import users
 import wire
 from measure import FULL, QUICK, TINY, Bench, Row, sync_times
 
-PARTS = {**storage.PARTS, **wire.PARTS}
+PARTS = {**storage.PARTS, **wire.PARTS, **users.PARTS}
 PACKAGES = (
     *("aiohttp", "chatq", "huey", "litequeue", "orjson", "persist-queue"),
     *("python-engineio", "python-socketio", "uvloop"),

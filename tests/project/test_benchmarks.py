@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from places import BENCHMARKS
+from sizes import first
 
 BENCHMARK = BENCHMARKS / "queues.py"
 #: In this process, in a fresh one, over Socket.IO, and beside Node if that is here. What is
@@ -17,11 +18,14 @@ BENCHMARK = BENCHMARKS / "queues.py"
 PARTS = ["single", "depth", "opening", "fan-out", "frames"]
 
 
-def test_each_kind_of_part_measures_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [PARTS, *first(0, [["users"]])], ids=" ".join)
+def test_each_kind_of_part_measures_and_leaves_nothing_behind(
+    tmp_path: Path, parts: list[str]
+) -> None:
     work = tmp_path / "work"
     work.mkdir()
     result = tmp_path / "result.json"
-    command = [sys.executable, str(BENCHMARK), "--tiny", "--only", *PARTS]
+    command = [sys.executable, str(BENCHMARK), "--tiny", "--only", *parts]
     done = subprocess.run(
         [*command, "--directory", str(work), "--json", str(result)],
         capture_output=True,
@@ -33,7 +37,7 @@ def test_each_kind_of_part_measures_and_leaves_nothing_behind(tmp_path: Path) ->
     assert done.returncode in (0, 1), done.stderr  # 1: a bound is missed, at this size no wonder
     assert result.exists(), done.stderr
     rows = json.loads(result.read_text("utf-8"))["rows"]
-    assert {row["part"] for row in rows} == set(PARTS)
+    assert {row["part"] for row in rows} == set(parts)
     assert all(row["value"] > 0 for row in rows if math.isfinite(row["value"]))
     assert list(work.iterdir()) == []
 
