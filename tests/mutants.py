@@ -107,6 +107,36 @@ MUTANTS = [
         "there and self._answered > 0",
     ),
     Mutant(
+        "what is put is claimed in a transaction of its own",
+        "delivery",
+        "                next(iter(consumers.by_sid.values())).expect()\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "a claim of some of what was put leaves nobody to claim the rest",
+        "sqlite_claims",
+        "        if len(rows) < limit and due is None and not (in_order or suspect):\n",
+        "        if due is None and not (in_order or suspect):\n",
+    ),
+    Mutant(
+        "nobody hears of a delay beside what is claimed at once",
+        "sqlite_claims",
+        "        if len(rows) < limit and due is None and not (in_order or suspect):\n",
+        "        if len(rows) < limit and not (in_order or suspect):\n",
+    ),
+    Mutant(
+        "a claim of some of what was put leaves nobody to claim the rest (memory, NATS)",
+        "state",
+        "        if following is None and queue.first_waiting() is None and not in_order:\n",
+        "        if queue.first_waiting() is None and not in_order:\n",
+    ),
+    Mutant(
+        "nobody hears of a delay beside what is claimed at once (memory, NATS)",
+        "state",
+        "        if following is None and queue.first_waiting() is None and not in_order:\n",
+        "        if following is None and not in_order:\n",
+    ),
+    Mutant(
         "more is sent beside a suspect message",
         "turns",
         "            if any(sent.suspect for sent in self._alone.sent.values()):\n",

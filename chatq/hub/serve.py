@@ -27,6 +27,7 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from ..fast import found, new_event_loop
 from ..internals.hub_server import WIRE, hub_server, take_many
 from ..queues.queues import Queues
 from ..queues.store import StoreError
@@ -99,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
     take_many()
     with _logging():
         try:
-            return asyncio.run(_serve(options))
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                return runner.run(_serve(options))
         except KeyboardInterrupt:  # before the signal handler was installed
             return 0
 
@@ -167,6 +169,8 @@ async def _serve(options: argparse.Namespace) -> int:
             await queues.close(within=0)
             return _cannot(str(problem), 1)
         print(f"chatq hub listening on {_url(listener, options.namespace)}", flush=True)
+        if packages := found():
+            _log.info("faster by %s", " and ".join(packages))
         await stopped.wait()
         await _close(queues, runner)
     return 0
@@ -272,6 +276,7 @@ def _logging() -> Iterator[None]:
     handler.setFormatter(_OneLine())
     root = logging.getLogger()
     root.addHandler(handler)
+    _log.setLevel(logging.INFO)
     logging.captureWarnings(True)
     writer = threading.Thread(target=write, name="chatq log", daemon=True)
     writer.start()

@@ -6,7 +6,7 @@ their events, how messages are kept, when a client gets more, what an acknowledg
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
 from typing import Any
@@ -108,6 +108,12 @@ class Deliverer:
         await subscription.stop()
         return True
 
+    def expect(self, queues: Iterable[str]) -> None:
+        """Let the next consumer of each of `queues` claim what is put right after this call."""
+        for queue in queues:
+            if consumers := self._consumers.get(queue):
+                next(iter(consumers.by_sid.values())).expect()
+
     def subscriptions(self, sid: str) -> list[str]:
         """Return the queues that `sid` consumes."""
         return [subscription.queue for subscription in self._of(sid)]
@@ -167,7 +173,7 @@ class Deliverer:
         """See `ServerListener.left`: a client that says goodbye is at work no more."""
         for subscription in self._of(sid):
             self._drop(subscription)
-        if goodbye and (receipts := self.in_flight.held_by(sid)):
+        if goodbye and (receipts := self.in_flight.left_by(sid)):
             self.in_flight.release_soon(receipts, "its client has said goodbye")
 
     def _mine(self, sid: str, receipts: list[str]) -> list[str]:

@@ -149,8 +149,8 @@ class InFlight:
         self.observers = Observers()
         self._random, self._freed = random, freed
         self._holders: dict[str, Holder] = {}
-        #: Consumers that have ended, until their last lease ends.
-        self._leaving: dict[Holder, Alarm] = {}
+        #: Consumers that have ended, by sid, until their last lease ends.
+        self._leaving: dict[str, dict[Holder, Alarm]] = {}
         self._acknowledged: list[str] = []
         self._flushing: asyncio.TimerHandle | None = None
         #: Running subscriptions, and requests to the store.
@@ -163,7 +163,7 @@ class InFlight:
     def hold(self, attempt: Attempt, holder: Holder) -> None:
         """Note that this attempt is in flight to this consumer."""
         self._holders[attempt.receipt] = holder
-        if holder.stopped and holder not in self._leaving:
+        if holder.stopped and holder not in self._leaving.get(holder.sid, {}):
             self.let_go(holder)
         self.observers.sending(attempt, holder.sid)
 
@@ -272,9 +272,9 @@ class InFlight:
         """Return the consumer to which the message with this receipt is in flight, if any."""
         return self._holders.get(receipt)
 
-    def held_by(self, sid: str) -> list[str]:
-        """Return the receipts of the messages in flight to this client."""
-        return [receipt for receipt, holder in self._holders.items() if holder.sid == sid]
+    def left_by(self, sid: str) -> list[str]:
+        """Return the receipts of what is in flight to this client's consumers that have ended."""
+        return [receipt for holder in self._leaving.get(sid, {}) for receipt in holder.sent]
 
     def acknowledged(self, receipt: str) -> None:
         """Acknowledge a message by its packet acknowledgement; those of a short time are written in
@@ -331,17 +331,20 @@ class InFlight:
 
     def tick(self) -> None:
         """See `Queues.tick`."""
-        for holder in [*self._leaving]:
+        for holder in [holder for leaving in self._leaving.values() for holder in leaving]:
             self.let_go(holder)
 
     def let_go(self, holder: Holder) -> None:
         """Keep what an ended consumer has in flight until it is acknowledged or its lease ends."""
-        alarm = self._leaving.pop(holder, None)
+        leaving = self._leaving.setdefault(holder.sid, {})
+        alarm = leaving.pop(holder, None)
         holder.lapse()
         if holder.sent:
             alarm = alarm or Alarm(self.clock, partial(self.let_go, holder), least=0.001)
-            self._leaving[holder] = alarm
+            leaving[holder] = alarm
             alarm.set(next(iter(holder.sent.values())).until)
+        elif not leaving:
+            del self._leaving[holder.sid]
 
     async def close(self, within: float) -> None:
         """Wait for what is being sent, then at most `within` seconds for acknowledgements."""
@@ -357,8 +360,9 @@ class InFlight:
         self._closed = True  # an answer that comes from here on is too late
         self.flush()
         await self._end()
-        for alarm in self._leaving.values():
-            alarm.cancel()
+        for leaving in self._leaving.values():
+            for alarm in leaving.values():
+                alarm.cancel()
         self._leaving.clear()
 
     async def _end(self) -> None:

@@ -241,6 +241,7 @@ class Queues(Administration):
         """The usual case of `emit`, kept fast."""
         body = plain_body(event, data, queue, self.rules.payload)
         self._check_open()
+        self._delivery.expect((queue,))
         id = await self.store.put_one(event, body, queue)
         if self._delivery.observers.any:
             self._delivery.observers.notify(Stored(observed(queue, id, event, body)))
@@ -269,6 +270,8 @@ class Queues(Administration):
         Raises `QueueFull` (nothing was stored) and `StoreError`.
         """
         self._check_open()
+        for message in messages:
+            self._delivery.expect(message.queues)
         stored = await self.store.put(messages)
         observers = self._delivery.observers
         if observers.any:

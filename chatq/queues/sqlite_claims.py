@@ -11,6 +11,7 @@ import math
 from functools import partial
 from typing import Any, overload
 
+from ..fast import loads_own
 from .ids import make_id
 from .leases import Lease
 from .sqlite_memory import Out, QueueState
@@ -59,6 +60,8 @@ class Claims(Upkeep):
         else:
             rows, due, suspect = self._next_rows(queue, limit, now, alone)
         granted = self._lease(queue, rows, now + lease) if rows else []
+        if len(rows) < limit and due is None and not (in_order or suspect):
+            self.touched.discard(name)  # what was put in this transaction is claimed already
         ends = [time for time in (due, self._leases.next_end(name)) if time is not None]
         return Claimed(granted, min(ends, default=None), suspect)
 
@@ -163,7 +166,7 @@ class Claims(Upkeep):
     def _read(self, which: str, *values: Any) -> list[_Row]:
         """Read messages of a queue in one step of one statement: see `Rows._insert`."""
         query = f"SELECT json_group_array(json_array({_COLUMNS})) FROM (SELECT * {_FROM} {which})"
-        rows: list[_Row] = json.loads(self._db.execute(query, values).fetchone()[0])
+        rows: list[_Row] = loads_own(self._db.execute(query, values).fetchone()[0])
         for row in rows:
             if row[6] is None:  # JSON cannot carry bytes
                 body = self._db.execute("SELECT data FROM body WHERE id = ?", (row[1],))

@@ -98,7 +98,9 @@ class Puts(Claims):
         self._end_run()
         plan, room = self._plan(messages)
         for name, more in room.items():
-            self._check_room(name, more)
+            queue = self._queues.get(name)
+            if queue is None or queue.count + more > self._limits.length:
+                self._check_room(name, more)
         return [
             self._put_many(message, known) for message, known in zip(messages, plan, strict=True)
         ]
@@ -154,14 +156,6 @@ class Puts(Claims):
             self._runs.append(run)
         self._grow(run.queue, n)
 
-    def _add_row(self, queue: QueueState, seq: int, body: int, message: NewMessage) -> None:
-        self._new_rows.append((queue.id, seq, body, whole(message.expires)))
-        if message.expires is not None:
-            self._note_due(message.expires)
-        if message.due is not None and message.due > self._clock():
-            self._delayed.append((queue, whole(message.due), seq))
-        self._grow(queue, 1)
-
     def _check_room(self, name: str, more: int) -> None:
         """Raise `QueueFull` if this queue has no room for so many messages."""
         queue = self._queue(name)
@@ -199,7 +193,7 @@ class Puts(Claims):
         for name in message.queues:
             if name in numbers:
                 continue
-            queue = self._queue(name, make=True)
+            queue = self._queues.get(name) or self._queue(name, make=True)
             assert queue is not None
             if message.key is not None:
                 seen = self._seen(queue, message.key, now)
@@ -211,11 +205,18 @@ class Puts(Claims):
             first = self._reserve(len(missing))
             body = (first, message.event, message.body, now, len(missing))
             self._new_bodies.append(body)
+            expires = whole(message.expires)
             for seq, queue in enumerate(missing, first):
                 numbers[queue.name] = seq
-                self._add_row(queue, seq, first, message)
+                self._new_rows.append((queue.id, seq, first, expires))
+                self._grow(queue, 1)
                 if message.key is not None:
                     self._add_key(queue, message.key, seq, now)
+            if message.expires is not None:
+                self._note_due(message.expires)
+            if message.due is not None and message.due > now:
+                due = whole(message.due)
+                self._delayed += [(queue, due, seq) for seq, queue in enumerate(missing, first)]
         return [make_id(self._name, numbers[name]) for name in message.queues]
 
     def _seen(self, queue: QueueState | None, key: str, now: float) -> int | None:
@@ -253,6 +254,9 @@ class Puts(Claims):
             self._bodies.clear()
 
     def _insert_bodies(self) -> None:
+        if len(self._new_bodies) == 1:
+            self._insert("body", _BODY, self._new_bodies)
+            return
         light = []
         for row in self._new_bodies:
             if len(row[2]) < _LIGHT:
@@ -262,6 +266,9 @@ class Puts(Claims):
         self._insert("body", _BODY, light)
 
     def _insert(self, table: str, places: str, rows: list[tuple[Any, ...]]) -> None:
+        if len(rows) == 1:
+            self._db.execute(_insert(table, places, 1), rows[0])
+            return
         start = 0
         for size in _SIZES:
             while len(rows) - start >= size:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue as thread_queue
 import sqlite3
 import threading
@@ -51,6 +52,9 @@ _open: set[tuple[int, int]] = set()
 #: The delay before a group commit of requests that came during a transaction, in seconds.
 _GROUP_COMMIT = 0.001
 _MEGABYTE = 1_000_000
+#: About how many bytes the log grows by for a row beside its body, at most; and after how many to
+#: look at it.
+_ROW, _LOOK = 20_000, 250_000
 #: How long the disk may take for pending requests when the store is closed, in seconds.
 _GOODBYE = 10.0
 
@@ -86,9 +90,11 @@ class SqliteStore(Store):
         self._broken = ""
         self._full = True
         self._absolute = self.path.absolute()  # the working directory may change
+        self._log = f"{self._absolute}-wal"
         self._reserve = Reserve(self._absolute)
         self._file = (0, 0)  # the device and the inode of the open file
         self._checked = 0.0
+        self._written = 0  # about how many bytes, since the size of the log was looked at
         self._db: sqlite3.Connection
         self._rows: Rows
 
@@ -271,10 +277,11 @@ class SqliteStore(Store):
     def _execute(self, requests: list[_Request]) -> list[_Answer]:
         answers: list[_Answer] = []
         rows = self._rows
-        puts = any(verb in _PUTS for verb, _, _ in requests)
+        verbs = {verb for verb, _, _ in requests}
+        puts = not verbs.isdisjoint(_PUTS)
         if puts and self._reserve.used and self._reserve.keep(self._needed()):
             self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-        synced = not all(verb in _UNSYNCED for verb, _, _ in requests)
+        synced = not verbs <= _UNSYNCED
         if synced and time.monotonic() - self._checked >= _CHECK_FILE:
             self._check_file()
         self._sync(synced)
@@ -294,19 +301,33 @@ class SqliteStore(Store):
         rows.let_some_go()
         self._db.execute("COMMIT")
         rows.committed()
-        with suppress(sqlite3.Error):  # then later, or the next transaction says what is wrong
-            rows.give_space_back(at_once=self._reserve.used)
-        if puts and not self._reserve.used and not self._reserve.keep(self._needed()):
-            self._drain()
+        if rows.has_space:
+            with suppress(sqlite3.Error):  # then later, or the next transaction says what is wrong
+                rows.give_space_back(at_once=self._reserve.used)
+        if puts:
+            self._keep_reserve(requests)
         return answers
 
     # -- a full disk ------------------------------------------------------------------------------
+
+    def _keep_reserve(self, requests: list[_Request]) -> None:
+        """Let the reserve grow with the log; the size of that is looked at once it may have grown
+        by much, since each look lets the event loop take the interpreter's lock."""
+        for verb, arguments, _ in requests:
+            if verb == "put_one":
+                self._written += _ROW + len(arguments[1])
+            elif verb == "put":
+                self._written += sum(_ROW * len(m.queues) + len(m.body) for m in arguments[0])
+        if self._written >= _LOOK and not self._reserve.used:
+            self._written = 0
+            if not self._reserve.keep(self._needed()):
+                self._drain()
 
     def _needed(self) -> int:
         """Return how many bytes it takes to put all that is in the log into the file, and to go on
         from there."""
         try:
-            size = Path(f"{self._absolute}-wal").stat().st_size
+            size = os.stat(self._log).st_size + _LOOK
             return min((size // _MEGABYTE + 1) * _MEGABYTE, LARGEST_LOG)
         except OSError:
             return _MEGABYTE

@@ -412,6 +412,11 @@ class Upkeep(Memory):
         self._space.note()
         self._note_due(self._space.due)
 
+    @property
+    def has_space(self) -> bool:
+        """Whether some of the file's space may be given back by now."""
+        return self._space.due < _NEVER
+
     def give_space_back(self, *, at_once: bool) -> None:
         """See `Space.give_back`."""
         self._space.give_back(at_once=at_once)

@@ -191,6 +191,8 @@ class State(Stock):
             granted.append(Granted(item, *facts))
         following = self._next_item(queue, now, in_order)
         suspect = any(item.suspect for item in (*granted, following) if item is not None)
+        if following is None and queue.first_waiting() is None and not in_order:
+            self._touched.discard(name)  # what was put in this record is claimed already
         return granted, self._due(queue, now, in_order), suspect
 
     def _next_items(

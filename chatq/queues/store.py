@@ -298,9 +298,10 @@ class Store(ABC):
     def listen(self, listener: Callable[[str], None]) -> None:
         """Call `listener` with the name of a queue in which there may be more to claim than before.
 
-        That is after `put`, `release` and `redrive`; after `ack`, `bury` and `remove` only in a
-        queue that is claimed in order, where the next message is free then. Not when a lease or a
-        delay ends, but where another server has the lease: `Claimed.due` says when to claim again.
+        That is after `put` (unless all of it has been claimed together with it), `release` and
+        `redrive`; after `ack`, `bury` and `remove` only in a queue that is claimed in order, where
+        the next message is free then. Not when a lease or a delay ends, but where another server
+        has the lease: `Claimed.due` says when to claim again.
         """
         self._listeners.append(listener)
 

@@ -157,6 +157,7 @@ IMPORTS: dict[str, set[str]] = {
         "stage.stage",
     },
     "doctor": set(),
+    "fast": set(),
     "hub.caps": {
         "hub.caps_roles",
         "hub.caps_shelf",
@@ -181,6 +182,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.service",
     },
     "hub.serve": {
+        "fast",
         "hub.caps",
         "hub.gate",
         "hub.protocol",
@@ -294,7 +296,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.steady_clock",
         "queues.store",
     },
-    "queues.message": {"queues.store", "queues.values"},
+    "queues.message": {"fast", "queues.store", "queues.values"},
     "queues.nats.address": set(),
     "queues.nats.bodies": {"queues.nats.encoding", "queues.store", "waiting"},
     "queues.nats.client_manager": {
@@ -392,6 +394,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.service": {"queues.error_codes", "queues.message", "queues.order", "queues.store"},
     "queues.sqlite_backup": set(),
     "queues.sqlite_claims": {
+        "fast",
         "queues.ids",
         "queues.leases",
         "queues.sqlite_memory",
@@ -526,7 +529,7 @@ IMPORTS: dict[str, set[str]] = {
     "waiting": set(),
 }
 #: What is in no room, and every room may use.
-HALL = {"waiting"}
+HALL = {"fast", "waiting"}
 #: Which rooms each room may know at all: those below it. Nothing knows a room above.
 ROOMS = {
     "journal": set(),

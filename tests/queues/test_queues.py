@@ -238,6 +238,27 @@ async def test_the_next_in_line_takes_over_when_the_first_has_left(stage, queues
     assert second.data == [1, 2]
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_a_message_that_comes_by_itself_is_stored_and_claimed_in_one_transaction(
+    stage, queues, monkeypatch
+):
+    """So that it costs one sync, of its acknowledgement none."""
+    inbox = await consumer(stage, queues, "ada")
+    done: list[list[str]] = []
+    transact = queues.store._transact
+
+    def noting(asked):
+        done.append([verb for verb, *_ in asked if verb != "stats"])
+        return transact(asked)
+
+    for n in range(4):
+        await queues.emit("pickup", n, to="drivers")
+        await inbox.until(n + 1)
+        await until(queues, ready=0, leased=0)
+        monkeypatch.setattr(queues.store, "_transact", noting)  # its first claim is done
+    assert [verbs for verbs in done if verbs] == 3 * [["put_one", "claim"], ["ack"]]
+
+
 async def test_leaving_hands_on_what_waits(stage, queues):
     """The first answers and leaves at once: its place is free though nobody claims on it."""
     first = await consumer(stage, queues, "ada", answer=silent, window=1)

@@ -106,7 +106,9 @@ def numbers(attempts):
 
 
 class Contract:
-    """The contract of all stores."""
+    """The contract of all stores; `group`: what is asked at once takes effect at once."""
+
+    group = True
 
     @pytest.fixture
     def clock(self) -> Clock:
@@ -1020,6 +1022,25 @@ class Contract:
         await store.stats(QUEUE)
         assert heard == [QUEUE]
 
+    @pytest.mark.parametrize(
+        ("limit", "in_order", "delayed", "news"),
+        [(3, False, False, 0), (1, False, False, 1), (3, True, False, 1), (3, False, True, 1)],
+        ids=["all", "one of them", "in order", "all but a delayed one"],
+    )
+    async def test_listeners_hear_nothing_of_what_is_claimed_together_with_being_put(
+        self, store, clock, limit, in_order, delayed, news
+    ):
+        """If that leaves nothing that somebody else may claim, now or when a delay is over."""
+        heard: list[str] = []
+        if delayed:
+            await put(store, 0, due=clock.now + 30)
+        store.listen(heard.append)
+        putting = asyncio.gather(store.put([message(1)]), store.put([message(2)]))
+        claimed = await store.claim(QUEUE, limit, 10.0, in_order=in_order)
+        await putting
+        assert numbers(claimed.attempts) == ([1] if in_order or limit == 1 else [1, 2])
+        assert heard == [QUEUE] * (news if self.group else 2)
+
     async def test_listeners_hear_of_a_message_put_together_with_an_answer_in_its_queue(
         self, store
     ):
@@ -1084,6 +1105,8 @@ async def state(store):
 
 
 class TestMemoryStore(Contract):
+    group = False
+
     async def open(self, folder, **options):
         return MemoryStore(**options)
 
