@@ -137,6 +137,18 @@ MUTANTS = [
         "        if following is None and not in_order:\n",
     ),
     Mutant(
+        "queues in use keep all that come after them in memory",
+        "sqlite_upkeep",
+        "                if queue.name in self._queues:  # in use: after all others now\n",
+        "                if False:\n",
+    ),
+    Mutant(
+        "of many new queues only some leave memory",
+        "sqlite_upkeep",
+        "islice(self._queues.values(), self._taken_up + _SWEEP)",
+        "islice(self._queues.values(), _SWEEP)",
+    ),
+    Mutant(
         "more is sent beside a suspect message",
         "turns",
         "            if any(sent.suspect for sent in self._alone.sent.values()):\n",

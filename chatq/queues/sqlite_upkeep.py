@@ -34,7 +34,7 @@ _LATER = 60.0
 #: How long nothing is swept after a transaction has failed, in seconds.
 _REST = 1.0
 #: The most queues in memory; those without consumers beyond that are in the file alone.
-_QUEUES = 100_000
+_QUEUES = 10_000
 _NEVER = float("inf")
 
 _Gone = tuple[int, int, float | None]  # a row of `pending` to be taken out: seq, body, due
@@ -58,6 +58,7 @@ class Upkeep(Memory):
         self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
         self._keys = int(db.execute("SELECT count(*) FROM key").fetchone()[0])
         self._space = Space(db, clock)
+        self._taken_up = 0  # queues, since it was seen to that they are not too many
         #: Queues in memory in which nothing is left, since when.
         self._emptied: dict[QueueState, float] = {}
         self._expired: list[tuple[str, str, str]] = []
@@ -95,6 +96,7 @@ class Upkeep(Memory):
             query = "SELECT seq FROM pending WHERE queue = ? AND suspect"
             found.suspects = {seq for (seq,) in self._db.execute(query, (found.id,))}
         self._queues[name] = found
+        self._taken_up += 1
         self._undo.append(lambda: self._queues.pop(name, None))
         return found
 
@@ -142,8 +144,12 @@ class Upkeep(Memory):
     def let_some_go(self) -> None:
         """Let go of some queues if there are too many in memory; before the commit."""
         if len(self._queues) > _QUEUES:
-            oldest = [*islice(self._queues.values(), _SWEEP)]
+            oldest = [*islice(self._queues.values(), self._taken_up + _SWEEP)]
             self._let_go([queue for queue in oldest if self._idle(queue)])
+            for queue in oldest:
+                if queue.name in self._queues:  # in use: after all others now
+                    self._queues[queue.name] = self._queues.pop(queue.name)
+        self._taken_up = 0
 
     def _idle(self, queue: QueueState) -> bool:
         busy = queue.back or queue.ahead or (queue.in_order and queue.count)

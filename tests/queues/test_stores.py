@@ -1711,6 +1711,21 @@ class TestSqliteStore(Contract):
         assert "q49" not in store._rows._queues
         assert (await store.stats("q49")).ready == 0
 
+    async def test_queues_in_use_keep_no_others_in_memory(self, store, monkeypatch):
+        """However many come in one transaction, and whatever was there first."""
+        monkeypatch.setattr(sqlite_upkeep, "_QUEUES", 10)
+        monkeypatch.setattr(sqlite_upkeep, "_SWEEP", 10)
+        for n in range(15):
+            await put_into(store, f"held {n}", n)
+            await claim(store, queue=f"held {n}")
+        for n in range(12):
+            await store.put([message(i, f"q{n} {i}") for i in range(20)])
+            assert len(store._rows._queues) <= 45
+        assert {f"held {n}" for n in range(15)} <= {*store._rows._queues}
+        for n in range(12):
+            for i in range(20):
+                assert numbers(await claim(store, queue=f"q{n} {i}")) == [i]
+
     async def test_a_failed_disk_ends_all_promises(self, store, path, clock):
         await put(store, 1)
         broken_once(store, sqlite3.OperationalError("disk I/O error"))
