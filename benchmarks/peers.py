@@ -15,6 +15,7 @@ most they can do; 100 threads are tried as well and the better one counts.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import pickle
 import sqlite3
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from measure import ORDER, PRODUCERS
@@ -35,6 +37,7 @@ class Raw:
     """SQLite as it is: a table of bodies, with the settings of chatq's own file."""
 
     def __init__(self, folder: Path) -> None:
+        self._ids = itertools.count()
         self._db = sqlite3.connect(folder / "raw.db", isolation_level=None)
         for pragma in (
             "locking_mode = EXCLUSIVE",
@@ -45,16 +48,31 @@ class Raw:
         ):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.execute("CREATE TABLE message (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+        self._db.execute(
+            "CREATE TABLE queued (queue INTEGER, id INTEGER, body TEXT NOT NULL, "
+            "PRIMARY KEY (queue, id)) WITHOUT ROWID"
+        )
 
     async def put(self, n: int, at_a_time: int) -> float:
         """Insert `n` rows, so many a commit; return how many a second that were."""
         rows = [(BODY,)] * at_a_time
         start = time.perf_counter()
         for _ in range(n // at_a_time):
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO message (body) VALUES (?)", rows)
-            self._db.execute("COMMIT")
+            self._insert("INSERT INTO message (body) VALUES (?)", rows)
         return n / (time.perf_counter() - start)
+
+    async def put_into(self, n: int, at_a_time: int, queues: int, chance: Random) -> float:
+        """Insert `n` rows, each into one of so many queues, whose rows lie together; as `put`."""
+        start = time.perf_counter()
+        for _ in range(n // at_a_time):
+            rows = [(chance.randrange(queues), next(self._ids), BODY) for _ in range(at_a_time)]
+            self._insert("INSERT INTO queued VALUES (?, ?, ?)", rows)
+        return n / (time.perf_counter() - start)
+
+    def _insert(self, statement: str, rows: list[Any]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany(statement, rows)
+        self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Let go of the file."""
