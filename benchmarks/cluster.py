@@ -40,7 +40,7 @@ from typing import Any, Self
 import socketio
 from books import POISON, Books, good
 from cluster_client import NAMESPACE, WINDOW
-from cluster_rate import rates
+from cluster_rate import costs, rates
 from odd_hub import WallClock, command
 
 from chatq.stage.nats_server import NatsNode, NatsServers
@@ -377,6 +377,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.rate:
         result = asyncio.run(rates(given.rounds, given.messages))
+        result |= asyncio.run(costs(given.rounds, given.messages))
         fine = all(result[name] >= 0.8 for name in ("publish_ratio", "delivery_ratio"))
     else:
         result = asyncio.run(fault_run(given.minutes, given.seed, given.lease, given.doses))

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import AsyncExitStack
 from typing import Any
 
 import socketio
 from aiohttp import web
-from measure import ORDER, PRODUCERS, in_flight, ratio, spread
+from measure import ORDER, PRODUCERS, Child, in_flight, ratio, spread
 
 from chatq import Queues
 from chatq.queues.nats.nats_store import NatsStore
@@ -23,6 +24,7 @@ from chatq.stage.nats_server import NatsServers
 
 BODY = json.dumps(ORDER).encode()
 BATCH = 100
+MOST_SERVERS = 4
 WITHIN = 120.0  # seconds until messages that do not come are missed
 
 
@@ -88,6 +90,36 @@ async def socket_drain(url: str, queues: Queues, n: int) -> float:
     await queues.unsubscribe(client.get_sid(), "q")  # the server hears of a disconnect only later
     await client.disconnect()
     return rate
+
+
+async def costs(rounds: int, messages: int) -> dict[str, Any]:
+    """Return what a message, stored, claimed and acknowledged, costs each server of a stream: us of
+    processor time at the server that does all that, and at each other one."""
+    result: dict[str, Any] = {}
+    async with await NatsServers.open(3) as nats, AsyncExitStack() as stack:
+        servers: list[Child] = []
+        for count in range(1, MOST_SERVERS + 1):
+            started = await Child.start("users_server.py", f"{nats.url}/costs")
+            servers.append(await stack.enter_async_context(started))
+            await started.ask("port")  # it has read the stream
+            own, others = [], []
+            for _ in range(rounds):
+                before = [await server.ask("processor") for server in servers]
+                await servers[0].ask("store", first=0, n=1, each=messages)
+                if left := await servers[0].ask("take", user=0, n=messages):
+                    raise RuntimeError(f"{left} messages are left")
+                for server in servers[1:]:
+                    await server.ask("left", first=0, n=1)  # it has applied all of it, too
+                after = [await server.ask("processor") for server in servers]
+                mine, *theirs = [
+                    (a - b) / messages * 1e6 for a, b in zip(after, before, strict=True)
+                ]
+                own.append(mine)
+                others += theirs
+            result[f"{count}_servers_own_us"] = round(spread(own).median, 1)
+            if others:
+                result[f"{count}_servers_others_us"] = round(spread(others).median, 1)
+    return result
 
 
 async def rates(rounds: int, messages: int) -> dict[str, Any]:

@@ -151,11 +151,11 @@ async def _storm(bench: Bench, part: str, url: str) -> list[Row]:
     async with Place.open(url, half) as place:
         bench.say(f"{half:,} users come back")
         await place.server.ask("store", first=half, n=half, each=MISSED)
-        before = await place.server.ask("memory")
+        before = await place.server.ask("used")
         seconds = await place.crowd.ask("connect", first=half, n=half, waiting=missed)
         if left := await place.server.ask("left", first=half, n=half):
             raise RuntimeError(f"{left} messages were delivered and never settled")
-        grown = await place.server.ask("memory") - before
+        grown = await place.server.ask("used") - before
     what = f"{half:,} users come back, {MISSED} messages each"
     return [
         Row(part, f"{what}: messages", missed / seconds, "/s"),

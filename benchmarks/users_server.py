@@ -80,6 +80,15 @@ async def _serve(url: str) -> None:
         await in_flight(n * each, PRODUCERS, one)
         return n * each
 
+    async def take(user: int, n: int) -> int:
+        """Claim and acknowledge `n` messages of a user, without a client."""
+        assert queues is not None
+        for taken in range(0, n, PRODUCERS):
+            most = min(PRODUCERS, n - taken)
+            claimed = await queues.store.claim(f"user {user}", most, 60.0, in_order=False)
+            await queues.store.ack([attempt.receipt for attempt in claimed.attempts])
+        return await left(user, 1)
+
     async def left(first: int, n: int) -> int:
         """How many messages are not settled; asked again until all are, for half a minute."""
         assert queues is not None
@@ -96,7 +105,8 @@ async def _serve(url: str) -> None:
     async def used() -> float:
         return memory()
 
-    await obey({"port": port, "store": store, "left": left, "processor": processor, "memory": used})
+    commands = (port, store, take, left, processor, used)
+    await obey({command.__name__: command for command in commands})
     await sio.shutdown()
     await runner.cleanup()
     if queues is not None:
