@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import nats
 import pytest
@@ -22,24 +21,16 @@ async def test_much_is_read_by_one_consumer_in_several_requests_with_a_limit_in_
     log = await NatsLog.open(Address.parse(url))
     sizes = [400_000] * 30 + [log.largest - 1_000] + [400_000] * 30
     places = [await log.append("log", size * b"x") for size in sizes]
-    asked: list[dict[str, Any]] = []
-    made: list[bytes] = []
     watcher = await nats.connect(shared_url())
-
-    async def pulled(message: Any) -> None:
-        asked.append(json.loads(message.data))
-
-    async def created(message: Any) -> None:
-        made.append(message.data)
-
-    await watcher.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{name}.>", cb=pulled)
-    await watcher.subscribe(f"$JS.API.CONSUMER.CREATE.{name}", cb=created)
+    asking = await watcher.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{name}.>")
+    making = await watcher.subscribe(f"$JS.API.CONSUMER.CREATE.{name}")
     await watcher.flush()
     read: list[tuple[int, int]] = []
     await log.read(places[0] - 1, lambda at, _, data: read.append((at, len(data))), list)
     await watcher.flush()
     assert read == [*zip(places, sizes, strict=True)]
-    assert len(made) == 1, "a full request is no lost consumer"
+    assert making.pending_msgs == 1, "a full request is no lost consumer"
+    asked = [json.loads((await asking.next_msg()).data) for _ in range(asking.pending_msgs)]
     assert len(asked) > 1
     assert {request["max_bytes"] for request in asked} == {2 * log.largest}
     await watcher.close()
