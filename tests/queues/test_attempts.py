@@ -32,6 +32,7 @@ class Worker:
     def __init__(self, client: socketio.AsyncClient) -> None:
         self.client, self.go = client, asyncio.Event()
         self.begun: list[Any] = []
+        self.receipts: list[str] = []  # of what was begun
         self.done: list[Any] = []
         self.sids: list[str] = []  # of its connections, as the server knows them
         self._more = asyncio.Event()
@@ -43,6 +44,7 @@ class Worker:
 
     async def _job(self, data: Any, delivery: dict[str, Any]) -> str:
         self.begun.append(data)
+        self.receipts.append(delivery["receipt"])
         self._more.set()
         await self.go.wait()
         self.done.append(data)
@@ -329,6 +331,53 @@ async def test_what_is_left_by_a_client_that_ends_or_freezes_is_suspect_though_i
         worker.go.set()
         await settled(queues)
         assert worker.done == [n for n in range(4) if n != answered]
+
+
+async def test_who_has_let_a_lease_end_is_sent_one_message_at_a_time_until_it_answers(
+    stage, url, sio
+):
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30, attempts=1), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        await queues.emit("job", "lost", to="q")
+        ada = await stage.client("ada")
+        sid, inbox = ada.get_sid(), Inbox(ada, "/")
+        await queues.subscribe(sid, "q", window=4)
+        await inbox.until(1)
+        clock.now += 31
+        queues.tick()
+        await stage.settle()
+        assert [letter.data for letter in await queues.dead("q")] == ["lost"]
+        for n in range(4):
+            await queues.emit("job", n, to="q")
+        await stage.settle()
+        assert inbox.data == ["lost", 0]
+        assert await queues.received(sid, inbox.receipts[1])
+        await inbox.until(5)
+        assert inbox.data == ["lost", 0, 1, 2, 3]
+
+
+async def test_what_is_never_answered_by_one_that_lives_comes_again_beside_others(stage, url, sio):
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        for data in ("silent", "answered"):
+            await queues.emit("job", data, to="q")
+        ada = await stage.client("ada")
+        sid, worker = ada.get_sid(), Worker(ada)
+        await queues.subscribe(sid, "q", window=4)
+        await worker.until_begun(2)
+        assert await queues.received(sid, worker.receipts[1])
+        clock.now += 31
+        queues.tick()
+        await worker.until_begun(3)
+        for n in range(2):
+            await queues.emit("job", n, to="q")
+        await worker.until_begun(5)
+        assert worker.begun == ["silent", "answered", "silent", 0, 1]
+        worker.go.set()
 
 
 async def test_what_is_suspect_comes_all_the_same_to_one_who_is_always_at_work(stage, url, sio):
