@@ -1171,6 +1171,23 @@ class TestSqliteStore(Contract):
         assert [d.id for d in await again.dead(QUEUE)] == [ids[1]]
         await again.close()
 
+    @pytest.mark.parametrize("end", ["closed", "killed"])
+    async def test_an_id_is_never_given_again(self, store, clock, path, tmp_path, end):
+        """Whoever keeps the ids of what is done (an inbox) would take the new one for done."""
+        ids = await put(store, *range(3))
+        one, two, three = await claim(store)
+        await store.bury(three.receipt, "no")
+        await store.ack([one.receipt, two.receipt])
+        await store.discard(QUEUE)
+        if end == "closed":
+            await store.close()
+        else:
+            copied(path, path := tmp_path / "copy.db", "", "-wal")
+        again = await SqliteStore.open(path, clock=clock)
+        ids += await put(again, 3)
+        await again.close()
+        assert len({*ids}) == 4
+
     async def test_what_waited_when_the_file_was_closed_is_leased_once(self, store, clock, path):
         await put(store, *range(6))
         for attempt in await claim(store, 5):
