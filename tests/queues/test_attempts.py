@@ -358,6 +358,32 @@ async def test_who_has_let_a_lease_end_is_sent_one_message_at_a_time_until_it_an
         assert inbox.data == ["lost", 0, 1, 2, 3]
 
 
+async def test_who_has_let_a_lease_end_waits_for_others_no_longer_than_they_are_there(
+    stage, url, sio
+):
+    clock = Clock()
+    async with await Queues.open(url, Rules(lease=30), clock=clock) as queues:
+        queues.attach(sio)
+        stage.watch(queues)
+        frozen, busy = [Worker(client) for client in await stage.clients("ada", "bob")]
+        for worker in (frozen, busy):
+            for n in range(2):
+                await queues.emit("job", n, to="q")
+            await queues.subscribe(worker.client.get_sid(), "q", window=2)
+            await worker.until_begun(2)
+            clock.now += 16
+        queues.tick()
+        waits = queues._delivery._subscriptions[frozen.client.get_sid(), "q"]
+        async with asyncio.timeout(DEADLINE):
+            while not waits._not_before:  # for the one that is busy, and not suspect
+                await queues.stats("q")
+        assert len(frozen.begun) == 2
+        await queues.unsubscribe(busy.client.get_sid(), "q")
+        await frozen.until_begun(3)
+        frozen.go.set()
+        busy.go.set()
+
+
 async def test_what_is_never_answered_by_one_that_lives_comes_again_beside_others(stage, url, sio):
     clock = Clock()
     async with await Queues.open(url, Rules(lease=30), clock=clock) as queues:
