@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 from collections.abc import Coroutine
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["FASTEST", "NAMESPACE", "PLAIN", "add_arguments", "json_module", "run", "there"]
+import engineio.async_drivers.aiohttp as engineio_aiohttp
+import socketio
+from aiohttp import web
+
+__all__ = ["FASTEST", "NAMESPACE", "PLAIN", "add_arguments", "json_module", "run", "start", "there"]
 
 NAMESPACE, PLAIN = "/caps", "/bare"
 
@@ -60,3 +65,18 @@ def run(main: Coroutine[Any, Any, None], loop: str) -> None:
         uvloop.run(main)
     else:
         asyncio.run(main)
+
+
+async def start(sio: socketio.AsyncServer, *, compress: bool) -> web.AppRunner:
+    """Serve on a free port of loopback; `cleanup` of what is returned ends it."""
+    if not compress:
+        # Neither python-socketio nor Engine.IO has an option for it.
+        engineio_aiohttp.WebSocketResponse = functools.partial(
+            web.WebSocketResponse, compress=False
+        )
+    app = web.Application()
+    sio.attach(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner

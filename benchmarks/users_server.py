@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import functools
 import time
 from typing import Any
 
-import engineio.async_drivers.aiohttp as engineio_aiohttp
 import socketio
-from aiohttp import web
 from measure import ORDER, PRODUCERS, in_flight, memory, obey
+from settings import start
 
 from chatq import Queues
 
@@ -24,47 +22,27 @@ __all__ = ["WINDOW"]
 WINDOW = 16
 
 
-def _use_rooms(sio: socketio.AsyncServer) -> None:
-    async def hello(sid: str, user: int) -> bool:
-        await sio.enter_room(sid, f"user {user}")
-        return True
-
-    async def post(_: str, note: dict[str, Any]) -> bool:
-        await sio.emit("note", note, to=f"user {note['user']}")
-        return True
-
-    sio.on("hello", hello)
-    sio.on("post", post)
-
-
-def _use_queues(sio: socketio.AsyncServer, queues: Queues) -> None:
-    async def hello(sid: str, user: int) -> bool:
-        await queues.subscribe(sid, f"user {user}", WINDOW)
-        return True
-
-    async def post(_: str, note: dict[str, Any]) -> bool:
-        await queues.emit("note", note, to=f"user {note['user']}")
-        return True
-
-    sio.on("hello", hello)
-    sio.on("post", post)
-    queues.attach(sio)
-
-
 async def _serve(url: str) -> None:
-    # Compression would cost more than all else; neither library has an option for it.
-    engineio_aiohttp.WebSocketResponse = functools.partial(web.WebSocketResponse, compress=False)
     sio = socketio.AsyncServer(async_mode="aiohttp")
     queues = await Queues.open(url) if url != "rooms" else None
-    if queues is None:
-        _use_rooms(sio)
-    else:
-        _use_queues(sio, queues)
-    app = web.Application()
-    sio.attach(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+    async def hello(sid: str, user: int) -> bool:
+        if queues is None:
+            await sio.enter_room(sid, f"user {user}")
+        else:
+            await queues.subscribe(sid, f"user {user}", WINDOW)
+        return True
+
+    async def post(_: str, note: dict[str, Any]) -> bool:
+        emit = sio.emit if queues is None else queues.emit
+        await emit("note", note, to=f"user {note['user']}")
+        return True
+
+    sio.on("hello", hello)
+    sio.on("post", post)
+    if queues is not None:
+        queues.attach(sio)
+    runner = await start(sio, compress=False)
 
     async def port() -> int:
         return int(runner.addresses[0][1])

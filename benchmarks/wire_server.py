@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import functools
 import time
 from typing import Any
 
-import engineio.async_drivers.aiohttp as engineio_aiohttp
 import socketio
-from aiohttp import web
 from measure import ORDER, PRODUCERS, in_flight, memory, obey
-from settings import NAMESPACE, PLAIN, add_arguments, json_module, run
+from settings import NAMESPACE, PLAIN, add_arguments, json_module, run, start
 from storage_child import LENGTH
 
 from chatq import Queues, Rules
@@ -63,20 +60,11 @@ def _attach_bare(sio: socketio.AsyncServer) -> None:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    if not options.compress:
-        # Neither python-socketio nor Engine.IO has an option for it.
-        engineio_aiohttp.WebSocketResponse = functools.partial(
-            web.WebSocketResponse, compress=False
-        )
     sio = socketio.AsyncServer(async_mode="aiohttp", json=json_module(options.json))
     queues = await Queues.open(f"sqlite:///{options.path}", Rules(length=LENGTH))
     _attach(sio, queues)
     _attach_bare(sio)
-    app = web.Application()
-    sio.attach(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await start(sio, compress=options.compress)
 
     async def port() -> int:
         return int(runner.addresses[0][1])

@@ -26,7 +26,7 @@ __all__ = ["Puts"]
 #: Sequence numbers are reserved in the file in blocks: a number is never used twice.
 _BLOCK = 100_000
 #: The most messages that one statement stores, if none has more than `_LIGHT` bytes; a heavier one
-#: counts as several: sqlite3 keeps what it has bound to each of its last 128 statements.
+#: counts as several: sqlite3 keeps what was bound last to each statement that it has in its cache.
 _LONGEST_RUN, _LIGHT = 128, 512
 _BODY = "(?, ?, ?, ?, ?)"  # a row of `body`
 _BY_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
@@ -254,9 +254,6 @@ class Puts(Claims):
             self._bodies.clear()
 
     def _insert_bodies(self) -> None:
-        if len(self._new_bodies) == 1:
-            self._insert("body", _BODY, self._new_bodies)
-            return
         light = []
         for row in self._new_bodies:
             if len(row[2]) < _LIGHT:
