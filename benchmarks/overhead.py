@@ -131,8 +131,8 @@ async def opening(scene: Scene) -> AsyncIterator[Block]:
 
 
 CASES: dict[str, tuple[Callable[[Scene], Any], float]] = {
-    "acknowledged round trip": (round_trips, 1.15),
-    f"broadcast to {LISTENERS} clients": (broadcast, 1.15),
+    "acknowledged round trip": (round_trips, 1.12),
+    f"broadcast to {LISTENERS} clients": (broadcast, 1.12),
     "open + 3 clients": (opening, 1.5),
 }
 

@@ -34,6 +34,7 @@ class Recorder:
         self.journal = journal
         self.activity = Activity()
         self.failures: list[tuple[Raised, Exception]] = []
+        self._recipients: tuple[str, ...] = (SERVER,)  # of the last emit
 
     def raised(self, who: str, event: str, error: Exception) -> None:
         """Record, once, that a handler raised `error`; settling will show it."""
@@ -58,6 +59,13 @@ class Recorder:
         # A tuple is several arguments and None is no argument, as in python-socketio.
         args = data if isinstance(data, tuple) else () if data is None else (data,)
         number = self.journal.number()
+        if recipients == self._recipients:  # most emits reach those that the one before has reached
+            recipients = self._recipients
+        else:
+            self._recipients = recipients
+        # What is as by default takes no room.
+        why = cause.get()
+        rest = (why, queue) if queue else () if why is None else (why,)
         self.journal.append(
             Emitted,
             number,
@@ -69,8 +77,7 @@ class Recorder:
             clients,
             skipped,
             recipients,
-            cause.get(),
-            queue,
+            *rest,
         )
         return number
 
