@@ -102,7 +102,7 @@ async def publish(bench: Bench) -> list[Row]:
             "durable publish / plain acknowledged call, 100 in flight",
             found.median,
             "x",
-            at_least=0.9,
+            at_least=0.95,
             spread=found,
         ),
         Row("publish", "  the same, processor time of the server", cost.median, "x", spread=cost),
@@ -126,7 +126,7 @@ async def drain(bench: Bench) -> list[Row]:
             "backlog to a plain client / emit with callbacks, no store",
             found.median,
             "x",
-            at_least=0.75,
+            at_least=0.95,
             spread=found,
         ),
         Row("drain", "  the same, processor time of the server", cost.median, "x", spread=cost),
@@ -184,10 +184,10 @@ async def frames(bench: Bench) -> list[Row]:
     name = f"backlog in frames / Node's recovery of {missed:,} from memory"
     if node:
         against = ratio(figures["frames"], figures["recovery"])
-        rows.append(Row("frames", name, against.median, "x", at_least=0.6, spread=against))
+        rows.append(Row("frames", name, against.median, "x", at_least=0.75, spread=against))
     else:
         why = "needs node, and npm ci --prefix tests/js"
-        rows.append(Row("frames", name, float("nan"), "x", at_least=0.6, detail={"why": why}))
+        rows.append(Row("frames", name, float("nan"), "x", at_least=0.75, detail={"why": why}))
     return rows + [
         Row("frames", f"  {kind}", statistics.median(f), "/s") for kind, f in figures.items()
     ]

@@ -306,16 +306,16 @@ MUTANTS = [
     ),
     Mutant(
         "a bare packet acknowledgement settles",
-        "subscription",
+        "sender",
         "if len(answer) == 1 and answer[0] == receipt:",
         "if True:",
     ),
     Mutant(
         "deleted when it is sent",
-        "subscription",
-        "        callback = partial(self._acknowledged, attempt.receipt)\n",
-        "        callback = partial(self._acknowledged, attempt.receipt)\n"
-        "        self._in_flight.acknowledged(attempt.receipt)\n",
+        "sender",
+        "        callback = self.sent[receipt].callback = partial(self._acknowledged, receipt)\n",
+        "        callback = self.sent[receipt].callback = partial(self._acknowledged, receipt)\n"
+        "        self._in_flight.acknowledged(receipt)\n",
     ),
     Mutant(
         "an offset instead of one by one: all that is older is deleted too",
@@ -713,9 +713,9 @@ MUTANTS = [
     ),
     Mutant(
         "a polling client gets all at once",
-        "subscription",
-        "_POLLING = 12\n",
-        "_POLLING = 1000\n",
+        "sender",
+        "POLLING = 12\n",
+        "POLLING = 1000\n",
     ),
     Mutant(
         "a receipt of an attempt whose lease has ended still settles (NATS)",
@@ -1123,7 +1123,7 @@ MUTANTS = [
     ),
     Mutant(
         "deliveries go by all servers (NATS)",
-        "subscription",
+        "sender",
         "ignore_queue=True,  # the client",
         "ignore_queue=False,  # the client",
     ),

@@ -18,7 +18,7 @@ from typing import Any, TypedDict
 from .message import decode
 from .store import Attempt
 
-__all__ = ["DELIVERIES", "Delivery", "cut", "delivery", "pack", "unpack"]
+__all__ = ["DELIVERIES", "Delivery", "cut", "delivery", "entry", "pack", "unpack"]
 
 #: The event that carries a frame.
 DELIVERIES = "deliveries"
@@ -73,13 +73,17 @@ def pack(attempts: list[Attempt]) -> Any:
     """Return the argument of the event: a list of [event, data, delivery], or that as JSON."""
     if any(isinstance(attempt.body, bytes) for attempt in attempts):
         return [[a.event, decode(a.body), delivery(a)] for a in attempts]
-    entries = [
-        f"[{_text(a.event)},{a.body!s},{{"
-        f'"id":{_text(a.id)},"queue":{_text(a.queue)},"attempt":{a.number},'
-        f'"redelivered":{"true" if a.number > 1 else "false"},"receipt":{_text(a.receipt)}}}]'
-        for a in attempts
-    ]
-    return f"[{','.join(entries)}]"
+    return f"[{','.join(map(entry, attempts))}]"
+
+
+def entry(attempt: Attempt) -> str:
+    """Return [event, data, delivery] as JSON, for a message without bytes."""
+    return (
+        f"[{_text(attempt.event)},{attempt.body!s},{{"
+        f'"id":{_text(attempt.id)},"queue":{_text(attempt.queue)},"attempt":{attempt.number},'
+        f'"redelivered":{"true" if attempt.number > 1 else "false"},'
+        f'"receipt":{_text(attempt.receipt)}}}]'
+    )
 
 
 def unpack(frame: Any) -> list[Any]:

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from ..internals.engine import packets_waiting
 from ..waiting import pause_after
 from .alarm import Alarm
-from .frame import DELIVERIES, cut, delivery, pack
-from .in_flight import Holder, InFlight
-from .message import attachments, decode
+from .in_flight import InFlight
 from .rules import undeliverable
+from .sender import POLLING, POLLING_WAIT, Sender
 from .store import Attempt, StoreError
 from .turns import Permit, Turns
 
@@ -33,17 +31,11 @@ __all__ = ["Consumers", "Subscription"]
 
 _log = logging.getLogger("chatq")
 
-#: Python's polling client loses everything if it finds more than 16 packets waiting; a few of them
-#: are left to other senders. How long to wait until it has fetched them, in seconds.
-_POLLING = 12
-_POLLING_WAIT = 0.05
 #: How long a claim for a few messages waits for more room in the window, in seconds.
 _WAIT_FOR_ROOM = 0.005
 #: The back-off after a failure of the store, in seconds; doubled after each, up to the longest.
 _BACK_OFF = 0.25
 _LONGEST_BACK_OFF = 30.0
-#: The most events that are emitted side by side.
-_TOGETHER = 64
 
 
 @dataclass(slots=True)
@@ -69,16 +61,13 @@ class Consumers:
             subscription.news()
 
 
-class Subscription(Holder):
+class Subscription(Sender):
     """Delivers messages of `queue` to the client `sid` of `sio`, from `start` to `stop`.
 
-    `window`: the most messages in flight; `frame`: the most messages in one event; 0: each is an
-    event of its own.
+    `window`: the most messages in flight; `frame`: see `Sender`.
     """
 
     window: int
-    frame: int
-    suspect: bool
 
     def __init__(
         self,
@@ -92,8 +81,8 @@ class Subscription(Holder):
         frame: int,
         turns: Turns,
     ) -> None:
-        super().__init__(in_flight, sio, namespace, sid, queue)
-        self.window, self.frame = window, frame
+        super().__init__(in_flight, sio, namespace, sid, queue, frame)
+        self.window = window
         #: The messages that keep its client from beginning another, by receipt: see `pause`.
         self._paused: set[str] = set()
         self._turns = turns
@@ -212,9 +201,9 @@ class Subscription(Holder):
                 self._alarm.set(next(iter(self.sent.values())).until)
             return False
         if polled is not None:
-            room = min(room, _POLLING - polled)
+            room = min(room, POLLING - polled)
             if room <= 0:  # no event says when it polls next
-                self._alarm.set(in_flight.clock() + _POLLING_WAIT)
+                self._alarm.set(in_flight.clock() + POLLING_WAIT)
                 return False
         if self._waits_for_others():
             self._turns.had(self)  # its client's other queues need not wait for it
@@ -246,7 +235,7 @@ class Subscription(Holder):
             elif suspect:
                 turns.wants(self, claimed_at)
             deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
-            await self._send(deliverable, claimed_at, polls=polls)
+            await self.send(deliverable, claimed_at, polls=polls)
         finally:
             turns.end(self)
         # A suspect message may have been all, and not deliverable.
@@ -259,7 +248,7 @@ class Subscription(Holder):
             self._consumers.wake()  # those that wait for others wait no more for this one
         window = self.window
         if polled is not None and not self.frame:
-            window = min(window, _POLLING)
+            window = min(window, POLLING)
         self._paused = {r for r in self._paused if self._in_flight.holder(r) is not None}
         if self._paused:
             return 0
@@ -326,124 +315,13 @@ class Subscription(Holder):
 
     # -- sending ----------------------------------------------------------------------------------
 
-    async def _send(self, attempts: list[Attempt], claimed_at: float, *, polls: bool) -> None:
-        """Send claimed messages, each by itself or in frames; release what is too late."""
-        sent = 0
-        for groups in self._side_by_side(attempts, polls=polls):
-            if polls:
-                await self._wait_for_poll(groups[0])
-            if not self._may_send(claimed_at):
-                await self._in_flight.unsent(attempts[sent:])
-                return
-            sent += sum(map(len, groups))
-            if len(groups) == 1:
-                await self._emit(groups[0], claimed_at)
-            else:
-                await asyncio.gather(*(self._emit(group, claimed_at) for group in groups))
+    async def woken(self, until: float) -> None:
+        """See `Sender.woken`."""
+        self._alarm.set(until)
+        await self._wake.wait()
+        self._wake.clear()
 
-    def _side_by_side(
-        self, attempts: list[Attempt], *, polls: bool
-    ) -> Iterator[list[list[Attempt]]]:
-        """Yield what is emitted side by side: groups of messages, each of which is one event.
-
-        python-socketio makes a task of each emit, and waits for it; that costs less together. The
-        attachments of an event are packets of their own, so such a one is by itself.
-        """
-        if self.frame:
-            yield from ([group] for group in cut(attempts, self.frame))
-            return
-        together: list[list[Attempt]] = []
-        for attempt in attempts:
-            alone = polls or isinstance(attempt.body, bytes)
-            if together and (alone or len(together) == _TOGETHER):
-                yield together
-                together = []
-            together.append([attempt])
-            if alone:
-                yield together
-                together = []
-        if together:
-            yield together
-
-    async def _emit(self, group: list[Attempt], claimed_at: float) -> None:
-        """Emit these messages as one event; give back those that cannot be sent."""
-        if not self._may_send(claimed_at):  # its client has left since the other events were begun
-            await self._in_flight.unsent(group)
-            return
-        for attempt in group:  # here: observers are notified in the context of the emit
-            self.hold(attempt, claimed_at)
-        emit = self._emit_frame if self.frame else self._emit_one
-        try:
-            await emit(group)
-        except Exception as error:
-            if len(group) == 1:
-                await self._unsendable(group[0], error)
-                return
-            for attempt in group:  # one message is to blame: send each by itself
-                try:
-                    await emit([attempt])
-                except Exception as its_own:
-                    await self._unsendable(attempt, its_own)
-
-    async def _emit_one(self, group: list[Attempt]) -> None:
-        [attempt] = group
-        callback = partial(self._acknowledged, attempt.receipt)
-        self.sent[attempt.receipt].callback = callback
-        await self._sio.emit(
-            attempt.event,
-            (decode(attempt.body), delivery(attempt)),
-            to=self.sid,
-            namespace=self._namespace,
-            callback=callback,
-            ignore_queue=True,  # the client is connected here: no other server need get it
-        )
-
-    async def _emit_frame(self, frame: list[Attempt]) -> None:
-        await self._sio.emit(
-            DELIVERIES,
-            pack(frame),
-            to=self.sid,
-            namespace=self._namespace,
-            ignore_queue=True,
-        )
-
-    def _may_send(self, claimed_at: float) -> bool:
-        """Return whether claimed messages may still be sent: not when half their lease is over."""
-        half = claimed_at + self._in_flight.rules.lease / 2
-        return not self.stopped and self.connected and self._in_flight.clock() < half
-
-    async def _wait_for_poll(self, attempts: list[Attempt]) -> None:
-        """Wait until a polling client has room for these (or is gone, or polls no more)."""
-        woken = False
-        while not self.stopped and self.connected:
-            waiting = packets_waiting(self._sio, self.sid, self._namespace)
-            if not waiting:
-                break
-            packets = 1 + sum(attachments(attempt.body) for attempt in attempts)
-            if waiting + packets <= _POLLING:
-                break
-            self._alarm.set(self._in_flight.clock() + _POLLING_WAIT)
-            await self._wake.wait()
-            self._wake.clear()
-            woken = True
-        if woken:  # it was meant for the next claim
-            self.wake()
-
-    async def _unsendable(self, attempt: Attempt, error: Exception) -> None:
-        _log.error("%s cannot be sent message %s: %r", self.sid, attempt.id, error)
-        why = f"cannot be sent: {type(error).__name__}: {error}"
-        try:
-            await self._in_flight.give_back(attempt.receipt, attempt.failures + 1, why, None)
-        except StoreError as problem:  # its lease will end; the others still have to be sent
-            _log.error("message %s could not be given back: %s", attempt.id, problem)
-
-    def _acknowledged(self, receipt: str, *answer: Any) -> None:
-        """Handle a packet acknowledgement; only one that carries the receipt acknowledges."""
-        if (sent := self.sent.get(receipt)) is not None:
-            sent.callback = None
-            if len(answer) == 1 and answer[0] == receipt:
-                self._in_flight.acknowledged(receipt)
-            elif sent.suspect:  # the client has survived it: others need not wait for its answer
-                sent.suspect = False
-                self._turns.changed()
-                self.wake()
+    def survived(self) -> None:
+        """See `Sender.survived`."""
+        self._turns.changed()
+        self.wake()

@@ -391,6 +391,13 @@ IMPORTS: dict[str, set[str]] = {
     "queues.requests": {"queues.ids", "queues.ordering", "queues.state", "queues.store"},
     "queues.reserve": set(),
     "queues.rules": {"waiting"},
+    "queues.sender": {
+        "internals.engine",
+        "queues.frame",
+        "queues.in_flight",
+        "queues.message",
+        "queues.store",
+    },
     "queues.service": {"queues.error_codes", "queues.message", "queues.order", "queues.store"},
     "queues.sqlite_backup": set(),
     "queues.sqlite_claims": {
@@ -460,10 +467,9 @@ IMPORTS: dict[str, set[str]] = {
     "queues.subscription": {
         "internals.engine",
         "queues.alarm",
-        "queues.frame",
         "queues.in_flight",
-        "queues.message",
         "queues.rules",
+        "queues.sender",
         "queues.store",
         "queues.turns",
         "waiting",
