@@ -301,8 +301,8 @@ MUTANTS = [
     Mutant(
         "a lease is counted from sending",
         "in_flight",
-        "until = claimed_at + in_flight.rules.lease",
-        "until = in_flight.clock() + in_flight.rules.lease",
+        "until = claimed_at + self._in_flight.rules.lease",
+        "until = self._in_flight.clock() + self._in_flight.rules.lease",
     ),
     Mutant(
         "a bare packet acknowledgement settles",
@@ -384,8 +384,8 @@ MUTANTS = [
     Mutant(
         "attempts are counted in memory, not in the file",
         "sqlite_claims",
-        '"UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq IN"',
-        '"UPDATE pending SET attempts = attempts, due = NULL WHERE queue = ? AND seq IN"',
+        '"UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq"',
+        '"UPDATE pending SET attempts = attempts, due = NULL WHERE queue = ? AND seq"',
     ),
     Mutant(
         "the count of attempts is not synced before the message is sent",
@@ -568,12 +568,25 @@ MUTANTS = [
         "",
     ),
     Mutant(
+        "acknowledgements of some take those between with them",
+        "sqlite_upkeep",
+        "if last - first + 1 == len({*numbers}):",
+        "if numbers:",
+    ),
+    Mutant(
+        "acknowledgements that were not written are forgotten",
+        "sqlite_rows",
+        "        self._undo.append(undo)\n",
+        "        del undo\n",
+    ),
+    Mutant(
         "a key is forgotten when its message is acknowledged",
         "sqlite_rows",
-        "        self._settled.setdefault(queue, []).append(out.seq)\n",
-        "        self._settled.setdefault(queue, []).append(out.seq)\n"
-        '        self._db.execute("DELETE FROM key WHERE queue = ? AND seq = ?", '
-        "(queue.id, out.seq))\n",
+        "        for out in outs:\n            self._release_body(",
+        "        for out in outs:\n"
+        '            self._db.execute("DELETE FROM key WHERE queue = ? AND seq = ?", '
+        "(queue.id, out.seq))\n"
+        "            self._release_body(",
     ),
     Mutant(
         "a key is never forgotten",

@@ -55,9 +55,9 @@ def forget_callback(sio: Any, sid: str, callback: Callable[..., None]) -> None:
 
 def text_sender(
     sio: Any, sid: str, namespace: str
-) -> Callable[[str, Callable[..., None]], None] | None:
+) -> Callable[[str, Callable[..., None] | None], None] | None:
     """Return a function that sends an event to this client, given its name and arguments as the
-    text of a JSON list, and the call-back for its packet acknowledgement.
+    text of a JSON list, and the call-back for its packet acknowledgement, if it has one.
 
     What it queues is what `sio.emit` would, without making a task, encoding the data again and
     looking for bytes in them. None where that may not be the same: if the client polls, has left or
@@ -72,8 +72,9 @@ def text_sender(
     start = f"{EVENT}" if namespace == "/" else f"{EVENT}{namespace},"
     number, put = sio.manager._generate_ack_id, socket.queue.put_nowait
 
-    def send(text: str, callback: Callable[..., None]) -> None:
-        put(EnginePacket(MESSAGE, f"{start}{number(sid, callback)}{text}"))
+    def send(text: str, callback: Callable[..., None] | None) -> None:
+        asked = "" if callback is None else number(sid, callback)
+        put(EnginePacket(MESSAGE, f"{start}{asked}{text}"))
 
     return send
 

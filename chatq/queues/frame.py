@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, TypedDict
 
 from .message import decode
@@ -26,7 +27,8 @@ DELIVERIES = "deliveries"
 #: Python's client reads 4 MiB at once.
 _LARGEST = 1_000_000
 
-_text = json.JSONEncoder().encode
+#: Names as JSON, of which there are few beside the messages.
+_text = lru_cache(maxsize=10_000)(json.JSONEncoder().encode)
 
 
 class Delivery(TypedDict):
@@ -78,11 +80,12 @@ def pack(attempts: list[Attempt]) -> Any:
 
 def entry(attempt: Attempt) -> str:
     """Return [event, data, delivery] as JSON, for a message without bytes."""
+    # Ids and receipts are our own, and need no escapes.
     return (
         f"[{_text(attempt.event)},{attempt.body!s},{{"
-        f'"id":{_text(attempt.id)},"queue":{_text(attempt.queue)},"attempt":{attempt.number},'
+        f'"id":"{attempt.id}","queue":{_text(attempt.queue)},"attempt":{attempt.number},'
         f'"redelivered":{"true" if attempt.number > 1 else "false"},'
-        f'"receipt":{_text(attempt.receipt)}}}]'
+        f'"receipt":"{attempt.receipt}"}}]'
     )
 
 

@@ -76,19 +76,19 @@ class Holder(ABC):
         """Return whether the client is still there, as far as the server knows."""
         return bool(self._sio.manager.is_connected(self.sid, self._namespace))
 
-    def hold(self, attempt: Attempt, claimed_at: float) -> None:
-        """Note that this attempt is going to this client; its lease runs since `claimed_at`."""
-        in_flight = self._in_flight
-        until = claimed_at + in_flight.rules.lease
-        self._sent += 1
-        facts = (attempt.failures, attempt.suspect, self._sent)
-        self.sent[attempt.receipt] = Sent(until, *facts)
-        in_flight.hold(attempt, self)
+    def hold(self, attempts: list[Attempt], claimed_at: float) -> None:
+        """Note that these attempts go to this client; their leases run since `claimed_at`."""
+        until = claimed_at + self._in_flight.rules.lease
+        for number, attempt in enumerate(attempts, self._sent + 1):
+            self.sent[attempt.receipt] = Sent(until, attempt.failures, attempt.suspect, number)
+        self._sent += len(attempts)
+        self._in_flight.hold(attempts, self)
 
-    def settled(self, receipt: str) -> None:
-        """Remove this message, which it has answered, from those in flight."""
-        if (sent := self._forget(receipt)) is not None:
-            self._answered = max(self._answered, sent.number)
+    def settled(self, receipts: list[str]) -> None:
+        """Remove these messages, which it has answered, from those in flight."""
+        numbers = [sent.number for receipt in receipts if (sent := self._forget(receipt))]
+        if numbers:
+            self._answered = max(self._answered, *numbers)
             self.alive()
 
     def _forget(self, receipt: str) -> Sent | None:
@@ -160,12 +160,13 @@ class InFlight:
 
     # -- sending ----------------------------------------------------------------------------------
 
-    def hold(self, attempt: Attempt, holder: Holder) -> None:
-        """Note that this attempt is in flight to this consumer."""
-        self._holders[attempt.receipt] = holder
+    def hold(self, attempts: list[Attempt], holder: Holder) -> None:
+        """Note that these attempts are in flight to this consumer."""
+        for attempt in attempts:
+            self._holders[attempt.receipt] = holder
         if holder.stopped and holder not in self._leaving.get(holder.sid, {}):
             self.let_go(holder)
-        self.observers.sending(attempt, holder.sid)
+        self.observers.sending(attempts, holder.sid)
 
     async def unsent(self, attempts: list[Attempt]) -> None:
         """Release attempts that were never sent: they were none."""
@@ -197,8 +198,7 @@ class InFlight:
 
     async def received(self, receipts: list[str]) -> list[bool]:
         """Acknowledge the messages with these receipts; return which of them were current."""
-        for receipt in receipts:
-            self._settled(receipt)
+        self._settled(receipts)
         current = await self.store.ack(receipts)
         self.observers.acknowledged(receipts, current)
         return current
@@ -222,7 +222,7 @@ class InFlight:
         reason = _tidy(reason)
         again = f", again in {wait:.1f} s" if wait else ""
         message = self.observers.returned(receipt, f"refused: {reason}{again}")
-        self._settled(receipt)
+        self._settled([receipt])
         if wait is None:
             if message is not None:
                 self.observers.notify(Died(message, reason))
@@ -236,7 +236,7 @@ class InFlight:
         """
         for receipt in receipts:
             self.observers.returned(receipt, why)
-            self._settled(receipt)
+        self._settled(receipts)
         return [
             *await asyncio.gather(
                 *(self.store.release(r, counted=False, sent=begun) for r in receipts)
@@ -265,7 +265,7 @@ class InFlight:
         for receipt, is_current in zip(receipts, current, strict=True):
             if not is_current:  # it is somebody else's now, and takes none of this one's window
                 self.observers.returned(receipt, LEASE_ENDED)
-                self._settled(receipt)
+                self._settled([receipt])
         return current
 
     def holder(self, receipt: str) -> Holder | None:
@@ -279,7 +279,7 @@ class InFlight:
     def acknowledged(self, receipt: str) -> None:
         """Acknowledge a message by its packet acknowledgement; those of a short time are written in
         one transaction."""
-        self._settled(receipt)
+        self._settled([receipt])
         if self._closed:  # too late: it is redelivered
             return
         if not self._acknowledged:
@@ -305,10 +305,14 @@ class InFlight:
             self.observers.acknowledged(receipts, task.result())
         self.observers.ended()
 
-    def _settled(self, receipt: str) -> None:
-        holder = self._taken(receipt)
-        if holder is not None:
-            holder.settled(receipt)
+    def _settled(self, receipts: list[str]) -> None:
+        """Forget messages in flight that were answered."""
+        answered: dict[Holder, list[str]] = {}
+        for receipt in receipts:
+            if (holder := self._taken(receipt)) is not None:
+                answered.setdefault(holder, []).append(receipt)
+        for holder, theirs in answered.items():
+            holder.settled(theirs)
         self._check_quiet()
 
     def _taken(self, receipt: str) -> Holder | None:

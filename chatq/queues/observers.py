@@ -147,9 +147,9 @@ class Observers:
         finally:
             self._telling = False
 
-    def sending(self, attempt: Attempt, sid: str) -> None:
-        """Notify that this attempt is about to be sent to the client `sid`."""
-        if self._watches:
+    def sending(self, attempts: list[Attempt], sid: str) -> None:
+        """Notify that these attempts are about to be sent to the client `sid`."""
+        for attempt in attempts if self._watches else ():
             message = observed(attempt.queue, attempt.id, attempt.event, attempt.body)
             self._in_flight[attempt.receipt] = (message, sid)
             self.notify(Tried(message, sid, attempt.number))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from ..fast import dumps
 from ..internals.engine import packets_waiting, text_sender
 from .frame import DELIVERIES, cut, delivery, entry, pack
 from .in_flight import Holder, InFlight
@@ -104,16 +105,19 @@ class Sender(Holder):
             yield together
 
     def _send_text(self, groups: list[list[Attempt]], claimed_at: float) -> bool:
-        """Send groups of one message of text each, which cost less than an emit; return False if
-        they have to be emitted."""
-        if self.frame or isinstance(groups[0][0].body, bytes):
-            return False
+        """Send these groups as text, which costs less than an emit; return False if they have to be
+        emitted. (Messages with bytes have a group of their own, or a frame with others.)"""
         send = text_sender(self._sio, self.sid, self._namespace)
-        if send is None:
+        if send is None or any(isinstance(attempt.body, bytes) for attempt in groups[0]):
             return False
-        for [attempt] in groups:
-            self.hold(attempt, claimed_at)
-            send(entry(attempt), self._callback(attempt.receipt))
+        if self.frame:
+            [frame] = groups
+            self.hold(frame, claimed_at)
+            send(dumps([DELIVERIES, pack(frame)]), None)
+        else:
+            self.hold([attempt for [attempt] in groups], claimed_at)
+            for [attempt] in groups:
+                send(entry(attempt), self._callback(attempt.receipt))
         return True
 
     def _callback(self, receipt: str) -> Callable[..., None]:
@@ -126,8 +130,7 @@ class Sender(Holder):
         if not self._may_send(claimed_at):  # its client has left since the other events were begun
             await self._in_flight.unsent(group)
             return
-        for attempt in group:  # here: observers are notified in the context of the emit
-            self.hold(attempt, claimed_at)
+        self.hold(group, claimed_at)  # here: observers are notified in the context of the emit
         emit = self._emit_frame if self.frame else self._emit_one
         try:
             await emit(group)

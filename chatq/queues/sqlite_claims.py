@@ -74,7 +74,7 @@ class Claims(Upkeep):
         numbers = [lease.item.seq for lease in ended]
         self._suspect(queue, numbers)
         self._execute_many(
-            "UPDATE pending SET failures = failures + 1, suspect = 1 WHERE queue = ? AND seq IN",
+            "UPDATE pending SET failures = failures + 1, suspect = 1 WHERE queue = ? AND seq",
             numbers,
             queue.id,
         )
@@ -175,7 +175,7 @@ class Claims(Upkeep):
 
     def _lease(self, queue: QueueState, rows: list[_Row], until: float) -> list[Attempt]:
         self._execute_many(
-            "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq IN",
+            "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq",
             [row[0] for row in rows],
             queue.id,
         )

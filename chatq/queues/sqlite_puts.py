@@ -250,7 +250,7 @@ class Puts(Claims):
             self._settled.clear()
             self._note_space()
         if self._bodies:
-            self._execute_many("DELETE FROM body WHERE id IN", self._bodies)
+            self._execute_many("DELETE FROM body WHERE id", self._bodies)
             self._bodies.clear()
 
     def _insert_bodies(self) -> None:

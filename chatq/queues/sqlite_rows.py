@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from .ids import make_id, number_in
 from .sqlite_claims import whole
+from .sqlite_memory import Out, QueueState
 from .sqlite_puts import Puts
 from .store import Dead, Kept, Stats
 
@@ -27,19 +28,31 @@ class Rows(Puts):
 
     def ack(self, receipts: list[str]) -> list[bool]:
         """See `Store.ack`."""
-        return [self._ack(receipt) for receipt in receipts]
+        taken = [self._leases.take(receipt) for receipt in receipts]
+        leases = [lease for lease in taken if lease is not None]
 
-    def _ack(self, receipt: str) -> bool:
-        lease = self._take(receipt)
-        if lease is None:
-            return False
-        queue, out = self._queues[lease.queue], lease.item
-        self._settled.setdefault(queue, []).append(out.seq)
-        self._clear_ahead(queue, out.seq)
-        self._clear(queue, out.seq)
-        self._release_body(out.body, out.shared)
-        self._grow(queue, -1)
-        return True
+        def undo() -> None:
+            for lease in leases:
+                self._leases.restore(lease)
+
+        self._undo.append(undo)
+        settled: dict[str, list[Out]] = {}
+        for lease in leases:
+            settled.setdefault(lease.queue, []).append(lease.item)
+        for name, outs in settled.items():
+            self._settle(self._queues[name], outs)
+        return [lease is not None for lease in taken]
+
+    def _settle(self, queue: QueueState, outs: list[Out]) -> None:
+        """Delete messages of one queue that were leased."""
+        self._settled.setdefault(queue, []).extend([out.seq for out in outs])
+        if queue.ahead or queue.suspects:
+            for out in outs:
+                self._clear_ahead(queue, out.seq)
+                self._clear(queue, out.seq)
+        for out in outs:
+            self._release_body(out.body, out.shared)
+        self._grow(queue, -len(outs))
 
     def extend(self, receipts: list[str], lease: float) -> list[bool]:
         """See `Store.extend`."""

@@ -234,7 +234,8 @@ class Subscription(Sender):
                 turns.had(self)
             elif suspect:
                 turns.wants(self, claimed_at)
-            deliverable = [attempt for attempt in attempts if self._deliverable(attempt)]
+            now = in_flight.clock()
+            deliverable = [attempt for attempt in attempts if self._deliverable(attempt, now)]
             await self.send(deliverable, claimed_at, polls=polls)
         finally:
             turns.end(self)
@@ -302,15 +303,13 @@ class Subscription(Sender):
             consumers.by_sid[self.sid] = consumers.by_sid.pop(self.sid)
         return claimed.attempts, claimed.due, claimed.suspect
 
-    def _deliverable(self, attempt: Attempt) -> bool:
+    def _deliverable(self, attempt: Attempt, now: float) -> bool:
         """Return whether it may still be delivered; if not, it becomes a dead letter."""
-        in_flight = self._in_flight
         number = attempt.number - attempt.redriven
-        why = undeliverable(
-            attempt.failures, number, attempt.expires, in_flight.rules, in_flight.clock()
-        )
+        rules = self._in_flight.rules
+        why = undeliverable(attempt.failures, number, attempt.expires, rules, now)
         if why is not None:
-            in_flight.bury(attempt, why)
+            self._in_flight.bury(attempt, why)
         return why is None
 
     # -- sending ----------------------------------------------------------------------------------

@@ -931,7 +931,7 @@ async def test_closing_finishes_the_message_at_hand_and_gives_the_rest_back_at_o
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_much_is_given_back_without_breaking_the_connection(hub, dial, transport):
-    arrived = Seen()
+    begun, arrived = Seen(), Seen()
     await fill(hub, 300)
     client = await dial()
     await connect(client, hub.url, [transport])
@@ -939,12 +939,14 @@ async def test_much_is_given_back_without_breaking_the_connection(hub, dial, tra
 
     @consumer.on("pickup")
     async def pickup(order, delivery):
+        begun.add(order)
         await asyncio.Event().wait()
 
     take = consumer._connection.takes
     consumer._connection.takes = lambda entries: [*map(arrived.add, entries)] and take(entries)
     await consumer.start()
     await arrived.reach(300)
+    await begun.reach(1)
     consumer._tasks[1].cancel()  # the handler; so that all of `within` is for the giving back
     await consumer.close(within=20)
     assert client.connected

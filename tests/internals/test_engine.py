@@ -73,9 +73,10 @@ async def test_what_is_sent_as_text_arrives_as_if_it_were_emitted(serve, namespa
     send = text_sender(sio, sid, namespace)
     assert send is not None
     send(json.dumps(["news", *arguments]), answered)
+    send(json.dumps(["news", *arguments]), None)
     async with asyncio.timeout(10):
-        emitted, sent = await got.get(), await got.get()
-        assert emitted == sent == ("news", *arguments)
+        emitted, sent, unasked = await got.get(), await got.get(), await got.get()
+        assert emitted == sent == unasked == ("news", *arguments)
         assert await answers.get() == await answers.get() == ("thanks", 2)
     assert sio.manager.callbacks[sid].keys() == {0}  # python-socketio's counter: none is left
 

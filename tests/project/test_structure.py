@@ -392,6 +392,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.reserve": set(),
     "queues.rules": {"waiting"},
     "queues.sender": {
+        "fast",
         "internals.engine",
         "queues.frame",
         "queues.in_flight",
@@ -420,6 +421,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.sqlite_rows": {
         "queues.ids",
         "queues.sqlite_claims",
+        "queues.sqlite_memory",
         "queues.sqlite_puts",
         "queues.store",
     },
