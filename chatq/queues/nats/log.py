@@ -38,6 +38,9 @@ _log = logging.getLogger("chatq")
 _NO_STREAM, _NO_MESSAGE, _OVERLAP, _NAME_TAKEN = 10059, 10037, 10065, 10058
 #: JetStream's error codes for another last record of a subject than the expected one.
 _OTHER_LAST = (10071, 10164)
+#: How much longer than its time-out an append may take, in seconds: a request that ends by itself
+#: says more.
+_SPARE = 0.2
 #: How often a difference has to be seen before it counts; the pause before the next, in seconds.
 _LOOKS, _LOOK_PAUSE = 3, 0.3
 _PURGED = "its first records are gone: it was purged, or limited for a time"
@@ -109,6 +112,13 @@ class NatsLog:
         stream is not the one it was, `StoreError` if the record is refused.
         """
         patience = self.patience if patience is None else patience
+        try:
+            async with asyncio.timeout(patience + _SPARE):  # there may be more to ask meanwhile
+                return await self._append(kind, payload, patience)
+        except TimeoutError:
+            raise self._connection.unconfirmed("", patience) from None
+
+    async def _append(self, kind: str, payload: bytes, patience: float) -> int:
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
         while True:

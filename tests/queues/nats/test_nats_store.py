@@ -700,6 +700,25 @@ async def test_a_put_waits_for_a_node_that_comes_back_and_raises_if_none_does():
         await store.close()
 
 
+async def test_a_record_that_takes_too_long_is_not_said_to_have_been_taken(monkeypatch):
+    """As where the answer was that another came before, and then there was no quorum to ask."""
+    one = await NatsStore.open(new_stream())
+    one._log._connection.patience = 0.3
+
+    async def another_came_before(*_):
+        return {"error": {"err_code": 10071}}
+
+    async def nobody_says(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(one._log, "_publish", another_came_before)
+    monkeypatch.setattr(one._log, "last", nobody_says)
+    with pytest.raises(Unconfirmed, match=r"has not confirmed this within 0.3 s; .*quorum"):
+        await one.put([message(1)])
+    monkeypatch.undo()
+    await one.close()
+
+
 async def test_closing_while_nats_is_away_keeps_nobody_waiting():
     complaints = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, what: complaints.append(what))
