@@ -13,10 +13,12 @@ import pytest
 import socketio
 from aiohttp import web
 from engineio.async_socket import AsyncSocket
+from socketio.async_pubsub_manager import AsyncPubSubManager
 from socketio.packet import Packet
 
 from chatq import Queues, Stage
 from chatq.internals.engine import connection, text_sender
+from chatq.internals.hub_server import hub_server
 
 DATA = [1, -2.5, 1e300, True, None, 'é " \\ \u2028 \0', {"a_name": [{}], "": []}]
 
@@ -52,9 +54,9 @@ def server(**options: Any) -> Any:
 
 
 @pytest.mark.parametrize("namespace", ["/", "/orders"])
-@pytest.mark.parametrize("more", [{}, {"client_manager": socketio.AsyncManager()}])
-async def test_what_is_sent_as_text_arrives_as_if_it_were_emitted(serve, namespace, more):
-    sio = server(**more)
+@pytest.mark.parametrize("kind", ["server", "hub"])
+async def test_what_is_sent_as_text_arrives_as_if_it_were_emitted(serve, namespace, kind):
+    sio = server() if kind == "server" else hub_server(lambda record: True)
     client, sid = await serve(sio, namespace)
     got: asyncio.Queue[Any] = asyncio.Queue()
     answers: asyncio.Queue[Any] = asyncio.Queue()
@@ -139,6 +141,7 @@ OWN = {
     "the JSON module changes names": (packets(Packet, Camel), False),
     "the JSON module fails": (packets(Packet, Broken), False),
     "the manager is derived": ({"client_manager": Managing()}, False),
+    "the manager shares emits": ({"client_manager": AsyncPubSubManager()}, True),
 }
 
 
