@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue as thread_queue
 import sqlite3
 import threading
@@ -31,10 +30,10 @@ from typing import Any, Self
 
 from .alarm import Alarm
 from .location import check_file_name
-from .reserve import Reserve
 from .sqlite_backup import back_up
 from .sqlite_faults import lacks_room, lacks_room_to_open, no_room, not_opened
-from .sqlite_file import CHECKPOINT, CHECKPOINT_FULL, LARGEST_LOG, connect, identity
+from .sqlite_file import connect, identity
+from .sqlite_room import Room
 from .sqlite_rows import Rows
 from .sqlite_schema import Kind
 from .sqlite_upkeep import News
@@ -51,10 +50,8 @@ _CHECK_FILE = 1.0
 _open: set[tuple[int, int]] = set()
 #: The delay before a group commit of requests that came during a transaction, in seconds.
 _GROUP_COMMIT = 0.001
-_MEGABYTE = 1_000_000
-#: About how many bytes the log grows by for a row beside its body, at most; and after how many to
-#: look at it.
-_ROW, _LOOK = 20_000, 250_000
+#: About how many bytes the log grows by for a row beside its body, at most.
+_ROW = 20_000
 #: How long the disk may take for pending requests when the store is closed, in seconds.
 _GOODBYE = 10.0
 
@@ -90,11 +87,9 @@ class SqliteStore(Store):
         self._broken = ""
         self._full = True
         self._absolute = self.path.absolute()  # the working directory may change
-        self._log = f"{self._absolute}-wal"
-        self._reserve = Reserve(self._absolute)
+        self._room = Room(self._absolute)
         self._file = (0, 0)  # the device and the inode of the open file
         self._checked = 0.0
-        self._written = 0  # about how many bytes, since the size of the log was looked at
         self._db: sqlite3.Connection
         self._rows: Rows
 
@@ -268,7 +263,7 @@ class SqliteStore(Store):
             if (
                 lacks_room(error, self._absolute)
                 and requests[0][0] not in _PUTS
-                and self._use_reserve()
+                and self._room.use(self._db)
             ):
                 return self._transact(requests)
             failure = StoreError(self._explained(error))
@@ -279,8 +274,8 @@ class SqliteStore(Store):
         rows = self._rows
         verbs = {verb for verb, _, _ in requests}
         puts = not verbs.isdisjoint(_PUTS)
-        if puts and self._reserve.used and self._reserve.keep(self._needed()):
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+        if puts:
+            self._room.look(self._db)
         synced = not verbs <= _UNSYNCED
         if synced and time.monotonic() - self._checked >= _CHECK_FILE:
             self._check_file()
@@ -290,7 +285,7 @@ class SqliteStore(Store):
         for verb, arguments, future in requests:
             if verb not in _BATCHED:
                 rows.write()
-            if verb in _PUTS and self._reserve.used:
+            if verb in _PUTS and self._room.full:
                 answers.append((future, None, StoreError(no_room(self.path))))
                 continue
             try:
@@ -303,48 +298,12 @@ class SqliteStore(Store):
         rows.committed()
         if rows.has_space:
             with suppress(sqlite3.Error):  # then later, or the next transaction says what is wrong
-                rows.give_space_back(at_once=self._reserve.used)
+                rows.give_space_back(at_once=self._room.full)
         if puts:
-            self._keep_reserve(requests)
+            self._room.written(self._db, _size(requests))
         return answers
 
-    # -- a full disk ------------------------------------------------------------------------------
-
-    def _keep_reserve(self, requests: list[_Request]) -> None:
-        """Let the reserve grow with the log; the size of that is looked at once it may have grown
-        by much, since each look lets the event loop take the interpreter's lock."""
-        for verb, arguments, _ in requests:
-            if verb == "put_one":
-                self._written += _ROW + len(arguments[1])
-            elif verb == "put":
-                self._written += sum(_ROW * len(m.queues) + len(m.body) for m in arguments[0])
-        if self._written >= _LOOK and not self._reserve.used:
-            self._written = 0
-            if not self._reserve.keep(self._needed()):
-                self._drain()
-
-    def _needed(self) -> int:
-        """Return how many bytes it takes to put all that is in the log into the file, and to go on
-        from there."""
-        try:
-            size = os.stat(self._log).st_size + _LOOK
-            return min((size // _MEGABYTE + 1) * _MEGABYTE, LARGEST_LOG)
-        except OSError:
-            return _MEGABYTE
-
-    def _use_reserve(self) -> bool:
-        """Give up the reserve, and go on with its space; return False if there was none."""
-        if not self._reserve.give_up():
-            return False
-        _log.error("the disk is full: %s takes no messages, and uses its reserve", self.path)
-        self._drain()
-        return True
-
-    def _drain(self) -> None:
-        """From now on write in place where that is possible: the log is begun again soon."""
-        with suppress(sqlite3.Error):
-            self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_FULL}")
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    # -- the file ----------------------------------------------------------------------------------
 
     def _check_file(self) -> None:
         """Raise `StoreError` if the open file is no longer the one at its path."""
@@ -399,7 +358,7 @@ class SqliteStore(Store):
         try:
             self._connect_now()
         except sqlite3.Error as error:
-            if not (lacks_room_to_open(error, self._absolute) and self._reserve.give_up()):
+            if not (lacks_room_to_open(error, self._absolute) and self._room.give_up()):
                 raise StoreError(self._not_opened(error)) from None
             try:
                 self._connect_now()
@@ -415,8 +374,7 @@ class SqliteStore(Store):
             self._rows = Rows(self._db, self._limits, self._clock)
             self._file = identity(self._absolute) or self._file
             _open.add(self._file)
-            if self._reserve.used or not self._reserve.keep(self._needed()):
-                self._drain()
+            self._room.opened(self._db)
         except BaseException:
             self._db.close()
             raise
@@ -427,7 +385,7 @@ class SqliteStore(Store):
 
     def _close_file(self) -> None:
         self._db.close()
-        self._reserve.close()
+        self._room.close()
         _open.discard(self._file)
 
     def _sum_up(self) -> None:
@@ -439,6 +397,17 @@ class SqliteStore(Store):
                 self._db.execute("COMMIT")
         except sqlite3.Error:
             pass  # numbers are skipped then, and messages counted when it is opened next
+
+
+def _size(requests: list[_Request]) -> int:
+    """Return about how many bytes the log has grown by what was put."""
+    size = 0
+    for verb, arguments, _ in requests:
+        if verb == "put_one":
+            size += _ROW + len(arguments[1])
+        elif verb == "put":
+            size += sum(_ROW * len(m.queues) + len(m.body) for m in arguments[0])
+    return size
 
 
 def _finish(done: asyncio.Future[None], error: Exception | None) -> None:

@@ -418,6 +418,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.sqlite_memory",
         "queues.store",
     },
+    "queues.sqlite_room": {"queues.reserve", "queues.sqlite_file"},
     "queues.sqlite_rows": {
         "queues.ids",
         "queues.sqlite_claims",
@@ -430,10 +431,10 @@ IMPORTS: dict[str, set[str]] = {
     "queues.sqlite_store": {
         "queues.alarm",
         "queues.location",
-        "queues.reserve",
         "queues.sqlite_backup",
         "queues.sqlite_faults",
         "queues.sqlite_file",
+        "queues.sqlite_room",
         "queues.sqlite_rows",
         "queues.sqlite_schema",
         "queues.sqlite_upkeep",
