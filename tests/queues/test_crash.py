@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import needs
 import pytest
 from hubs import Hub, Inbox, end
 from places import BENCHMARKS, SUPPORT
+from syncs import syncs
 
 CRASH = BENCHMARKS / "crash.py"
 
@@ -250,24 +250,7 @@ def test_acknowledgements_cost_no_sync_of_their_own(tmp_path):
 
         asyncio.run(main())
     """
-    log = tmp_path / "strace.log"
-    command = [needs.path("strace"), "-f", "-o", str(log), "-e", "trace=fsync,fdatasync,write"]
-    done = subprocess.run(
-        [*command, sys.executable, "-c", script, str(tmp_path / "q.db")],
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = log.read_text().splitlines()
-    [before] = [n for n, line in enumerate(lines) if '"before' in line]
-    [after] = [n for n, line in enumerate(lines) if '"after' in line]
-
-    def syncs(part):
-        return sum("fdatasync(" in line or "fsync(" in line for line in part)
-
-    assert syncs(lines[:before]) <= 15  # 500 messages, and a new file
-    assert syncs(lines[before:after]) == 0
-    assert syncs(lines[after:]) >= 5  # a message stored alone is synced
+    storing, acknowledging, one_by_one = syncs(script, tmp_path / "q.db")
+    assert storing <= 15  # 500 messages, and a new file
+    assert acknowledging == 0
+    assert one_by_one >= 5  # a message stored alone is synced
