@@ -19,6 +19,7 @@ import itertools
 import json
 import pickle
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -136,7 +137,13 @@ def _litequeue(folder: Path) -> Peer:
 
     queue = LiteQueue(folder / "lite.db")
     queue.conn.execute("PRAGMA synchronous = FULL")
-    return Peer(queue.conn, lambda: queue.put(json.dumps(ORDER)), queue.conn.close)
+    lock = threading.Lock()  # its threads share a connection, which raises for that on Python 3.13
+
+    def put() -> None:
+        with lock:
+            queue.put(json.dumps(ORDER))
+
+    return Peer(queue.conn, put, queue.conn.close)
 
 
 def _huey(folder: Path) -> Peer:
