@@ -693,6 +693,23 @@ class Contract:
         assert numbers(await claim(store, queue="b")) == [10, 11]
         await store.close()
 
+    async def test_what_is_leased_makes_no_room_though_its_time_is_over(
+        self, clock, tmp_path, monkeypatch
+    ):
+        """Also while more have expired elsewhere than one sweep takes."""
+        for module in (stock, sqlite_upkeep):
+            monkeypatch.setattr(module, "_SWEEP", 3)
+        store = await self.open(tmp_path, length=10, clock=clock)
+        for queue in ("a", "b"):
+            await put_into(store, queue, *range(10), expires=clock.now + 5)
+        first, *_ = await claim(store, queue="b", lease=30.0)
+        clock.now += 5
+        with pytest.raises(QueueFull):
+            await put_into(store, "b", 10)
+        assert await store.ack([first.receipt]) == [True]
+        await put_into(store, "b", 10)
+        await store.close()
+
     async def test_a_message_that_is_leased_may_be_answered_after_its_time(self, store, clock):
         await put(store, 1, 2, expires=clock.now + 5)
         one, two = await claim(store, lease=30.0)
