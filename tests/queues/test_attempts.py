@@ -661,31 +661,9 @@ async def test_what_ends_the_server_again_and_again_is_dead_in_the_end(stage, si
 # -- renewals and timers --------------------------------------------------------------------------
 
 
-async def test_a_renewed_lease_keeps_its_place_in_the_window_and_can_be_answered(stage, url, sio):
-    clock = Clock()
-    async with await Queues.open(url, Rules(lease=30), clock=clock) as queues:
-        queues.attach(sio)
-        stage.watch(queues)
-        ada = await stage.client("ada")
-        inbox = Inbox(ada, "/")
-        for n in (1, 2):
-            await queues.emit("job", n, to="q")
-        await queues.subscribe(ada.get_sid(), "q", window=1)
-        await inbox.until(1)
-        sid, receipt = ada.get_sid(), inbox.receipts[0]
-        clock.now += 20
-        assert await queues.extend(sid, receipt)
-        clock.now += 20  # its first lease is over, the second is not
-        queues.tick()
-        await stage.settle()
-        assert inbox.data == [1]
-        assert await queues.received(sid, receipt)
-        await inbox.until(2)
-        assert inbox.data == [1, 2]
-
-
-async def test_a_renewal_that_comes_too_late_keeps_no_place_in_the_window(stage, url, sio):
-    """The store has given the message to another consumer: this one may get the next."""
+@contextlib.asynccontextmanager
+async def with_a_job(stage, sio, url):
+    """Yield queues, their clock, the sid and the events of a client at work on a job."""
     clock = Clock()
     async with await Queues.open(url, Rules(lease=30), clock=clock) as queues:
         queues.attach(sio)
@@ -695,9 +673,28 @@ async def test_a_renewal_that_comes_too_late_keeps_no_place_in_the_window(stage,
         await queues.emit("job", 1, to="q")
         await queues.subscribe(ada.get_sid(), "q", window=1)
         await inbox.until(1)
+        yield queues, clock, ada.get_sid(), inbox
+
+
+async def test_a_renewed_lease_keeps_its_place_in_the_window_and_can_be_answered(stage, url, sio):
+    async with with_a_job(stage, sio, url) as (queues, clock, sid, inbox):
+        await queues.emit("job", 2, to="q")
+        clock.now += 20
+        assert await queues.extend(sid, inbox.receipts[0])
+        clock.now += 20  # its first lease is over, the second is not
+        queues.tick()
+        await stage.settle()
+        assert inbox.data == [1]
+        assert await queues.received(sid, inbox.receipts[0])
+        await inbox.until(2)
+        assert inbox.data == [1, 2]
+
+
+async def test_a_renewal_that_comes_too_late_keeps_no_place_in_the_window(stage, url, sio):
+    """The store has given the message to another consumer: this one may get the next."""
+    async with with_a_job(stage, sio, url) as (queues, _, sid, inbox):
         assert await queues.store.purge("q", 9) == 1  # whatever has ended the lease in the store
-        sid, receipt = ada.get_sid(), inbox.deliveries[0]["receipt"]
-        assert await queues.extend(sid, receipt) is False
+        assert await queues.extend(sid, inbox.deliveries[0]["receipt"]) is False
         await queues.emit("job", 2, to="q")
         await inbox.until(2)
 
