@@ -1135,6 +1135,12 @@ MUTANTS = [
         "                pass\n",
     ),
     Mutant(
+        "the wait for more room does not end with its timer",
+        "subscription",
+        "self._gathering, self._gathered = None, True\n",
+        "self._gathering = None\n",
+    ),
+    Mutant(
         "deliveries go by all servers (NATS)",
         "sender",
         "ignore_queue=True,  # the client",

@@ -91,7 +91,8 @@ class Subscription(Sender):
         self._consumers = consumers
         self._wake = asyncio.Event()
         self._busy = False
-        self._gathering: asyncio.TimerHandle | None = None
+        self._gathering: asyncio.TimerHandle | None = None  # it waits for more room
+        self._gathered = False  # it has waited
         self._alarm = Alarm(in_flight.clock, self.wake, least=0.001)
         self._task: asyncio.Task[None] | None = None
 
@@ -177,14 +178,10 @@ class Subscription(Sender):
                     failures += 1
                     pause = pause_after(failures, _BACK_OFF, _LONGEST_BACK_OFF)
                     self._alarm.set(self._in_flight.clock() + pause)
-                waits = self._gathering is not None and self._gathering.when() > self._now()
-                if not waits and not self._wake.is_set():
+                if self._gathering is None and not self._wake.is_set():
                     self._idle()
         finally:
             self._idle()
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     # -- claiming ---------------------------------------------------------------------------------
 
@@ -275,14 +272,18 @@ class Subscription(Sender):
 
     def _waits_for_room(self, room: int) -> bool:
         """Return whether to wait a moment for more room: a claim costs a disk sync."""
-        if self._gathering is not None and self._gathering.when() <= self._now():
-            self._gathering = None
-            return False
-        if room * 4 >= self.window or not self.sent:
+        gathered, self._gathered = self._gathered, False
+        if gathered or room * 4 >= self.window or not self.sent:
             return False
         if self._gathering is None:
-            self._gathering = asyncio.get_running_loop().call_later(_WAIT_FOR_ROOM, self.wake)
+            loop = asyncio.get_running_loop()
+            self._gathering = loop.call_later(_WAIT_FOR_ROOM, self._end_wait_for_room)
         return True
+
+    def _end_wait_for_room(self) -> None:
+        # That the timer is over is not asked of the clock: a timer may ring before its own time.
+        self._gathering, self._gathered = None, True
+        self.wake()
 
     async def claim(self, limit: int, *, alone: bool) -> tuple[list[Attempt], float | None, bool]:
         """Lease at most `limit` messages; if there are any, go to the end of the round robin.

@@ -59,7 +59,7 @@ def test_a_cluster_is_disturbed_and_loses_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr + done.stdout
     figures = json.loads(result.read_text("utf-8"))
-    assert figures["answered"] > 100
+    assert figures["answered"] > 0
     assert figures["delivered"] == figures["answered"]
     assert figures["dead"] == figures["unexplained"] == 0
 

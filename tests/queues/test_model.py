@@ -721,7 +721,8 @@ class Machine(RuleBasedStateMachine):
             if event == "failed" and must:
                 delay = data.get("delay")
                 least = 0.5 * min(RULES.longest_back_off, 2.0**message.failures)
-                message.not_before = self.loop.now + (least if delay is None else delay)
+                wait = least if delay is None else delay
+                message.not_before = self.loop.now + wait if wait else 0.0
         [answer] = self.do(self.wire.handlers["/"][event](client.sid, data))
         if answer is None:  # killed: who knows
             if must is not False:
