@@ -25,7 +25,8 @@ from ..journal.accounting import Link, Recorder, Tasks, cause
 from ..journal.activity import Work
 from ..journal.facts import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed
 from ..journal.journal import preview
-from ..waiting import detached, give_way
+from ..waiting import give_way
+from .begun import Begun
 from .dispatch import listens
 from .tape import Tape
 
@@ -46,8 +47,11 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     tape: Tape
     tasks: Tasks
 
-    def __init__(self, name: str, url: str, recorder: Recorder, **options: Any) -> None:
+    def __init__(
+        self, name: str, url: str, recorder: Recorder, begun: Begun, **options: Any
+    ) -> None:
         self.name = name
+        self.begun = begun
         self.tape = Tape()
         self.link: Link | None = None
         self.tasks = Tasks()
@@ -94,9 +98,14 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             transports=transports or ["websocket"],
             **options,
         )
-        dialling = detached(connecting)
-        self.tasks.add(dialling)
-        await dialling
+        work: Work = ("connecting", self.name, "")
+        self.recorder.activity.begin(work)  # also when it connects again by itself
+        try:
+            dialling = self.begun.task(connecting)
+            self.tasks.add(dialling)
+            await dialling
+        finally:
+            self.recorder.activity.end(work)
 
     async def disconnect(self) -> None:
         """Disconnect from the server, as `socketio.AsyncClient.disconnect` does.
@@ -305,6 +314,10 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
         if self.http is None or self.http.closed:  # Engine.IO would open one that is not recorded
             self.http = self._owner.tape.session()
         await super().connect(*args, **options)
+
+    def start_background_task(self, target: Any, *args: Any, **more: Any) -> Any:
+        with self._owner.begun.inside():
+            return super().start_background_task(target, *args, **more)
 
     def send(self, data: Any) -> Any:
         if self._owner.link and self.state == "connected":

@@ -36,6 +36,7 @@ from ..journal.facts import (
     Rejected,
 )
 from ..journal.journal import preview
+from .begun import Begun
 from .dispatch import listens
 from .wrapping import Wrapped
 
@@ -43,12 +44,14 @@ __all__ = ["ServerTap"]
 
 #: The number of clients that have left whose names are kept, for emits to their sids.
 _REMEMBERED = 1_000
+_EMIT: Work = ("emit", SERVER, "")
 
 
 class ServerTap:
     """Instruments one `socketio.AsyncServer` until `detach`.
 
-    `greet` is called with the WSGI environ of a new connection, and returns its `Link`.
+    `greet` is called with the WSGI environ of a new connection, and returns its `Link`; `begun`:
+    the tasks that the server and its clients have begun.
     """
 
     tasks: Tasks
@@ -58,8 +61,10 @@ class ServerTap:
         sio: socketio.AsyncServer,
         recorder: Recorder,
         greet: Callable[[dict[str, Any]], Link],
+        begun: Begun,
     ) -> None:
         self.sio = sio
+        self._begun = begun
         self.recorder = recorder
         self.greet = greet
         self.links: dict[str, Link] = {}  # by the id of the Engine.IO connection
@@ -156,6 +161,7 @@ class ServerTap:
             if link.client_open:
                 link.to_client[namespace].append(message)
         # The library queues all packets before it first awaits, so `_emitting` holds until then.
+        self.recorder.activity.begin(_EMIT)
         try:
             await original(event, data, namespace, room, skip_sid, callback, **more)
         except Exception:  # it could not be encoded, so nothing was queued
@@ -167,6 +173,7 @@ class ServerTap:
             raise
         finally:
             self._queued.discard(message)
+            self.recorder.activity.end(_EMIT)
 
     async def _on_emit_elsewhere(self, original: Any, shared: dict[str, Any]) -> None:
         """Record an emit of another server to clients of this one, as an emit of this one."""
@@ -374,7 +381,8 @@ class ServerTap:
                 link.arrived_up()
 
     def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
-        task = original(target, *args, **more)
+        with self._begun.inside():
+            task = original(target, *args, **more)
         if target is self.sio._handle_event_internal:
             self._handler_began = True
             if not task.done():  # or else it has begun, and ended, at once

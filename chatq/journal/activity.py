@@ -1,20 +1,30 @@
 """Quiescence: counts of the work under way, and waiting until there is none.
 
 Owns those counts: packets on the way, handlers that run, connections that only one side has closed.
-Must not know: sockets, clients, the journal.
+Must not know: sockets, clients, the journal, how tasks are told apart.
 
-Counting is enough, since all runs in one process, and each piece of work begins before the one that
-causes it ends: a message is counted before the `emit` that sends it returns, its handler is counted
-before the message stops being on the way. So the sum cannot reach zero while anything is still
-going to happen. No polling, no sleeps: waiters are woken when the sum reaches zero.
+All runs in one process, and each piece of work that is counted begins before the one that causes it
+ends: a message is counted before the `emit` that sends it returns, its handler is counted before
+the message stops being on the way. So waiters are woken when the sum reaches zero. What a handler
+leaves to a task of its own is not counted: then the tasks must have nothing left to do, either, and
+some turns of the event loop must pass in which nothing begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-__all__ = ["Activity", "NotSettled", "Work", "wait_for"]
+from ..waiting import give_way, set_within
+
+__all__ = ["Activity", "Background", "NotSettled", "Work", "wait_for"]
+
+#: How many turns of the event loop have to be quiet. In one, what is on its way between two sockets
+#: of this machine arrives; in the next, the task that reads it is about to run.
+_TURNS = 3
+#: How often to look at a condition that nothing has to do with what is observed, in seconds.
+_LOOK = 0.05
 
 #: A kind of work under way: its kind, the name of who does it, and the event or "".
 Work = tuple[str, str, str]
@@ -23,12 +33,24 @@ _SENTENCES = {
     "packet": "{n} on the way to {who} or being handled there",
     "handler": "{who}: the handler of {event!r} has not returned",
     "queue": "{who}: messages are being claimed, sent or settled",
+    "emit": "{who}: an emit has not returned",
+    "connecting": "{who} is connecting",
     "goodbye": "{who}: one side has hung up, the other does not know it yet",
 }
 
 
 class NotSettled(TimeoutError):
     """The deadline passed while work was still under way; the message says which."""
+
+
+class Background(Protocol):
+    """The tasks begun by those whose work is counted."""
+
+    async def rest(self) -> bool:
+        """Return when none of them has anything to do; whether any had."""
+
+    def busy(self) -> list[str]:
+        """Return a line for each that has something to do."""
 
 
 class Activity:
@@ -41,6 +63,7 @@ class Activity:
         self.total = 0
         #: Called, when a deadline has passed, for the handlers that have not returned.
         self.running: Callable[[], Iterable[tuple[str, str]]] = tuple
+        self.background: Background | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
     def begin(self, work: Work, n: int = 1) -> None:
@@ -72,6 +95,8 @@ class Activity:
             _SENTENCES[kind].format(who=who, event=event, n=_packets(n))
             for (kind, who, event), n in sorted(self.counts.items())
         ]
+        if not lines and self.background is not None:
+            lines = [f"a background task: {line}" for line in self.background.busy()]
         return "; ".join(lines) or "nothing"
 
     async def quiet(self, within: float) -> None:
@@ -81,11 +106,22 @@ class Activity:
         """
         try:
             async with asyncio.timeout(within):
-                while self.total:  # an earlier waiter may have begun something new
-                    future = asyncio.get_running_loop().create_future()
-                    self._waiting.append(future)
-                    await future
+                turns = 0
+                while turns < _TURNS:
+                    if self.total:
+                        turns = 0
+                        future = asyncio.get_running_loop().create_future()
+                        self._waiting.append(future)
+                        await future
+                    await give_way()
+                    if self.background is not None and await self.background.rest():
+                        turns = 0
+                    turns += 1
+                    if self.total:  # something new has begun
+                        turns = 0
         except TimeoutError:
+            if not self.total and not (self.background and self.background.busy()):
+                return  # there was only no time to see whether it stays so
             raise NotSettled(f"not settled after {within:g} s: {self.describe()}") from None
 
 
@@ -98,8 +134,9 @@ async def wait_for(
     """Return when `condition()` is true.
 
     `listen(call-back)` registers a call-back for changes, after which the condition is checked
-    again, and returns the function that unregisters it. Raises `NotSettled` naming `what` if that
-    takes longer than `within` seconds.
+    again, and returns the function that unregisters it. It may depend on more than that: it is
+    checked several times a second, too. Raises `NotSettled` naming `what` if that takes longer than
+    `within` seconds.
     """
     if condition():
         return
@@ -109,7 +146,7 @@ async def wait_for(
         async with asyncio.timeout(within):
             while not condition():
                 changed.clear()
-                await changed.wait()
+                await set_within(changed, _LOOK)
     except TimeoutError:
         raise NotSettled(f"waited {within:g} s in vain for {what}") from None
     finally:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs
 import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
+from ..internals.begun import Begun
 from ..internals.client_tap import NAME_HEADER, Client
 from ..internals.server_tap import ServerTap
 from ..journal.accounting import Link, Recorder
@@ -25,7 +26,7 @@ from ..journal.activity import NotSettled, wait_for
 from ..journal.facts import SERVER, Connected, Disconnected, Froze, Killed, Rejected, Thawed
 from ..journal.journal import Journal
 from ..views.table import one_line
-from ..waiting import detached, end_task
+from ..waiting import end_task
 from .process import Process
 from .programs import Programs
 
@@ -78,6 +79,7 @@ class Scene:
         self._guests: dict[str, Link | None] = {}
         self._names: list[str] = []
         self._tap: ServerTap | None = None
+        self._begun: Begun
         self._runner: web.AppRunner | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -103,10 +105,11 @@ class Scene:
             await before.close()
         if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
             self.sio.attach(self.app)
-        self._tap = ServerTap(self.sio, self._recorder, self._greet)
+        self._begun = self._recorder.activity.background = Begun()
+        self._tap = ServerTap(self.sio, self._recorder, self._greet, self._begun)
         self._runner = web.AppRunner(self.app, shutdown_timeout=0.3, access_log=None)
         try:
-            await detached(self._serve(self._runner))
+            await self._begun.task(self._serve(self._runner))
         except BaseException:
             await self.close()
             raise
@@ -205,7 +208,7 @@ class Scene:
         if before := self._clients.pop(name, None):
             await before.hang_up()
             await self.settle()
-        client = Client(name, self.url, self._recorder, reconnection=reconnection)
+        client = Client(name, self.url, self._recorder, self._begun, reconnection=reconnection)
         self._clients[name] = client
         if name not in self._names:
             self._names.append(name)
@@ -290,7 +293,8 @@ class Scene:
     # -- waiting --------------------------------------------------------------------------------
 
     async def settle(self, within: float = 5.0) -> None:
-        """Wait until nothing is under way: every packet has arrived, every handler has ended.
+        """Wait until nothing is under way: every packet has arrived, every handler has ended, and
+        no task that they have begun has anything to do but to wait for time or for the outside.
 
         `within`: a deadline in seconds. Raises `NotSettled` naming what was still under way then,
         and `HandlerRaised` if a handler raised since the last time.
@@ -298,11 +302,19 @@ class Scene:
         await self._recorder.activity.quiet(within)
         self._show_failures()
 
+    def tasks(self) -> list[str]:
+        """Return a line for each background task that the server or a client has begun and that has
+        not ended: whose code it is, and what it waits for. `settle` waits for no task that waits
+        for time to pass, or for the world outside.
+        """
+        self._check_open()
+        return self._begun.told()
+
     async def until(
         self, condition: Callable[[], object], what: str = "the condition", within: float = 5.0
     ) -> None:
-        """Return when `condition()` is true; it is checked after every fact in the journal and
-        every line of output of a process.
+        """Return when `condition()` is true; it is checked after every fact in the journal, every
+        line of output of a process, and several times a second.
 
         `within`: a deadline in seconds. Raises `NotSettled` naming `what` when it has passed.
         """

@@ -6,7 +6,9 @@ A new version of a library that lacks something of it fails here first, by name.
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
+import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from socketio.packet import Packet
 import chatq
 
 FOLDER = Path(chatq.__file__).parent
+PYTHON = "Python"
 
 
 def server() -> Any:
@@ -193,6 +196,8 @@ TOUCHED = {
         {"get_extra_info", "receive", "send_bytes", "send_str"},
     ),
     "the NATS client": ("nats-py", nats_client, {"_server_info"}),
+    "a task": (PYTHON, lambda: asyncio.Task, {"_fut_waiter"}),
+    "a future": (PYTHON, lambda: asyncio.Future, {"_callbacks"}),
 }
 #: Private names that are no inside: how the standard library's named tuples are used.
 NO_INSIDE = {"_make", "_replace"}
@@ -207,7 +212,7 @@ async def test_what_is_touched_is_there(what: str) -> None:
     package, make, names = TOUCHED[what]
     owner = make()
     missing = sorted(name for name in names if not hasattr(owner, name))
-    version = metadata.version(package)
+    version = metadata.version(package) if package != PYTHON else platform.python_version()
     assert not missing, (
         f"{what} of {package} {version} has no {', '.join(missing)}: look at chatq/internals"
     )

@@ -190,8 +190,10 @@ IMPORTS: dict[str, set[str]] = {
         "queues.queues",
         "queues.store",
     },
+    "internals.begun": {"internals.wrapping", "waiting"},
     "internals.client_events": set(),
     "internals.client_tap": {
+        "internals.begun",
         "internals.dispatch",
         "internals.tape",
         "journal.accounting",
@@ -208,6 +210,7 @@ IMPORTS: dict[str, set[str]] = {
     "internals.nats_client": set(),
     "internals.server_events": {"internals.wrapping"},
     "internals.server_tap": {
+        "internals.begun",
         "internals.dispatch",
         "internals.wrapping",
         "journal.accounting",
@@ -218,7 +221,7 @@ IMPORTS: dict[str, set[str]] = {
     "internals.tape": set(),
     "internals.wrapping": set(),
     "journal.accounting": {"journal.activity", "journal.facts", "journal.journal", "waiting"},
-    "journal.activity": set(),
+    "journal.activity": {"waiting"},
     "journal.facts": set(),
     "journal.journal": {"journal.facts"},
     "panel.board": {
@@ -491,6 +494,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.queue_tap": {"journal.accounting", "journal.activity", "journal.facts"},
     "stage.relay": {"waiting"},
     "stage.scene": {
+        "internals.begun",
         "internals.client_tap",
         "internals.server_tap",
         "journal.accounting",

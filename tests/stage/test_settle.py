@@ -9,7 +9,9 @@ import asyncio
 import random
 import threading
 from contextlib import suppress
+from itertools import product
 
+import aiohttp.web
 import engineio
 import pytest
 import socketio
@@ -184,6 +186,296 @@ async def test_an_acknowledgement_callback_is_waited_for(sio, stage, side):
     await (sio.emit if side == "server" else ada.emit)("ping", callback=callback)
     await stage.settle()
     assert log == ["pong", "thanks"]
+
+
+# -- background tasks ---------------------------------------------------------------------------
+
+LOOSE = set()  # an event loop keeps no task
+
+
+async def turns(n):
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+async def in_a_group(emit):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(turns(9))
+        group.create_task(emit())
+
+
+async def after(emit, *waits):
+    for wait in waits:
+        await wait
+    await emit()
+
+
+async def by_a_lock(emit):
+    lock, tasks = asyncio.Lock(), []
+
+    async def one():
+        async with lock:
+            await turns(5)
+
+    tasks = [asyncio.create_task(one()) for _ in range(3)]
+    await asyncio.gather(*tasks)
+    await emit()
+
+
+async def by_a_queue(emit):
+    queue = asyncio.Queue(maxsize=1)
+
+    async def produce():
+        for n in range(5):
+            await queue.put(n)
+            await turns(2)
+
+    producing = asyncio.create_task(produce())
+    while await queue.get() < 4:
+        pass
+    await emit()
+    await producing
+
+
+async def a_tree_of_tasks(emit, depth=5):
+    if depth:
+        LOOSE.add(asyncio.create_task(a_tree_of_tasks(emit, depth - 1)))
+    else:
+        await emit()
+
+
+async def by_a_stream(emit):
+    async def stream():
+        for n in range(5):
+            await turns(1)
+            yield n
+
+    async for n in stream():
+        if n == 4:
+            await emit()
+
+
+async def in_a_thread_that_calls_back(emit):
+    loop = asyncio.get_running_loop()
+
+    def work():
+        asyncio.run_coroutine_threadsafe(emit(), loop).result(5)
+
+    await asyncio.to_thread(work)
+
+
+async def beside_others(emit):
+    LOOSE.add(asyncio.create_task(asyncio.sleep(3600)))
+    await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(turns(20))), 60)
+    await emit()
+
+
+#: How a handler leaves an emit to something else, given the server and the emit.
+LEFT = {
+    "start_background_task": lambda sio, emit: sio.start_background_task(emit),
+    "create_task": lambda sio, emit: asyncio.create_task(emit()),
+    "ensure_future": lambda sio, emit: asyncio.ensure_future(emit()),
+    "call_soon": lambda sio, emit: asyncio.get_running_loop().call_soon(
+        lambda: asyncio.ensure_future(emit())
+    ),
+    "gather": lambda sio, emit: asyncio.gather(turns(9), emit()),
+    **{
+        f"in a task, {name}": lambda sio, emit, make=make: asyncio.create_task(make(emit))
+        for name, make in {
+            "after a turn": lambda emit: after(emit, turns(1)),
+            "after 100 turns": lambda emit: after(emit, turns(100)),
+            "after a thread": lambda emit: after(emit, asyncio.to_thread(int), turns(3)),
+            "after many threads": lambda emit: after(
+                emit, *(asyncio.to_thread(sum, range(10_000)) for _ in range(20))
+            ),
+            "after a thread in a gather": lambda emit: after(
+                emit, asyncio.gather(asyncio.to_thread(int), asyncio.to_thread(sum, range(10**6)))
+            ),
+            "in a group": in_a_group,
+            "by a lock": by_a_lock,
+            "by a queue": by_a_queue,
+            "by a stream": by_a_stream,
+            "a tree of tasks": a_tree_of_tasks,
+            "in a thread that calls back": in_a_thread_that_calls_back,
+            "beside others": beside_others,
+        }.items()
+    },
+}
+#: Whose code it is, by the kind of handler or call-back.
+PLACES = ["event", "connect", "acknowledgement", "client", "class", "route", "worker"]
+
+
+async def leave(sio, stage, place, left):
+    """Have an emit of `news` left by code of this kind, and return when that code has run."""
+
+    def emit(*_):
+        return sio.emit("news", "from the background", to="all")
+
+    def leaves(*_):
+        LOOSE.add(left(sio, emit))
+
+    ada = await stage.client("ada")
+    ada.on("news", echo)
+    await sio.enter_room(ada.get_sid(), "all")
+    match place:
+        case "event":
+            sio.on("say", leaves)
+            await ada.emit("say")
+        case "connect":
+            sio.on("connect", leaves)
+            await stage.client("bob")
+        case "acknowledgement":
+            sio.on("say", lambda sid: "well")
+            await ada.emit("say", callback=leaves)
+        case "client":
+            ada.on("say", leaves)
+            await sio.emit("say")
+        case "class":
+
+            class Talk(socketio.AsyncNamespace):
+                async def on_say(self, sid):
+                    leaves()
+
+            sio.register_namespace(Talk("/talk"))
+            cy = await stage.client("cy", namespaces=["/talk"])
+            await cy.emit("say", namespace="/talk")
+        case "route":
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{stage.url}/say") as answer,
+            ):
+                assert await answer.text() == "said"
+        case "cell":
+            leaves()
+        case "worker":
+            stage.wake.set()
+    return ada
+
+
+@pytest.mark.parametrize(
+    ("left", "place"),
+    # Of the reader's own tasks, in a cell, those are the server's that are begun by it.
+    [*product(LEFT, PLACES), ("start_background_task", "cell")],
+)
+async def test_what_is_left_to_a_background_task_is_waited_for(place, left):
+    sio = socketio.AsyncServer(async_mode="aiohttp")
+    app = aiohttp.web.Application()
+    wake = asyncio.Event()
+
+    def emit(*_):
+        return sio.emit("news", "from the background", to="all")
+
+    async def say(request):
+        LOOSE.add(LEFT[left](sio, emit))
+        return aiohttp.web.Response(text="said")
+
+    async def worker(app):
+        async def work():
+            await wake.wait()
+            LOOSE.add(LEFT[left](sio, emit))
+
+        LOOSE.add(asyncio.create_task(work()))
+
+    app.router.add_get("/say", say)
+    app.on_startup.append(worker)
+    async with Stage(sio, app) as stage:
+        stage.wake = wake
+        await leave(sio, stage, place, LEFT[left])
+        await stage.settle()
+        assert [m.got_by for m in stage.deliveries("news").messages] == [{"ada"}]
+
+
+async def test_a_task_that_waits_for_time_or_the_outside_is_not_waited_for_but_named(sio, stage):
+    tasks, outside = [], asyncio.get_running_loop().create_future()
+
+    async def sleeper():
+        await asyncio.sleep(3600)
+
+    async def ticker():
+        while not outside.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    async def listener():
+        await outside
+
+    @sio.event
+    def begin(sid):
+        tasks.append(sio.start_background_task(sleeper))
+        tasks.append(asyncio.create_task(ticker()))
+        tasks.append(asyncio.create_task(listener()))
+
+    ada = await stage.client("ada")
+    assert stage.tasks() == []
+    await ada.emit("begin")
+    await stage.settle(within=1)
+    told = stage.tasks()
+    assert len(told) == 3
+    for name, waits in (("sleeper", "waits in sleep"), ("listener", "waits"), ("ticker", "")):
+        assert any(f"<locals>.{name} {waits}" in line for line in told), told
+    assert all("of test_settle.py)" in line for line in told)
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.mark.parametrize("kind", ["turns", "thread"])
+async def test_a_task_that_never_comes_to_rest_is_named(sio, stage, kind):
+    ended, tasks = threading.Event(), []
+
+    async def restless():
+        while not ended.is_set():
+            await (turns(1) if kind == "turns" else asyncio.to_thread(ended.wait))
+
+    @sio.event
+    def begin(sid):
+        tasks.append(asyncio.create_task(restless()))
+
+    ada = await stage.client("ada")
+    await ada.emit("begin")
+    with pytest.raises(NotSettled, match=r"not settled after 0.1 s: a background task: .*restless"):
+        await stage.settle(within=0.1)
+    ended.set()
+    await stage.settle()
+    assert tasks[0].done()
+
+
+async def test_settling_within_a_task_of_the_server(sio, stage):
+    """It does not wait for itself."""
+    done = asyncio.Event()
+
+    @sio.event
+    def begin(sid):
+        async def settle():
+            await stage.settle()
+            done.set()
+
+        sio.start_background_task(settle)
+
+    ada = await stage.client("ada")
+    await ada.emit("begin")
+    async with asyncio.timeout(5):
+        await done.wait()
+
+
+async def test_the_tasks_of_two_stages_are_not_mixed_up(sio):
+    other = socketio.AsyncServer(async_mode="aiohttp")
+    ended, tasks = asyncio.Event(), []
+
+    async def restless():
+        while not ended.is_set():
+            await turns(1)
+
+    @other.event
+    def begin(sid):
+        tasks.append(asyncio.create_task(restless()))
+
+    async with Stage(sio) as stage, Stage(other) as busy:
+        await (await busy.client("bob")).emit("begin")
+        await busy.until(lambda: tasks)
+        await stage.settle(within=1)
+        with pytest.raises(NotSettled, match="restless"):
+            await busy.settle(within=0.1)
+        ended.set()
+        await busy.settle()
 
 
 # -- handlers that raise ------------------------------------------------------------------------
@@ -485,6 +777,7 @@ class Scene:
     def __init__(self, sio, stage, clients, polls=()):
         self.sio, self.stage, self.clients, self.polls = sio, stage, clients, polls
         self.seed, self.log, self.began, self.ended = 0, [], 0, 0
+        self.background = set()
 
     async def handle(self, who, namespace, act, path, budget):
         self.began += 1
@@ -493,11 +786,29 @@ class Scene:
         if chance.random() < 0.2:
             await asyncio.to_thread(int)
         for i in range(min(budget, chance.randrange(3))):
-            await act(chance, namespace, f"{path}.{i}", budget - 1)
+            doing = f"{path}.{i}"
+            acting = act(random.Random(f"{self.seed} {doing}"), namespace, doing, budget - 1)
+            match chance.randrange(6):
+                case 0:
+                    self.background.add(asyncio.create_task(self.late(chance, acting)))
+                case 1:
+                    self.sio.start_background_task(self.late, chance, acting)
+                case _:
+                    await acting
         if chance.random() < 0.1:
             await asyncio.to_thread(int)
         self.ended += 1
         return path
+
+    async def late(self, chance, acting):
+        """Act in a background task, some turns of the event loop or a thread later."""
+        self.began += 1
+        for _ in range(chance.randrange(20)):
+            await asyncio.sleep(0)
+        if chance.random() < 0.2:
+            await asyncio.to_thread(int)
+        await acting
+        self.ended += 1
 
     def acknowledged(self, who, namespace, act, path, budget):
         async def callback(*_):
@@ -753,6 +1064,51 @@ async def test_waiting_in_vain_names_what_for_and_stops_listening():
     with pytest.raises(NotSettled, match=r"^waited 0.01 s in vain for the moon$"):
         await wait_for(lambda: False, changes.listen, "the moon", 0.01)
     assert changes.listeners == []
+
+
+async def test_until_sees_what_no_fact_goes_with(sio, stage, tmp_path):
+    ada, heard = await stage.client("ada"), []
+    there = tmp_path / "there"
+
+    @ada.on("news")
+    async def news(text):
+        await asyncio.to_thread(int)
+        heard.append(text)
+        asyncio.get_running_loop().call_later(0.02, there.touch)
+
+    await sio.emit("news", "hello")
+    await stage.until(lambda: heard, "the handler", within=2)
+    await stage.until(there.exists, "the file", within=2)
+
+
+@pytest.mark.parametrize("seen", ["client", "handler", "server"])
+async def test_a_reconnection_is_complete_when_it_has_settled(sio, stage, seen):
+    """Cut off, it comes back by itself; whatever says so first, settling waits for the rest."""
+    back = []
+    sio.on("hello", lambda sid: "hello")
+    ada = await stage.client("ada", reconnection=True)
+    ada.reconnection_delay = 0.01
+
+    @ada.event
+    async def connect():
+        await asyncio.to_thread(int)
+        back.append("back")
+
+    await stage.cut(ada)
+    await stage.settle()
+    conditions = {
+        "client": lambda: ada.connected,
+        "handler": lambda: back,
+        "server": lambda: stage.connected("ada"),
+    }
+    await stage.until(conditions[seen], seen)
+    await stage.settle()
+    assert ada.connected
+    assert stage.connected("ada")
+    assert back == ["back"]
+    await stage.freeze(ada)
+    await stage.thaw(ada)
+    assert await ada.call("hello", timeout=5) == "hello"
 
 
 async def test_until_is_asked_after_every_fact(sio, stage):
