@@ -30,11 +30,35 @@ from .begun import Begun
 from .dispatch import listens
 from .tape import Tape
 
-__all__ = ["NAME_HEADER", "Client"]
+__all__ = ["NAME_HEADER", "Client", "connect_options"]
 
 NAME_HEADER = "X-Chatq-Name"
 #: For how long a client that hangs up waits for a server that does not read, in seconds.
 _UNREAD = 2.0
+
+
+def connect_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split options into those of `socketio.AsyncClient.connect`, and those of the class itself.
+
+    Raises `TypeError` for what is neither.
+    """
+    of_connect = _parameters(socketio.AsyncClient.connect)
+    # What the class does not know it hands on to Engine.IO.
+    of_client = (
+        _parameters(socketio.AsyncClient) | _parameters(engineio.AsyncClient) | {"engineio_logger"}
+    )
+    for name in options:
+        if name not in of_connect | of_client:
+            raise TypeError(
+                f"a client has no option {name!r}: it takes those of socketio.AsyncClient and of "
+                "its `connect`"
+            )
+    dialling = {name: value for name, value in options.items() if name in of_connect}
+    return dialling, {name: value for name, value in options.items() if name not in of_connect}
+
+
+def _parameters(function: Any) -> set[str]:
+    return {*inspect.signature(function).parameters} - {"self", "kwargs"}
 
 
 class Client(socketio.AsyncClient):  # type: ignore[misc]
@@ -61,6 +85,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         #: The namespaces that the server has ended: what it sends there afterwards is not read, as
         #: by a browser's client. (How much still arrives depends on turns of the event loop.)
         self._left: set[str] = set()
+        #: Whether its frames are recorded: those of an HTTP session of the reader's own are not.
+        self.recorded = options.get("http_session") is None
         # The library's SIGINT handler would take Jupyter's "interrupt" away from the kernel.
         options = {"reconnection": False, "handle_sigint": False, **options}
         super().__init__(**options)
@@ -76,7 +102,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def connect(
         self,
-        url: Any = "",
+        url: Any = None,
         headers: Any = None,
         auth: Any = None,
         transports: Any = None,
@@ -89,11 +115,12 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.tape.dead = False
         self._left.clear()
         given = {"url": url, "headers": headers, "auth": auth, "transports": transports}
-        #: The arguments of the last `connect` that are not the default.
-        self.dialled = {name: value for name, value in {**given, **options}.items() if value}
+        known = {name: value for name, value in given.items() if value is not None}
+        #: The arguments of the last `connect`, but for those that were left out.
+        self.dialled = {**known, **options}
         connecting = super().connect(
             url or self._url,
-            headers={**(headers or {}), NAME_HEADER: self.name},
+            headers=self._named(headers),
             auth=auth,
             transports=transports or ["websocket"],
             **options,
@@ -106,6 +133,18 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             await dialling
         finally:
             self.recorder.activity.end(work)
+
+    def _named(self, headers: Any) -> Any:
+        """Return these headers with the one for the client's name; like these, they may be a
+        function that is asked at each connection."""
+        if not callable(headers):
+            return {**(headers or {}), NAME_HEADER: self.name}
+
+        async def named() -> dict[str, str]:
+            given = headers()
+            return {**(await given if inspect.isawaitable(given) else given), **self._named(None)}
+
+        return named
 
     async def disconnect(self) -> None:
         """Disconnect from the server, as `socketio.AsyncClient.disconnect` does.
@@ -234,8 +273,10 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     def freeze(self) -> None:
         """Stop reading, as a suspended process does: not even a ping is answered.
 
-        Raises `RuntimeError` if it is not connected over a websocket.
+        Raises `RuntimeError` if it is not connected over a websocket, or has an HTTP session of its
+        own.
         """
+        self.check_recorded("freeze it")
         link = self._websocket("freeze")
         if not self.tape.frozen:
             self.tape.freeze(True)
@@ -266,6 +307,14 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             # Or does so just now. (What uvloop gives cannot be shut down, but its double can.)
             with contextlib.suppress(OSError), wire.dup() as double:
                 double.shutdown(socket.SHUT_RDWR)
+
+    def check_recorded(self, what: str) -> None:
+        """Raise `RuntimeError` if its frames are not recorded, and so cannot be held back."""
+        if not self.recorded:
+            raise RuntimeError(
+                f"cannot {what}: {self.name} has an http_session of its own, whose frames nobody "
+                "sees: leave that out"
+            )
 
     def _websocket(self, what: str) -> Link:
         if self.link is None or not self.connected:

@@ -19,7 +19,7 @@ import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
 from ..internals.begun import Begun
-from ..internals.client_tap import NAME_HEADER, Client
+from ..internals.client_tap import NAME_HEADER, Client, connect_options
 from ..internals.server_tap import ServerTap
 from ..journal.accounting import Link, Recorder
 from ..journal.activity import NotSettled, wait_for
@@ -193,28 +193,34 @@ class Scene:
         """Return a real `socketio.AsyncClient` called `name`, connected to the stage's server.
 
         `connect=False`: it is not connected: add handlers, then `await client.connect()`.
-        `reconnection=True`: it reconnects by itself. `options` go to
-        `socketio.AsyncClient.connect`: `transports` (default `["websocket"]`), `namespaces`,
-        `auth`, ... A client of the same name is disconnected first.
+        `reconnection=True`: it reconnects by itself. `options` are those of
+        `socketio.AsyncClient.connect`, such as `transports` (default `["websocket"]`), `namespaces`
+        and `auth`, and those of `socketio.AsyncClient` itself; its `serializer` is the server's,
+        unless you say otherwise. A client of the same name is disconnected first.
 
-        Raises `TypeError` or `ValueError` for a wrong or used name, `RuntimeError` if the stage is
-        not open, what `connect` raises, and what `settle` raises if an earlier client of this name
-        is not done.
+        Raises `TypeError` or `ValueError` for a wrong or used name or option, `RuntimeError` if the
+        stage is not open, what `connect` raises, and what `settle` raises if an earlier client of
+        this name is not done.
         """
         self._check_open()
         _check(name)
         if name in (SERVER, "everyone") or name in self._guests:
             raise ValueError(f"a client cannot be called {name!r}: that name is not free")
+        dialling, own = connect_options(options)
+        if dialling and not connect:
+            given = ", ".join(dialling)
+            raise TypeError(f"{name} is not connected yet: give {given} to its `connect`")
+        own = {"reconnection": reconnection, "serializer": self.sio.packet_class, **own}
         if before := self._clients.pop(name, None):
             await before.hang_up()
             await self.settle()
-        client = Client(name, self.url, self._recorder, self._begun, reconnection=reconnection)
+        client = Client(name, self.url, self._recorder, self._begun, **own)
         self._clients[name] = client
         if name not in self._names:
             self._names.append(name)
         if connect:
             try:
-                await client.connect(**options)
+                await client.connect(**dialling)
             except socketio.exceptions.ConnectionError:
                 self._show_failures()  # the error of a `connect` handler says more
                 raise

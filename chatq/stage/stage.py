@@ -196,4 +196,5 @@ class Stage(Scene, Lookups):
     def wire(self, client: str | Client) -> Table:
         """Return the table of the frames on the wire of `client`, each with its meaning."""
         client = self._client(client)
-        return wire_table(client.tape.frames, client.name)
+        client.check_recorded("show its frames")
+        return wire_table(client.tape.frames, client.name, client.packet_class)

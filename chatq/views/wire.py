@@ -8,8 +8,10 @@ Ids are replaced by "…" when frames are shown, never when they are sent.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from socketio.packet import Packet  # type: ignore[import-untyped]
 
@@ -35,14 +37,22 @@ _PONG = (TO_SERVER, "3", "Engine.IO pong: I am here")
 _HEARTBEAT = ("⇄", "2 … 3", "Engine.IO heartbeat: ping and pong, once or more")
 
 
-def wire_table(frames: Iterable[tuple[str, str | bytes]], who: str) -> Table:
-    """Return the frames of client `who`: direction, frame, meaning; heartbeats in one row."""
+def wire_table(
+    frames: Iterable[tuple[str, str | bytes]], who: str, packet_class: Any = Packet
+) -> Table:
+    """Return the frames of client `who`: direction, frame, meaning; heartbeats in one row.
+
+    `packet_class`: the class of its Socket.IO packets. Those of another serializer are shown as
+    python-socketio's own would write them.
+    """
     rows: list[tuple[str, str, str]] = []
     for frame in map(Frame._make, frames):
         if not isinstance(frame.data, (str, bytes)):
             continue  # the websocket's own closing frames
-        text = _without_ids(frame.data)
-        row = (frame.direction, text, meaning(text, frame.direction))
+        text, size = _written(frame.data, packet_class)
+        text = _without_ids(text)
+        said = meaning(text, frame.direction)
+        row = (frame.direction, f"<{size} bytes> {text[1:]}" if size else text, said)
         if row == _PONG and rows and rows[-1] == _PING:
             rows[-1] = _HEARTBEAT
             if rows[-2:-1] == [_HEARTBEAT]:
@@ -54,6 +64,21 @@ def wire_table(frames: Iterable[tuple[str, str | bytes]], who: str) -> Table:
         rows=rows,
         caption=f"on the wire of {who} ({TO_SERVER} to the server, {TO_CLIENT} to {who})",
     )
+
+
+def _written(data: str | bytes, packet_class: Any) -> tuple[str | bytes, int]:
+    """Return a frame as the library's own serializer would write it, and how many bytes it has; as
+    it is, and 0, if it needs no translation, or has none."""
+    polled = isinstance(data, str) and data.startswith("b")
+    if packet_class.uses_binary_events or not (polled or isinstance(data, bytes)):
+        return data, 0
+    try:
+        raw = data if isinstance(data, bytes) else base64.b64decode(data[1:])
+        packet = packet_class(encoded_packet=raw)
+        text = Packet(packet.packet_type, packet.data, packet.namespace, packet.id).encode()
+    except Exception:  # whatever it is: a class of the reader's own reads it
+        return data, 0
+    return f"4{text if isinstance(text, str) else text[0]}", len(raw)
 
 
 def _without_ids(data: str | bytes) -> str:
