@@ -19,7 +19,7 @@ import contextvars
 import sys
 import sysconfig
 import weakref
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType
@@ -77,13 +77,16 @@ class Begun:
             if task is not current and _begun_by(task) is self:
                 yield task
 
-    async def rest(self) -> bool:
-        """Return when none of them has anything to do; whether any had.
+    def waiting_for(self) -> dict[Any, Any]:
+        """Return what each of them waits for: it is another future whenever a task has gone on."""
+        return {task: getattr(task, "_fut_waiter", None) for task in self._running()}
 
-        That is to say: when all of them wait, for time, for the outside or for each other. (What a
-        thread does for one of them, as with `asyncio.to_thread`, is done for it.)
+    async def rest(self) -> None:
+        """Return when all of them wait: for time, for the outside, for each other, or for a call
+        that the event loop is about to make.
+
+        (What a thread does for one of them, as with `asyncio.to_thread`, is done for it.)
         """
-        had = False
         while True:
             running = [*self._running()]
             threads = [task for task in running if _in_a_thread(task)]
@@ -93,21 +96,20 @@ class Begun:
                 waiters: list[Any] = [getattr(task, "_fut_waiter", None) for task in threads]
                 await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
             else:
-                return had
-            had = True
+                return
 
-    def busy(self) -> list[str]:
-        """Return a line for each that has something to do."""
-        return sorted(
-            _told(task) for task in self._running() if _is_about_to_run(task) or _in_a_thread(task)
-        )
+    def busy(self) -> list[asyncio.Task[Any]]:
+        """Return those that have something to do."""
+        return [t for t in self._running() if _is_about_to_run(t) or _in_a_thread(t)]
 
-    def told(self) -> list[str]:
-        """Return a line for each that runs code of the user: what it is, and where it is.
+    def of_the_user(self) -> list[asyncio.Task[Any]]:
+        """Return those that run code of the user; the others are those of libraries, such as the
+        one that writes to a connection."""
+        return [task for task in self._running() if _own(task)]
 
-        (The others are those of libraries, such as the one that writes to a connection.)
-        """
-        return sorted(_told(task) for task in self._running() if _own(task))
+    def told(self, tasks: Iterable[asyncio.Task[Any]]) -> list[str]:
+        """Return a line for each of these tasks: what it is, what it waits for, and where."""
+        return sorted(map(_told, tasks))
 
 
 def _is_about_to_run(task: Any) -> bool:

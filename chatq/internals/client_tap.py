@@ -21,7 +21,7 @@ import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
 from engineio import packet as engineio_packet
 
-from ..journal.accounting import Link, Recorder, Tasks, cause
+from ..journal.accounting import Link, Recorder, Tasks, cause, read, sent
 from ..journal.activity import Work
 from ..journal.facts import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed
 from ..journal.journal import preview
@@ -173,18 +173,16 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             await super().emit(event, data, namespace, callback)  # which raises
             return
         message = self.recorder.emitted(self.name, event, data, namespace)
-        waiting = self.link.to_server[namespace]
-        if self.link.server_open:
-            waiting.append(message)
         if callback is not None:
             callback = self._recording(message, callback)
+        token = sent.set(message)
         try:
             await super().emit(event, data, namespace, callback)
         except Exception:  # it could not be encoded, so it was not queued
-            if message in waiting:
-                waiting.remove(message)
             self.recorder.journal.retract(message)
             raise
+        finally:
+            sent.reset(token)
 
     def _recording(self, message: int, callback: Any) -> Any:
         """Return a call-back that records the acknowledgement of `message`, then calls
@@ -204,13 +202,21 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         await super()._handle_eio_connect()
 
     async def _handle_eio_message(self, data: Any) -> None:
-        link = self.link
+        link, number = self.link, read.get()
+        waited = self._binary_packet is not None
+        if link:
+            read.set(link.to_client.message(number, waited=waited))
+        failed = None
         try:
             await super()._handle_eio_message(data)
         except Exception as error:  # other handlers' errors are caught below
-            self.recorder.raised(self.name, "acknowledgement", error)
+            failed = error
+            if number is None:
+                self.recorder.raised(self.name, "acknowledgement", error)
         finally:
             if link:
+                waits = self._binary_packet is not None
+                link.to_client.taken(number, failed, waited=waited, waits=waits)
                 link.arrived_down()
 
     async def _handle_eio_disconnect(self, *reason: Any) -> None:
@@ -227,12 +233,10 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     async def _handle_event(self, namespace: Any, id: Any, data: Any) -> None:
         if (namespace or "/") in self._left:
             return
-        link = self.link
-        waiting = link.to_client[namespace or "/"] if link else None
-        if not waiting:
+        message = read.get()
+        if message is None:
             await super()._handle_event(namespace, id, data)
             return
-        message = waiting.popleft()
         event = str(data[0])
         handled = listens(self, data[0], namespace or "/")
         self.recorder.journal.append(Received, message, self.name, handled)
@@ -370,7 +374,7 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
 
     def send(self, data: Any) -> Any:
         if self._owner.link and self.state == "connected":
-            self._owner.link.sent_up()
+            self._owner.link.sent_up(sent.get())
         return super().send(data)
 
     async def _send_packet(self, pkt: Any) -> None:
@@ -410,4 +414,5 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
     def _receive_packet(self, pkt: Any) -> Any:
         if pkt.packet_type == engineio_packet.MESSAGE and self._owner.link:
             self._owner.link.read_down()
+            read.set(self._owner.link.to_client.next())  # for the task that handles it
         return super()._receive_packet(pkt)

@@ -23,7 +23,7 @@ from typing import Any
 import socketio  # type: ignore[import-untyped]
 from socketio import packet as socketio_packet
 
-from ..journal.accounting import Link, Recorder, Tasks, cause
+from ..journal.accounting import Link, Recorder, Tasks, cause, read, sent
 from ..journal.activity import Work
 from ..journal.facts import (
     SERVER,
@@ -45,6 +45,8 @@ __all__ = ["ServerTap"]
 #: The number of clients that have left whose names are kept, for emits to their sids.
 _REMEMBERED = 1_000
 _EMIT: Work = ("emit", SERVER, "")
+#: How the text of an event begins.
+_EVENTS = (str(socketio_packet.EVENT), str(socketio_packet.BINARY_EVENT))
 
 
 class ServerTap:
@@ -157,21 +159,17 @@ class ServerTap:
             self._addressed(skipped, namespace)[1],
             tuple([link.name for link in recipients]),
         )
-        for link in recipients:
-            if link.client_open:
-                link.to_client[namespace].append(message)
         # The library queues all packets before it first awaits, so `_emitting` holds until then.
         self.recorder.activity.begin(_EMIT)
+        token = sent.set(message)  # for the tasks that send it
         try:
             await original(event, data, namespace, room, skip_sid, callback, **more)
         except Exception:  # it could not be encoded, so nothing was queued
             if message not in self._queued:  # else only other servers did not get it
-                for link in recipients:
-                    if message in link.to_client[namespace]:
-                        link.to_client[namespace].remove(message)
                 self.recorder.journal.retract(message)
             raise
         finally:
+            sent.reset(token)
             self._queued.discard(message)
             self.recorder.activity.end(_EMIT)
 
@@ -318,7 +316,6 @@ class ServerTap:
         """Note who was let in and who was not, when the server says so to the client."""
         if kind == socketio_packet.CONNECT:
             self._let_in.add((data["sid"], namespace))
-            link.to_server[namespace].clear()  # dropped by the library while it was not inside
             self.recorder.journal.append(Connected, link.name, namespace)
         # `always_connect=True` refuses by a goodbye that carries the reason.
         elif data is not None and kind in (
@@ -361,8 +358,28 @@ class ServerTap:
 
     def _on_engine_packet(self, original: Any, eio_sid: str, packet: Any) -> Any:
         if link := self.links.get(eio_sid):
-            link.sent_down()
+            number = sent.get()
+            link.sent_down(self._unseen(link, packet.data) if number is None else number)
         return original(eio_sid, packet)
+
+    def _unseen(self, link: Link, data: Any) -> int | None:
+        """Record an emit that came past `_on_emit`, as by somebody who has replaced that method, as
+        one to this client alone; return its number. None: this packet is no event."""
+        packets = self.sio.packet_class
+        if packets.uses_binary_events and data[:1] not in _EVENTS:
+            return None  # the usual case, kept fast: an acknowledgement, or an attachment
+        try:
+            packet = packets(encoded_packet=data)
+        except Exception:  # whatever it is: a class of the reader's own reads it
+            return None
+        if packet.packet_type not in (socketio_packet.EVENT, socketio_packet.BINARY_EVENT):
+            return None
+        event, *arguments = packet.data
+        to = (link.name,)
+        namespace = packet.namespace or "/"
+        return self.recorder.emitted(
+            SERVER, event, tuple(arguments), namespace, clients=to, recipients=to
+        )
 
     # -- messages from clients ------------------------------------------------------------------
 
@@ -372,9 +389,21 @@ class ServerTap:
             return await original(eio_sid, data)
         link.read_up()
         self._handler_began = False
+        incoming, number = link.to_server, link.to_server.next()
+        waited, failed = eio_sid in self.sio._binary_packet, None
+        read.set(incoming.message(number, waited=waited))  # for the task of its handler
         try:
             return await original(eio_sid, data)
+        except Exception as error:
+            emit = self.recorder.emit(number)
+            # Attachments from a client that is not in the namespace any more are lost, as is all
+            # else from it.
+            if emit is None or self.sio.manager.sid_from_eio_sid(eio_sid, emit.namespace):
+                failed = error
+            raise  # the library logs it
         finally:
+            waits = eio_sid in self.sio._binary_packet
+            incoming.taken(number, failed, waited=waited, waits=waits)
             if self._handler_began:  # the packet counts as on the way until its task ends
                 self._handler_began = False
             else:
@@ -399,13 +428,12 @@ class ServerTap:
             await original(*args)
             return
         event = _event(data)
+        message: int | None
         if not link.watched:
             rest = tuple(data[1:]) if isinstance(data, list) else data
             message = self.recorder.emitted(link.name, event, rest, namespace)
-        elif waiting := link.to_server[namespace]:
-            message = waiting.popleft()
         else:
-            message = None
+            message = read.get()
         if message is not None:
             handled = listens(self.sio, event, namespace)
             self.recorder.journal.append(Received, message, SERVER, handled)

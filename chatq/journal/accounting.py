@@ -3,24 +3,28 @@
 Owns the matching of each send with its arrival, and the count of packets on the way over one
 connection. Must not know: python-socketio, the stage, reasons, pictures.
 
-The matching: a connection delivers in order, so each direction of a connection has one FIFO queue
-of message numbers for each namespace: a number is appended when the library is about to queue the
-packet, and removed when the other side receives it.
+The matching: a connection delivers in order, so each direction of it has one FIFO queue with an
+entry for each packet: the number of the message that it carries a part of, or None. An entry is
+appended when the library queues the packet, and removed when the other side reads it. So a packet
+that the other side cannot take in keeps its place, and is not taken for the next one.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict, deque
+from collections import deque
 from contextvars import ContextVar
 
 from .. import waiting
 from .activity import Activity, Work
-from .facts import SERVER, Emitted, Raised
+from .facts import SERVER, Emitted, NotUnderstood, Raised
 from .journal import Journal, preview
 
-__all__ = ["Link", "Recorder", "Tasks", "cause"]
+__all__ = ["Incoming", "Link", "Recorder", "Tasks", "cause", "read", "sent"]
 
+#: The number of the message that is being sent here, and of the one that is being read here.
+sent: ContextVar[int | None] = ContextVar("chatq_sent", default=None)
+read: ContextVar[int | None] = ContextVar("chatq_read", default=None)
 #: The number of the message whose handler is running here.
 cause: ContextVar[int | None] = ContextVar("chatq_cause", default=None)
 
@@ -33,15 +37,29 @@ class Recorder:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.activity = Activity()
-        self.failures: list[tuple[Raised, Exception]] = []
+        #: What went wrong since it was last asked: in words, and the exception.
+        self.failures: list[tuple[str, Exception]] = []
         self._recipients: tuple[str, ...] = (SERVER,)  # of the last emit
 
     def raised(self, who: str, event: str, error: Exception) -> None:
         """Record, once, that a handler raised `error`; settling will show it."""
         if not any(error is seen for _, seen in self.failures):
-            values = (who, event, f"{type(error).__name__}: {error}"[:200], cause.get())
-            self.failures.append((Raised(*values), error))
-            self.journal.append(Raised, *values)
+            told = _told(error)
+            self.failures.append((f"{who}'s handler of {event!r} raised {told}", error))
+            self.journal.append(Raised, who, event, told, cause.get())
+
+    def not_understood(self, who: str, message: int, error: Exception) -> None:
+        """Record that the packet of this message could not be taken in; settling will show it."""
+        told = _told(error)
+        emit = self.emit(message)
+        what = repr(emit.event) if emit is not None else "a message"
+        self.failures.append((f"{who} could not take in {what}: {told}", error))
+        self.journal.append(NotUnderstood, message, who, told)
+
+    def emit(self, message: int | None) -> Emitted | None:
+        """Return the emit of this message, unless the journal has dropped it."""
+        emits = (fact for fact in self.journal if isinstance(fact, Emitted))
+        return next((emit for emit in emits if emit.message == message), None)
 
     def emitted(
         self,
@@ -97,6 +115,50 @@ class Tasks(waiting.Tasks):
         return refusing
 
 
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+class Incoming:
+    """One direction of a connection: the packets on the way to `who`, and what becomes of them."""
+
+    def __init__(self, who: str, recorder: Recorder) -> None:
+        self._who, self._recorder = who, recorder
+        #: For each packet on the way the number of its message, or None.
+        self.packets: deque[int | None] = deque()
+        self._partial: int | None = None  # the message whose attachments are waited for
+        self._failed: int | None = None  # the last one that could not be taken in
+
+    def next(self) -> int | None:
+        """Remove the packet that is read now, and return the number of its message."""
+        return self.packets.popleft() if self.packets else None
+
+    def message(self, number: int | None, *, waited: bool) -> int | None:
+        """Return the message whose handler would be called for the packet with this number;
+        `waited`: it is taken for an attachment."""
+        return self._partial if waited else number
+
+    def taken(
+        self, number: int | None, error: Exception | None, *, waited: bool, waits: bool
+    ) -> None:
+        """Note what became of the packet with this number.
+
+        `error`: what taking it in has raised; `waited`, `waits`: whether the reader was waiting for
+        attachments before, and is waiting for some now.
+        """
+        partial = self._partial if waited else None
+        if error is None and waited and number not in (None, partial):
+            error, partial = ValueError("it was taken for an attachment of another message"), None
+        if error is not None:
+            for each in (partial, number):
+                if each not in (None, self._failed):  # one message may be several packets
+                    self._failed = each
+                    self._recorder.not_understood(self._who, each, error)
+            self._partial = None
+        elif not waited:
+            self._partial = number if waits else None
+
+
 class Link:
     """One connection: the packets on the way over it, and which of its two ends are open."""
 
@@ -104,14 +166,13 @@ class Link:
     client_open: bool
     frozen: bool
 
-    def __init__(self, name: str, activity: Activity, *, watched: bool) -> None:
+    def __init__(self, name: str, recorder: Recorder, *, watched: bool) -> None:
         self.name = name
-        self.activity = activity
+        self.activity = recorder.activity
         #: False for a client that is not the stage's: only the server's end is observed.
         self.watched = watched
-        #: Numbers of the messages on the way, by namespace.
-        self.to_client: dict[str, deque[int]] = defaultdict(deque)
-        self.to_server: dict[str, deque[int]] = defaultdict(deque)
+        self.to_client = Incoming(name, recorder)
+        self.to_server = Incoming(SERVER, recorder)
         #: Message numbers by (sid, the library's acknowledgement id).
         self.acks: dict[tuple[str, int], int] = {}
         self.server_open = True
@@ -135,9 +196,10 @@ class Link:
     # until its handler has ended. In between it is read: from then on it will arrive, even if the
     # connection ends meanwhile.
 
-    def sent_down(self) -> None:
-        """Note that the server queued a packet for the client."""
+    def sent_down(self, message: int | None) -> None:
+        """Note that the server queued a packet for the client: of this message, if of any."""
         if self.client_open:
+            self.to_client.packets.append(message)
             self._down += 1
             if not self.frozen:
                 self.activity.begin(self._down_work)
@@ -167,9 +229,10 @@ class Link:
             self._down -= unread
             self.leaving()
 
-    def sent_up(self) -> None:
-        """Note that the client queued a packet for the server."""
+    def sent_up(self, message: int | None) -> None:
+        """Note that the client queued a packet for the server: of this message, if of any."""
         if self.server_open:
+            self.to_server.packets.append(message)
             self._up += 1
             self.activity.begin(self._up_work)
 

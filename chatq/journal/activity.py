@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..waiting import give_way, set_within
 
@@ -46,11 +46,17 @@ class NotSettled(TimeoutError):
 class Background(Protocol):
     """The tasks begun by those whose work is counted."""
 
-    async def rest(self) -> bool:
-        """Return when none of them has anything to do; whether any had."""
+    def waiting_for(self) -> dict[Any, Any]:
+        """Return what each task waits for: something else whenever it has gone on."""
 
-    def busy(self) -> list[str]:
-        """Return a line for each that has something to do."""
+    async def rest(self) -> None:
+        """Return when all of them wait."""
+
+    def busy(self) -> list[Any]:
+        """Return those that have something to do."""
+
+    def told(self, tasks: Iterable[Any]) -> list[str]:
+        """Return a line for each of these tasks."""
 
 
 class Activity:
@@ -64,6 +70,7 @@ class Activity:
         #: Called, when a deadline has passed, for the handlers that have not returned.
         self.running: Callable[[], Iterable[tuple[str, str]]] = tuple
         self.background: Background | None = None
+        self._restless: list[Any] = []  # the tasks that have gone on in the last turn
         self._waiting: list[asyncio.Future[None]] = []
 
     def begin(self, work: Work, n: int = 1) -> None:
@@ -96,7 +103,8 @@ class Activity:
             for (kind, who, event), n in sorted(self.counts.items())
         ]
         if not lines and self.background is not None:
-            lines = [f"a background task: {line}" for line in self.background.busy()]
+            told = self.background.told({*self.background.busy(), *self._restless})
+            lines = [f"a background task: {line}" for line in told]
         return "; ".join(lines) or "nothing"
 
     async def quiet(self, within: float) -> None:
@@ -106,23 +114,32 @@ class Activity:
         """
         try:
             async with asyncio.timeout(within):
-                turns = 0
+                turns, self._restless = 0, []
                 while turns < _TURNS:
-                    if self.total:
-                        turns = 0
+                    while self.total:  # an earlier waiter may have begun something new
                         future = asyncio.get_running_loop().create_future()
                         self._waiting.append(future)
                         await future
-                    await give_way()
-                    if self.background is not None and await self.background.rest():
-                        turns = 0
-                    turns += 1
-                    if self.total:  # something new has begun
-                        turns = 0
+                    turns = turns + 1 if await self._is_quiet_for_a_turn() else 0
         except TimeoutError:
-            if not self.total and not (self.background and self.background.busy()):
+            background = self.background
+            if not (self.total or self._restless or (background and background.busy())):
                 return  # there was only no time to see whether it stays so
             raise NotSettled(f"not settled after {within:g} s: {self.describe()}") from None
+
+    async def _is_quiet_for_a_turn(self) -> bool:
+        """Give everybody a turn of the event loop, or more if a task needs them; return whether
+        nothing has happened."""
+        background = self.background
+        if background is None:
+            await give_way()
+            return not self.total
+        before = background.waiting_for()
+        await give_way()
+        await background.rest()
+        after = background.waiting_for()
+        self._restless = [task for task in after if after[task] is not before.get(task, task)]
+        return not self.total and not self._restless and len(before) == len(after)
 
 
 async def wait_for(

@@ -29,6 +29,7 @@ __all__ = [
     "Killed",
     "Left",
     "MessageRef",
+    "NotUnderstood",
     "QueueFact",
     "Queued",
     "Raised",
@@ -164,6 +165,16 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class NotUnderstood:
+    """The packet of message `message` arrived at `client` (or the server), which could not take it
+    in: no handler was called."""
+
+    message: int
+    client: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Raised:
     """The handler of `client` (or the server) for `event` raised an exception."""
 
@@ -284,6 +295,7 @@ Fact = (
     | Killed
     | Emitted
     | Received
+    | NotUnderstood
     | Raised
     | Acknowledged
     | Subscribed

@@ -38,7 +38,8 @@ _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.W
 
 
 class HandlerRaised(RuntimeError):
-    """A handler raised an exception; `errors`: all the exceptions, the first is the cause."""
+    """A handler raised an exception, or a packet could not be taken in; `errors`: all the
+    exceptions, the first is the cause."""
 
     def __init__(self, text: str, errors: list[Exception]) -> None:
         super().__init__(text)
@@ -230,7 +231,7 @@ class Scene:
         name = environ.get("HTTP_" + NAME_HEADER.upper().replace("-", "_"), "")
         client = self._clients.get(name)
         if client is not None:
-            client.link = Link(name, self._recorder.activity, watched=True)
+            client.link = Link(name, self._recorder, watched=True)
             return client.link
         given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40].strip()
         if not given.isprintable() or given == "everyone":
@@ -243,7 +244,7 @@ class Scene:
             while not given or given == SERVER or given in self._names:
                 given, number = f"guest {number}", number + 1
             self._names.append(given)
-        link = self._guests[given] = Link(given, self._recorder.activity, watched=False)
+        link = self._guests[given] = Link(given, self._recorder, watched=False)
         return link
 
     # -- processes ------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ class Scene:
         for time to pass, or for the world outside.
         """
         self._check_open()
-        return self._begun.told()
+        return self._begun.told(self._begun.of_the_user())
 
     async def until(
         self, condition: Callable[[], object], what: str = "the condition", within: float = 5.0
@@ -371,10 +372,7 @@ class Scene:
         failures = self._recorder.failures[:]
         self._recorder.failures.clear()
         if failures:
-            text = "; ".join(
-                f"{fact.client}'s handler of {fact.event!r} raised {fact.error}"
-                for fact, _ in failures
-            )
+            text = "; ".join(told for told, _ in failures)
             raise HandlerRaised(
                 one_line(text, 400), [error for _, error in failures]
             ) from failures[0][1]

@@ -33,6 +33,7 @@ from ..journal.facts import (
     Killed,
     Left,
     MessageRef,
+    NotUnderstood,
     Raised,
     Received,
     Redriven,
@@ -62,6 +63,7 @@ class Reason(Enum):
     SENT = "✓ sent"  # not the stage's client: only the server's side is known
     NO_HANDLER = "○"
     RAISED = "⚡"
+    NOT_UNDERSTOOD = "✗ not understood"
     SENDER = "↗"
     TO_SERVER = "·"
     ON_THE_WAY = "…"
@@ -256,7 +258,9 @@ def explain(
                 _client_ended(messages.values(), fact.client)
             case Froze() | Thawed():
                 _froze(messages.values(), fact, unseen)
-            case Received() | Raised() | Acknowledged() if fact.message in messages:
+            case Received() | NotUnderstood() | Raised() | Acknowledged() if (
+                fact.message in messages
+            ):
                 _arrived(messages[fact.message], fact)
     if over:
         for name in (SERVER, *names):
@@ -361,7 +365,7 @@ def _froze(messages: Iterable[Message], fact: Froze | Thawed, unseen: set[str]) 
             message.explanations[fact.client] = replace(explanation, reason=after)
 
 
-def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
+def _arrived(message: Message, fact: Received | NotUnderstood | Raised | Acknowledged) -> None:
     explanation = message.explanations.get(fact.client)
     if explanation is None:
         return
@@ -369,6 +373,8 @@ def _arrived(message: Message, fact: Received | Raised | Acknowledged) -> None:
         case Received(handled=handled):
             reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
             explanation = Explanation(reason, early=explanation.early)
+        case NotUnderstood(error=error):
+            explanation = Explanation(Reason.NOT_UNDERSTOOD, error, early=explanation.early)
         case Raised(error=error):
             explanation = Explanation(Reason.RAISED, error, early=explanation.early)
         case Acknowledged(data=data):

@@ -41,6 +41,7 @@ def sentence(message: Message, client: str) -> str:
         Reason.SENT: f"{event} was sent to {client}; whether it arrived, only {client} knows",
         Reason.NO_HANDLER: f"{event} arrived at {client}, but no handler listens to that name",
         Reason.RAISED: f"{client} got {event}, but its handler raised {detail}",
+        Reason.NOT_UNDERSTOOD: f"{event} arrived at {client}, which could not take it in: {detail}",
         Reason.SENDER: f"{client} sent {event} itself",
         Reason.TO_SERVER: f"{not_got}: {emitted.sender} sent it to the server, and only there",
         Reason.ON_THE_WAY: f"{event} is still on its way to {client}: settle first",

@@ -49,6 +49,7 @@ TOUCHED = {
         "python-socketio",
         server,
         {
+            "_binary_packet",
             "_get_event_handler",
             "_get_namespace_handler",
             "_handle_ack",
@@ -98,6 +99,7 @@ TOUCHED = {
         "python-socketio",
         socketio.AsyncClient,
         {
+            "_binary_packet",
             "_engineio_client_class",
             "_get_event_handler",
             "_get_namespace_handler",

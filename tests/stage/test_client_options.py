@@ -136,7 +136,7 @@ async def test_options_of_the_client_and_of_its_connect_are_told_apart(sio, stag
         {"transports": "polling"},
         {"retry": False, "transports": ["polling"]},
     ],
-    ids=str,
+    ids=["no wait", "namespaces", "functions", "zero", "false", "a text", "a list"],
 )
 async def test_reset_connects_again_with_the_same_options(options):
     sio = socketio.AsyncServer(async_mode="aiohttp", namespaces="*")

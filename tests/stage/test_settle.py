@@ -19,6 +19,7 @@ from sizes import first
 
 from chatq import HandlerRaised, NotSettled, Reason, Stage
 from chatq.journal.activity import Activity, wait_for
+from chatq.waiting import give_way, set_within
 
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
 NAMESPACES = ("/", "/room")
@@ -195,7 +196,7 @@ LOOSE = set()  # an event loop keeps no task
 
 async def turns(n):
     for _ in range(n):
-        await asyncio.sleep(0)
+        await give_way()
 
 
 async def in_a_group(emit):
@@ -265,7 +266,7 @@ async def in_a_thread_that_calls_back(emit):
 
 
 async def beside_others(emit):
-    LOOSE.add(asyncio.create_task(asyncio.sleep(3600)))
+    LOOSE.add(asyncio.create_task(asyncio.Event().wait()))
     await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(turns(20))), 60)
     await emit()
 
@@ -389,11 +390,11 @@ async def test_a_task_that_waits_for_time_or_the_outside_is_not_waited_for_but_n
     tasks, outside = [], asyncio.get_running_loop().create_future()
 
     async def sleeper():
-        await asyncio.sleep(3600)
+        await set_within(asyncio.Event(), 3600)
 
     async def ticker():
-        while not outside.done():  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        while not outside.done():
+            await set_within(asyncio.Event(), 0.001)
 
     async def listener():
         await outside
@@ -410,7 +411,7 @@ async def test_a_task_that_waits_for_time_or_the_outside_is_not_waited_for_but_n
     await stage.settle(within=1)
     told = stage.tasks()
     assert len(told) == 3
-    for name, waits in (("sleeper", "waits in sleep"), ("listener", "waits"), ("ticker", "")):
+    for name, waits in (("sleeper", "waits in Event.wait"), ("listener", "waits"), ("ticker", "")):
         assert any(f"<locals>.{name} {waits}" in line for line in told), told
     assert all("of test_settle.py)" in line for line in told)
     for task in tasks:
@@ -804,7 +805,7 @@ class Scene:
         """Act in a background task, some turns of the event loop or a thread later."""
         self.began += 1
         for _ in range(chance.randrange(20)):
-            await asyncio.sleep(0)
+            await give_way()
         if chance.random() < 0.2:
             await asyncio.to_thread(int)
         await acting

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field, fields, replace
 
 from chatq import Reason
 
-NAMES = ("ada", "bob", "cy", "dee")
 SERVER = "server"
+NAMES = ("ada", "bob", "cy", "dee")
 SPACES = ("/", "/a", "/vip")
 #: One is called like a client; 7 and "7" are two rooms.
 ROOMS = ("red", "blue", "ada", 7, "7")
 
-ANYTHING = ("news", "rare", "boom", "void", "chatted", "hello")
+ANYTHING = ("news", "rare", "boom", "void", "garble", "chatted", "hello")
 _MANY = {"news", "boom", "chatted", "hello"}
 #: Who listens to what, where; "dee" has a catch-all in /a and a class-based namespace in /vip.
 LISTENS = {
@@ -36,13 +36,15 @@ LISTENS = {
 }
 #: Whose handlers of "boom" raise.
 CLUMSY = ("bob", "dee")
+#: Who cannot take in the packets of which events.
+STRICT = {"cy": "garble", SERVER: "mumble"}
 #: What the server listens to, where. "chat" and "whisper" are passed on; "trip" raises.
 SERVED = {
     "/": {"chat", "whisper", "trip"},
     "/a": {"chat", "trip"},
     "/vip": {"chat", "whisper", "trip", "murmur"},
 }
-CLIENT_EVENTS = ("chat", "chat", "whisper", "trip", "murmur")
+CLIENT_EVENTS = ("chat", "chat", "whisper", "trip", "murmur", "mumble")
 WHISPER_ROOM = "red"
 
 Sid = tuple[str, str, int]  # name, namespace, and the how-manieth it is there
@@ -283,6 +285,9 @@ class World:
         return Reason.SKIPPED if sid in skip else None
 
     def _handled(self, name: str, space: str, event: str) -> Reason:
+        if event == STRICT.get(name):
+            self.raised += 1
+            return Reason.NOT_UNDERSTOOD
         if event not in LISTENS[name].get(space, ()):
             return Reason.NO_HANDLER
         if event == "boom" and name in CLUMSY:
@@ -295,6 +300,10 @@ class World:
         verdicts = self._emitted(key)
         verdicts |= dict.fromkeys(NAMES, Reason.TO_SERVER)
         verdicts[step.name] = Reason.SENDER
+        if step.event == STRICT[SERVER]:
+            self.raised += 1
+            verdicts[SERVER] = Reason.NOT_UNDERSTOOD
+            return
         if step.event not in SERVED[step.namespace]:
             verdicts[SERVER] = Reason.NO_HANDLER
             return
@@ -481,7 +490,7 @@ def _write_emit(world: World, dice: random.Random, token: int) -> Iterator[Step]
     skip: tuple[Sid, ...] = ()
     if world.sids and dice.random() < 0.3:
         skip = tuple(sid() for _ in range(dice.choice((1, 1, 2))))
-    event = dice.choice(("news", "news", "news", "rare", "boom", "void"))
+    event = dice.choice(("news", "news", "news", "rare", "boom", "void", "garble"))
     yield Step("emit", namespace=space, event=event, token=token, to=to, skip=skip)
 
 

@@ -6,6 +6,7 @@ at every moment of quiet. Then by example: each reason's sentence, the pictures,
 """
 
 import asyncio
+import logging
 import re
 import unicodedata
 import xml.etree.ElementTree as ElementTree
@@ -16,8 +17,11 @@ import oracle
 import pytest
 import socketio
 from sizes import first
+from socketio.msgpack_packet import MsgPackPacket
+from socketio.packet import EVENT, Packet
 
 from chatq import HandlerRaised, Reason, Stage
+from chatq.waiting import give_way
 
 # -- random scripts against the model -----------------------------------------------------------
 
@@ -26,17 +30,35 @@ OF_QUEUES = {Reason.WAITING, Reason.OTHER_CONSUMER, Reason.EXPIRED, Reason.DEAD}
 SCRIPTS, BATCH, LENGTH = 520, 20, 25
 #: Every fourth script is played with a journal that forgets: what is left must still be right.
 SHORT_MEMORY = 45
+SILENT = logging.getLogger("tests.silent")
+SILENT.addHandler(logging.NullHandler())
+SILENT.propagate = False
+
+
+def strict(packet_class, event):
+    """Return a packet class that cannot take in this event."""
+
+    class Strict(packet_class):
+        def decode(self, encoded):
+            decoded = super().decode(encoded)
+            if self.packet_type == EVENT and self.data[0] == event:
+                raise ValueError(f"no {event} here")
+            return decoded
+
+    return Strict
 
 
 class Players:
     """Plays the steps of a script on a real stage."""
 
-    def __init__(self, sio, stage):
+    def __init__(self, sio, stage, packets):
+        self.packets = packets
         self.sio = sio
         self.stage = stage
         self.clients = {}
         self.sids = {}
         self.banned = set()
+        self.background = set()
         self.greeted = 0
 
     async def play(self, step):
@@ -77,7 +99,22 @@ class Players:
             raise KeyError(token)
         if event in ("chat", "whisper"):
             room = None if event == "chat" else oracle.WHISPER_ROOM
-            await self.sio.emit("chatted", token, room=room, skip_sid=sid, namespace=space)
+
+            def passes_on():
+                return self.sio.emit("chatted", token, room=room, skip_sid=sid, namespace=space)
+
+            match token % 4:
+                case 0:
+                    self.sio.start_background_task(passes_on)
+                case 1:
+                    self.background.add(asyncio.create_task(self._later(passes_on)))
+                case _:
+                    await passes_on()
+
+    async def _later(self, passes_on):
+        for _ in range(10):
+            await give_way()
+        await passes_on()
 
     def equip(self, client):
         for space, events in oracle.LISTENS[client.name].items():
@@ -104,13 +141,20 @@ class Players:
     async def open(self):
         self.equip_server()
         for name in oracle.NAMES:
-            self.clients[name] = await self.stage.client(name, connect=False)
-            self.equip(self.clients[name])
+            await self._make(name)
+
+    async def _make(self, name):
+        own = (
+            {"serializer": strict(self.packets, oracle.STRICT[name])}
+            if name in oracle.STRICT
+            else {}
+        )
+        self.clients[name] = await self.stage.client(name, connect=False, **own)
+        self.equip(self.clients[name])
 
     async def _connect(self, step):
         if step.fresh:
-            self.clients[step.name] = await self.stage.client(step.name, connect=False)
-            self.equip(self.clients[step.name])
+            await self._make(step.name)
         refused = step.wait and step.name in self.banned and "/vip" in step.namespaces
         connecting = self.clients[step.name].connect(namespaces=[*step.namespaces], wait=step.wait)
         if refused:
@@ -234,6 +278,7 @@ BEGINNINGS = {
     Reason.RAISED: "{name} got {event}",
     Reason.SENDER: "{name} sent {event}",
     Reason.NO_HANDLER: "{event} arrived at {name}",
+    Reason.NOT_UNDERSTOOD: "{event} arrived at {name}, which could not take it in",
     Reason.FROZEN: "{event} waits before {name}",
 }
 
@@ -266,10 +311,15 @@ def compare_one_by_one(seed, steps, world, stage):
 async def play(seed):
     steps = oracle.write_script(seed, LENGTH)
     world = oracle.World()
-    sio = socketio.AsyncServer(async_mode="aiohttp")
+    packets = MsgPackPacket if seed % 7 == 3 else Packet
+    sio = socketio.AsyncServer(
+        async_mode="aiohttp",
+        serializer=strict(packets, oracle.STRICT[oracle.SERVER]),
+        engineio_logger=SILENT,
+    )
     keep = SHORT_MEMORY if seed % 4 == 0 else 10_000
     async with Stage(sio, keep=keep) as stage:
-        players = Players(sio, stage)
+        players = Players(sio, stage, packets)
         await players.open()
         for step in steps:
             raised = 0
@@ -356,6 +406,17 @@ async def raised(sio, stage):
     with pytest.raises(HandlerRaised, match="no glasses"):
         await stage.settle()
     return "ada got 'news', but its handler raised ValueError: no glasses."
+
+
+async def not_understood(sio, stage):
+    ada = await stage.client("ada", serializer=strict(Packet, "news"))
+    hear(ada, "news", "next")
+    await sio.emit("news", 1)
+    await sio.emit("next", 2)
+    with pytest.raises(HandlerRaised, match=r"^ada could not take in 'news': ValueError: no news"):
+        await stage.settle()
+    assert stage.deliveries().who_got("next") == {"ada"}
+    return "'news' arrived at ada, which could not take it in: ValueError: no news here."
 
 
 async def sender(sio, stage):
@@ -463,7 +524,16 @@ async def lost(sio, stage):
 
 SCENES = (
     *(received, sent, no_handler, raised, sender, to_server, frozen, not_yet, left, cut_off),
-    *(refused, other_namespace, not_addressed, not_in_room, left_room, skipped, lost),
+    *(
+        not_understood,
+        refused,
+        other_namespace,
+        not_addressed,
+        not_in_room,
+        left_room,
+        skipped,
+        lost,
+    ),
 )
 
 
