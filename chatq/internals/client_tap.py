@@ -169,8 +169,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         if self.tape.frozen and cause.get() is None:  # a running handler may end
             raise RuntimeError(f"{self.name} is frozen and cannot emit {event!r}: thaw it first")
         namespace = namespace or "/"
-        if not self.link or namespace not in self.namespaces:
-            await super().emit(event, data, namespace, callback)  # which raises
+        absent = not self.link or namespace not in self.namespaces
+        if absent or namespace in self.recorder.hidden:
+            await super().emit(event, data, namespace, callback)  # which raises if it is absent
             return
         message = self.recorder.emitted(self.name, event, data, namespace)
         if callback is not None:

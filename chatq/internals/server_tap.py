@@ -30,6 +30,7 @@ from ..journal.facts import (
     Acknowledged,
     Connected,
     Disconnected,
+    Fact,
     Joined,
     Left,
     Received,
@@ -100,9 +101,14 @@ class ServerTap:
         wrapped.method(sio, "_handle_event_internal", self._on_event_handler)
         wrapped.method(sio.eio, "send_packet", self._on_engine_packet)
         wrapped.method(sio.eio, "start_background_task", self._on_task)
-        wrapped.handler(sio.eio, "connect", self._on_engine_connect)
-        wrapped.handler(sio.eio, "message", self._on_engine_message)
-        wrapped.handler(sio.eio, "disconnect", self._on_engine_disconnect)
+        wrapped.handlers(
+            sio.eio,
+            {
+                "connect": self._on_engine_connect,
+                "message": self._on_engine_message,
+                "disconnect": self._on_engine_disconnect,
+            },
+        )
 
     def detach(self) -> None:
         """Remove all taps."""
@@ -141,6 +147,9 @@ class ServerTap:
         **more: Any,
     ) -> None:
         room = to or room
+        if namespace in self.recorder.hidden:
+            await original(event, data, namespace, room, skip_sid, callback, **more)
+            return
         skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
         links = self.links
         recipients = [
@@ -294,7 +303,7 @@ class ServerTap:
     def _disconnected(self, sid: str, namespace: str, reason: str) -> None:
         if (sid, namespace) in self._let_in:
             self._let_in.remove((sid, namespace))
-            self.recorder.journal.append(Disconnected, self.names[sid], namespace, reason)
+            self._note(Disconnected, self.names[sid], namespace, reason)
 
     async def _run_as(self, event: str, handling: Any) -> Any:
         work = ("handler", SERVER, event)
@@ -316,7 +325,7 @@ class ServerTap:
         """Note who was let in and who was not, when the server says so to the client."""
         if kind == socketio_packet.CONNECT:
             self._let_in.add((data["sid"], namespace))
-            self.recorder.journal.append(Connected, link.name, namespace)
+            self._note(Connected, link.name, namespace)
         # `always_connect=True` refuses by a goodbye that carries the reason.
         elif data is not None and kind in (
             socketio_packet.CONNECT_ERROR,
@@ -324,7 +333,11 @@ class ServerTap:
         ):
             reason = data.get("message", data) if isinstance(data, dict) else data
             # Anybody may ask for any name: what is kept of a long one is its beginning.
-            self.recorder.journal.append(Rejected, link.name, namespace[:200], str(reason)[:200])
+            self._note(Rejected, link.name, namespace[:200], str(reason)[:200])
+
+    def _note(self, kind: type[Fact], name: str, namespace: str, *rest: Any) -> None:
+        if namespace not in self.recorder.hidden:
+            self.recorder.journal.append(kind, name, namespace, *rest)
 
     def _on_enter_room(
         self, original: Any, sid: str, namespace: str, room: Any, eio_sid: Any = None
@@ -337,7 +350,7 @@ class ServerTap:
                 self.names[sid] = link.name
                 link.departed = False
         elif new and room != sid and sid in self.names:
-            self.recorder.journal.append(Joined, self.names[sid], namespace, _room(room))
+            self._note(Joined, self.names[sid], namespace, _room(room))
 
     def _on_leave_room(self, original: Any, sid: str, namespace: str, room: Any) -> None:
         inside = self._inside(sid, namespace, room)
@@ -351,7 +364,7 @@ class ServerTap:
                     del self.names[self._left.popleft()]
         elif inside and room != sid and sid in self.names:
             gone = (sid, namespace) not in self._let_in
-            self.recorder.journal.append(Left, self.names[sid], namespace, _room(room), gone)
+            self._note(Left, self.names[sid], namespace, _room(room), gone)
 
     def _inside(self, sid: str, namespace: str, room: Any) -> bool:
         return sid in self.sio.manager.rooms.get(namespace, {}).get(room, ())
@@ -377,6 +390,8 @@ class ServerTap:
         event, *arguments = packet.data
         to = (link.name,)
         namespace = packet.namespace or "/"
+        if namespace in self.recorder.hidden:
+            return None
         return self.recorder.emitted(
             SERVER, event, tuple(arguments), namespace, clients=to, recipients=to
         )
@@ -428,8 +443,10 @@ class ServerTap:
             await original(*args)
             return
         event = _event(data)
-        message: int | None
-        if not link.watched:
+        message: int | None = None
+        if namespace in self.recorder.hidden:
+            pass
+        elif not link.watched:
             rest = tuple(data[1:]) if isinstance(data, list) else data
             message = self.recorder.emitted(link.name, event, rest, namespace)
         else:

@@ -49,12 +49,31 @@ class Wrapped:
         setattr(target, name, wrapped)
         self._undo.append(undo)
 
-    def handler(self, engine: Any, event: str, wrapper: Callable[..., Any]) -> None:
-        """Call `wrapper(original, *arguments)` in place of the handler of an event of `engine`, an
-        Engine.IO server."""
-        original = engine.handlers[event]
-        engine.on(event, partial(wrapper, original))
-        self._undo.append(lambda: engine.on(event, original))
+    def handlers(self, engine: Any, wrappers: dict[str, Callable[..., Any]]) -> None:
+        """Call `wrapper(original, *arguments)` in place of the handlers of these events of
+        `engine`, an Engine.IO server; also of those that somebody registers later."""
+
+        def wrap(event: str) -> None:
+            engine.handlers[event] = partial(wrappers[event], engine.handlers[event])
+
+        def on(original: Callable[..., Any], event: str, handler: Any = None) -> Any:
+            if handler is None:  # a decorator
+                return lambda function: on(original, event, function) or function
+            result = original(event, handler)
+            if event in wrappers:
+                wrap(event)
+            return result
+
+        def undo() -> None:
+            for event, wrapper in wrappers.items():
+                handler = engine.handlers[event]
+                if isinstance(handler, partial) and handler.func == wrapper:
+                    engine.handlers[event] = handler.args[0]
+
+        for event in wrappers:
+            wrap(event)
+        self.method(engine, "on", on)
+        self._undo.append(undo)
 
     def undo(self) -> None:
         """Put everything back, the last wrapped first."""

@@ -34,8 +34,10 @@ class Recorder:
 
     activity: Activity
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, hidden: frozenset[str] = frozenset()) -> None:
         self.journal = journal
+        #: The namespaces of which nothing is recorded.
+        self.hidden = hidden
         self.activity = Activity()
         #: What went wrong since it was last asked: in words, and the exception.
         self.failures: list[tuple[str, Exception]] = []

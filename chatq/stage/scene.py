@@ -8,8 +8,9 @@ is instrumented (`server_tap`, `client_tap`), why a message did not arrive, how 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +34,8 @@ from .programs import Programs
 __all__ = ["HandlerRaised", "Scene"]
 
 
+#: How long closing waits for handlers that still run, in seconds.
+_LAST_HANDLERS = 0.2
 #: The open stage of each server, so that opening it again closes the one before.
 _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()
 
@@ -54,7 +57,12 @@ class Scene:
     url: str
 
     def __init__(
-        self, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
+        self,
+        sio: socketio.AsyncServer,
+        app: web.Application | None = None,
+        *,
+        keep: int = 10_000,
+        hide: Iterable[str] = (),
     ) -> None:
         if not isinstance(sio, socketio.AsyncServer):
             raise TypeError(
@@ -70,7 +78,9 @@ class Scene:
         self.app = app if app is not None else web.Application()
         self.journal = Journal(keep)
         self.url = ""
-        self._recorder = Recorder(self.journal)
+        self._recorder = Recorder(
+            self.journal, frozenset([hide] if isinstance(hide, str) else hide)
+        )
         self._recorder.activity.running = self._running
         self._clients: dict[str, Client] = {}
         self._programs = Programs(lambda: self.url, self._has_started, self._noticed)
@@ -83,18 +93,24 @@ class Scene:
         self._begun: Begun
         self._runner: web.AppRunner | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._unseen: list[tuple[str, Exception]] = []  # what had gone wrong when it closed
 
     # -- opening and closing --------------------------------------------------------------------
 
     @classmethod
     async def open(
-        cls, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
+        cls,
+        sio: socketio.AsyncServer,
+        app: web.Application | None = None,
+        *,
+        keep: int = 10_000,
+        hide: Iterable[str] = (),
     ) -> Self:
         """Return a new stage that serves `sio` on a free port of 127.0.0.1.
 
         A stage that is still open on the same `sio` is closed first.
         """
-        stage = cls(sio, app, keep=keep)
+        stage = cls(sio, app, keep=keep, hide=hide)
         return await stage.__aenter__()
 
     async def __aenter__(self) -> Self:
@@ -103,7 +119,7 @@ class Scene:
         if self._closing is not None:
             raise RuntimeError("this stage was closed, and opens only once: make a new one")
         if before := _open_stages.get(self.sio):
-            await before.close()
+            await before._end()
         if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
             self.sio.attach(self.app)
         self._begun = self._recorder.activity.background = Begun()
@@ -112,7 +128,7 @@ class Scene:
         try:
             await self._begun.task(self._serve(self._runner))
         except BaseException:
-            await self.close()
+            await self._end()
             raise
         _open_stages[self.sio] = self
         return self
@@ -129,13 +145,21 @@ class Scene:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self._end()
+        if error is None:  # else that one is the news
+            self._raise(self._unseen)
 
     async def close(self) -> None:
         """Disconnect the clients, then stop the server. Closing twice is harmless.
 
-        The journal can still be read; it does not include the disconnections of closing.
+        The journal can still be read; it does not include the disconnections of closing. Raises
+        `HandlerRaised` if a handler has raised and `settle` was not there to say so.
         """
+        await self._end()
+        unseen, self._unseen = self._unseen, []
+        self._raise(unseen)
+
+    async def _end(self) -> None:
         if self._closing is None and self._runner is not None:
             self._closing = asyncio.create_task(self._close())
         if self._closing is not None:
@@ -148,11 +172,18 @@ class Scene:
         self._runner = self._tap = None
         if _open_stages.get(self.sio) is self:
             del _open_stages[self.sio]
+        with contextlib.suppress(NotSettled):
+            await self._recorder.activity.quiet(_LAST_HANDLERS)
         self._recorder.journal = Journal(keep=1)  # for what happens from here on
+        self._unseen = self._failures()
+        frozen = any(client.tape.frozen for client in self._clients.values())
         try:
             await self._programs.end()
         finally:  # a process that does not end keeps nothing else open
             await self._hang_up(tap)
+            goodbyes = self._failures()
+            if not frozen:  # else they read only now what has waited for them
+                self._unseen += goodbyes
             await tap.shut_down()
             await tap.tasks.cancel()  # handlers that never end, open connections
             await runner.cleanup()
@@ -369,8 +400,14 @@ class Scene:
                 yield client.name, event
 
     def _show_failures(self) -> None:
-        failures = self._recorder.failures[:]
-        self._recorder.failures.clear()
+        self._raise(self._failures())
+
+    def _failures(self) -> list[tuple[str, Exception]]:
+        """Return what has gone wrong since this was last asked."""
+        failures, self._recorder.failures = self._recorder.failures, []
+        return failures
+
+    def _raise(self, failures: list[tuple[str, Exception]]) -> None:
         if failures:
             text = "; ".join(told for told, _ in failures)
             raise HandlerRaised(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,16 +50,22 @@ class Stage(Scene, Lookups):
 
     `sio`: your own server, made with `async_mode="aiohttp"`; handlers may be added before or
     after. `app`: your own `aiohttp.web.Application`, for pages beside the sockets; `sio` is
-    attached to it unless you did. `keep`: the most facts in the journal.
+    attached to it unless you did. `keep`: the most facts in the journal; `hide`: namespaces of
+    which nothing is recorded, such as "/admin".
 
     `async with Stage(sio) as stage` opens and closes it, too. Raises `TypeError` for a server of
     another kind.
     """
 
     def __init__(
-        self, sio: socketio.AsyncServer, app: web.Application | None = None, *, keep: int = 10_000
+        self,
+        sio: socketio.AsyncServer,
+        app: web.Application | None = None,
+        *,
+        keep: int = 10_000,
+        hide: Iterable[str] = (),
     ) -> None:
-        super().__init__(sio, app, keep=keep)
+        super().__init__(sio, app, keep=keep, hide=hide)
         self._queue_tap: QueueTap | None = None
         self._watched: list[_Queues] = []
         self._line = asyncio.Lock()

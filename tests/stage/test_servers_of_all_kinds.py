@@ -186,3 +186,136 @@ async def test_a_guest_cannot_have_a_name_that_tells_nobody_apart(sio, stage, na
     await guest.connect(f"{stage.url}?{urlencode({'name': name})}", transports=["websocket"])
     await stage.until(lambda: stage.connected("guest 1"), "the guest")
     await guest.disconnect()
+
+
+# -- whoever wraps the server after the stage was opened ------------------------------------------
+
+
+@pytest.fixture
+def instrumented():
+    """Instruments a server as the admin UI does, which replaces methods of a class, too."""
+    undo = []
+
+    def instrument(sio, mode):
+        undo.append(sio.instrument(auth=False, mode=mode, server_stats_interval=60))
+
+    yield instrument
+    for admin in undo:
+        admin.uninstrument()
+
+
+@pytest.mark.parametrize("mode", ["production", "development"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_the_admin_ui_blinds_nobody(instrumented, mode, when):
+    sio = socketio.AsyncServer(async_mode="aiohttp")
+    sio.on("say", lambda sid, text: text.upper())
+    if when == "before":
+        instrumented(sio, mode)
+    stage = Stage(sio, hide=["/admin"])
+    async with stage:
+        if when == "after":
+            instrumented(sio, mode)
+        ada, bob = await stage.clients("ada", "bob")
+        bob.on("news", lambda text: None)
+        await sio.enter_room(bob.get_sid(), "room")
+        await sio.emit("news", "hello", to="room")
+        assert await ada.call("say", "hello") == "HELLO"
+        ui = await stage.client("ui", namespaces=["/admin"])
+        await stage.settle()
+        assert stage.reason("bob", "news") is Reason.RECEIVED
+        assert stage.reason("ada", "news") is Reason.NOT_IN_ROOM
+        assert stage.reason("server", "say") is Reason.RECEIVED
+        assert len(stage.deliveries().messages) == 2, stage.deliveries()
+        assert "/admin" not in str(stage.roster()) + str(stage.diagram())
+        await ada.disconnect()
+        await ui.disconnect()
+        await stage.settle()
+        assert not stage.connected("ada")
+    assert sio.eio.handlers["message"] == sio._handle_eio_message
+    await sio.shutdown()
+
+
+@pytest.mark.parametrize("how", ["a function", "a decorator"])
+async def test_handlers_of_the_engine_that_are_registered_later_are_seen_through(sio, how):
+    calls = []
+
+    async def connect(eio_sid, environ):
+        calls.append("connect")
+        return await sio._handle_eio_connect(eio_sid, environ)
+
+    async def message(eio_sid, data):
+        calls.append("message")
+        return await sio._handle_eio_message(eio_sid, data)
+
+    sio.on("say", lambda sid: None)
+    async with Stage(sio) as stage:
+        for function in (connect, message):
+            if how == "a function":
+                sio.eio.on(function.__name__, function)
+            else:
+                assert sio.eio.on(function.__name__)(function) is function
+        ada = await stage.client("ada")
+        await ada.emit("say")
+        await stage.settle()
+        assert stage.reason("server", "say") is Reason.RECEIVED
+    assert sio.eio.handlers["connect"] is connect
+    assert sio.eio.handlers["message"] is message
+    assert {*calls} == {"connect", "message"}
+
+
+# -- what nobody has seen --------------------------------------------------------------------------
+
+
+async def oops(sio, stage, where):
+    """Let something go wrong without waiting for it; return what has to be said of it."""
+
+    def broken(*_):
+        raise ValueError("broken")
+
+    ada = await stage.client("ada")
+    if where == "event":
+        sio.on("oops", broken)
+        await ada.emit("oops")
+    elif where == "client":
+        ada.on("oops", broken)
+        await sio.emit("oops")
+    elif where == "background":
+        ada.on("oops", broken)
+        sio.on("say", lambda sid: sio.start_background_task(sio.emit, "oops"))
+        await ada.emit("say")
+    elif where == "disconnect":
+        sio.on("disconnect", broken)
+    return f"handler of '{where if where == 'disconnect' else 'oops'}' raised ValueError: broken"
+
+
+WHERE = pytest.mark.parametrize("where", ["event", "client", "background", "disconnect"])
+
+
+@WHERE
+async def test_leaving_and_closing_raise_what_nobody_has_seen(where):
+    stage = Stage(socketio.AsyncServer(async_mode="aiohttp"))
+    with pytest.raises(HandlerRaised, match="raised ValueError: broken") as raised:
+        async with stage:
+            told = await oops(stage.sio, stage, where)
+    assert told in str(raised.value)
+    stage = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
+    told = await oops(stage.sio, stage, where)
+    with pytest.raises(HandlerRaised, match="raised ValueError: broken"):
+        await stage.close()
+    await stage.close()  # said once
+
+
+async def test_what_was_seen_is_not_said_again_and_hides_no_other_error():
+    stage = Stage(socketio.AsyncServer(async_mode="aiohttp"))
+    async with stage:
+        await oops(stage.sio, stage, "event")
+        with pytest.raises(HandlerRaised):
+            await stage.settle()
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
+        async with Stage(socketio.AsyncServer(async_mode="aiohttp")) as stage:
+            await oops(stage.sio, stage, "event")
+            raise ZeroDivisionError
+    first = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
+    await oops(first.sio, first, "event")
+    async with Stage(first.sio):  # opened again, as a cell is run again
+        pass
