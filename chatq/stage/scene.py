@@ -55,6 +55,7 @@ class Scene:
     app: web.Application
     journal: Journal
     url: str
+    _runner: web.AppRunner | None = None
 
     def __init__(
         self,
@@ -91,7 +92,6 @@ class Scene:
         self._names: list[str] = []
         self._tap: ServerTap | None = None
         self._begun: Begun
-        self._runner: web.AppRunner | None = None
         self._closing: asyncio.Task[None] | None = None
         self._unseen: list[tuple[str, Exception]] = []  # what had gone wrong when it closed
 
@@ -468,8 +468,9 @@ class Scene:
         return found
 
     def __repr__(self) -> str:
+        names = getattr(self, "_names", [])  # of one that was refused, too
         state = "open" if self._runner else "closed"
-        return f"<Stage: {state}, clients: {', '.join(self._names) or 'none'}>"
+        return f"<Stage: {state}, clients: {', '.join(names) or 'none'}>"
 
     # -- names ----------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ _MEANING = {
     Reason.RAISED: "⚡ its handler raised",
     Reason.SENDER: "↗ sent it",
     Reason.TO_SERVER: "· not addressed: a client's emit goes to the server",
+    Reason.NOT_ADDRESSED: "· not meant: it was sent to others alone",
     Reason.ON_THE_WAY: "… on the way",
     Reason.FROZEN: "… frozen: waits unread",
     Reason.WAITING: "… waits in the queue",
@@ -71,6 +72,10 @@ class Deliveries:
         texts = [text for reason, text in _MEANING.items() if reason in used]
         if used - set(_MEANING):
             texts.append(f"{_NOT}, and why")
+        if any(
+            v.late and v.reason in ARRIVED for m in self.messages for v in m.explanations.values()
+        ):
+            texts.append("late: the server had given it up")
         if any(v.acknowledged is not None for m in self.messages for v in m.explanations.values()):
             texts.append("ack: its acknowledgement came back")
         return ["   ".join(texts)] if texts else []
@@ -91,7 +96,8 @@ def cell(explanation: Explanation | None) -> str:
     if acknowledged and explanation.acknowledged:
         acknowledged += f" {explanation.acknowledged}"
     early = " before it was let in" if explanation.early else ""
-    return explanation.reason.value + early + attempt + acknowledged
+    late = " late" if explanation.late and explanation.reason in ARRIVED else ""
+    return explanation.reason.value + early + late + attempt + acknowledged
 
 
 def _kept(message: Message, queue: str) -> str:

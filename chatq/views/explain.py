@@ -73,7 +73,7 @@ class Reason(Enum):
     CUT_OFF = "✗ cut off"
     REFUSED = "✗ refused"
     OTHER_NAMESPACE = "✗ elsewhere"
-    NOT_ADDRESSED = "✗ not meant"
+    NOT_ADDRESSED = "· not meant"
     NOT_IN_ROOM = "✗ not in room"
     LEFT_ROOM = "✗ left room"
     SKIPPED = "✗ skipped"
@@ -96,13 +96,15 @@ _GOODBYES = ("client disconnect", "server disconnect")
 class Explanation:
     """A reason, its detail, and the data of the packet acknowledgement if there was one.
 
-    `early`: it went to all clients, before the `connect` handler had accepted this one.
+    `early`: it went to all clients, before the `connect` handler had accepted this one; `late`: the
+    client was frozen, and when it read this the server had given it up.
     """
 
     reason: Reason
     detail: str = ""
     acknowledged: str | None = None
     early: bool = False
+    late: bool = False
     attempt: str = ""  # of a message of a queue: its number, and how it ended
 
 
@@ -254,6 +256,7 @@ def explain(
                     _update(lived.life, fact)
             case Disconnected():
                 _server_ended(messages.values(), fact)
+                _given_up(messages.values(), fact)
             case Ended() | Killed():
                 _client_ended(messages.values(), fact.client)
             case Froze() | Thawed():
@@ -348,6 +351,14 @@ def _server_ended(messages: Iterable[Message], ended: Disconnected) -> None:
             message.explanations[SERVER] = Explanation(Reason.LOST)
 
 
+def _given_up(messages: Iterable[Message], ended: Disconnected) -> None:
+    for message in messages:
+        explanation = message.explanations.get(ended.client)
+        mine = message.emitted.namespace == ended.namespace
+        if mine and explanation and explanation.reason is Reason.FROZEN:
+            message.explanations[ended.client] = replace(explanation, late=True)
+
+
 def _client_ended(messages: Iterable[Message], name: str) -> None:
     for message in messages:
         explanation = message.explanations.get(name)
@@ -372,11 +383,11 @@ def _arrived(message: Message, fact: Received | NotUnderstood | Raised | Acknowl
     match fact:
         case Received(handled=handled):
             reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
-            explanation = Explanation(reason, early=explanation.early)
+            explanation = replace(explanation, reason=reason)
         case NotUnderstood(error=error):
-            explanation = Explanation(Reason.NOT_UNDERSTOOD, error, early=explanation.early)
+            explanation = replace(explanation, reason=Reason.NOT_UNDERSTOOD, detail=error)
         case Raised(error=error):
-            explanation = Explanation(Reason.RAISED, error, early=explanation.early)
+            explanation = replace(explanation, reason=Reason.RAISED, detail=error)
         case Acknowledged(data=data):
             explanation = replace(explanation, acknowledged=data)
     message.explanations[fact.client] = explanation

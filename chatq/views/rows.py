@@ -26,7 +26,9 @@ from ..journal.facts import (
     Joined,
     Killed,
     Left,
+    NotUnderstood,
     Raised,
+    Received,
     Redriven,
     Rejected,
     Returned,
@@ -51,8 +53,6 @@ class Row:
     tips: dict[int, str] = field(default_factory=dict)
     #: The sequence number of its fact.
     number: int = 0
-    #: Columns that it was not addressed to: no failure.
-    not_meant: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -80,6 +80,8 @@ def lay_out(
     columns = {name: i for i, name in enumerate(heads)}
     by_number = {m.emitted.message: m for m in messages}
     shown: list[Row] = []
+    emits: dict[int, int] = {}  # by message, the place of its row
+    thawed: dict[int, int] = {}  # by column, the place of the row where it thawed last
     alive: list[set[int]] = []
     inside: dict[int, set[str]] = {}
 
@@ -90,6 +92,7 @@ def lay_out(
         column = columns.get(getattr(fact, "client", SERVER), -1)
         match fact:
             case Emitted() if fact.message in by_number:
+                emits[fact.message] = len(shown)
                 shown.append(_message_row(by_number[fact.message], columns, strangers))
             case Connected(client=client, namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).add(namespace)
@@ -107,7 +110,15 @@ def lay_out(
                 row(f"{client} hangs up", column, "↓")
             case Froze(client=client) if column >= 0:
                 row(f"{client} freezes", column, "‖")
+            case Received() | NotUnderstood() if emits.get(fact.message, len(shown)) <= thawed.get(
+                column, -1
+            ):
+                shown.append(_arrival(by_number[fact.message], fact.client, column))
+                sent = shown[emits[fact.message]]
+                sent.signs[column] = Reason.FROZEN.value[0]
+                sent.tips[column] = f"{fact.client}: waits until it thaws"
             case Thawed(client=client) if column >= 0:
+                thawed[column] = len(shown)
                 row(f"{client} thaws", column, "▸")
             case Killed(client=client) if column >= 0:
                 row(f"{client} is killed", column, "†")
@@ -133,7 +144,6 @@ def _concern(facts: Sequence[Fact], name: str) -> bool:
 
 def _message_row(message: Message, columns: dict[str, int], strangers: Collection[str]) -> Row:
     signs, tips = {}, {}
-    not_meant = set()
     stored = message.attempt_of
     if message.life:
         signs = {columns[_queue(message.life.queue)]: "▣"}
@@ -149,23 +159,35 @@ def _message_row(message: Message, columns: dict[str, int], strangers: Collectio
     for name, explanation in message.explanations.items():
         if name not in columns or name in strangers or explanation.reason is Reason.TO_SERVER:
             continue
-        sign = "●" if explanation.reason is Reason.SENDER else explanation.reason.value[0]
-        signs[columns[name]] = sign
-        if explanation.reason in _NOT_MEANT:
-            not_meant.add(columns[name])
+        signs[columns[name]] = _sign(explanation.reason)
         tips[columns[name]] = one_line(f"{name}: {cell(explanation)}")
     text, way = one_line(label(message)), one_line(route(message))
-    return Row(text, signs, way, tips, not_meant=not_meant)
+    return Row(text, signs, way, tips)
 
 
-_NOT_MEANT = (
+#: It was not addressed to these: no failure.
+_NOT_ADDRESSED = (
     Reason.NOT_ADDRESSED,
     Reason.NOT_IN_ROOM,
     Reason.LEFT_ROOM,
     Reason.SKIPPED,
     Reason.OTHER_NAMESPACE,
-    Reason.OTHER_CONSUMER,
 )
+
+
+def _sign(reason: Reason) -> str:
+    if reason is Reason.SENDER:
+        return "●"
+    return "·" if reason in _NOT_ADDRESSED else reason.value[0]
+
+
+def _arrival(message: Message, client: str, column: int) -> Row:
+    """Return the row of a message that a client reads only now, since it was frozen."""
+    explanation = message.explanations[client]
+    late = ", late" if explanation.late else ""
+    text = one_line(f"{label(message)} arrives at {client}{late}")
+    tip = one_line(f"{client}: {cell(explanation)}")
+    return Row(text, {column: explanation.reason.value[0]}, tips={column: tip})
 
 
 def _queue(name: str) -> str:
@@ -190,7 +212,8 @@ def _life_row(
 
 
 _SIGNS = (
-    "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   … on the way, or unread"
+    "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   · not addressed"
+    "   … on the way, or unread"
     "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   ⊕ consumes"
     "   − leaves   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
     "   ↺ is back in the queue"

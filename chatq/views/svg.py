@@ -139,7 +139,7 @@ def _svg_row(
             parts += _svg_dots(row, y, at)
     for i, sign in sorted(row.signs.items()):
         tip = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
-        parts.append(f"<g>{tip}{_svg_sign(sign, at[i], y, i in row.not_meant)}</g>")
+        parts.append(f"<g>{tip}{_svg_sign(sign, at[i], y)}</g>")
     parts += _svg_text(row, y + 4, places)
     return [*parts, "</g>"] if moves else parts
 
@@ -167,8 +167,8 @@ def _svg_dots(row: Row, y: int, at: Sequence[int]) -> list[str]:
     ]
 
 
-def _svg_sign(sign: str, x: int, y: int, not_meant: bool) -> str:
-    colour = _PLAIN if not_meant else _COLOURS.get(sign, _PLAIN)
+def _svg_sign(sign: str, x: int, y: int) -> str:
+    colour = _COLOURS.get(sign, _PLAIN)
     if sign == "●":
         return f"<circle cx='{x}' cy='{y}' r='5' fill='{colour}'/>"
     if sign in "┬┴":  # where a client's line begins and ends: a T that stands on its head there

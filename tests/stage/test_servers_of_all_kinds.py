@@ -319,3 +319,13 @@ async def test_what_was_seen_is_not_said_again_and_hides_no_other_error():
     await oops(first.sio, first, "event")
     async with Stage(first.sio):  # opened again, as a cell is run again
         pass
+
+
+@pytest.mark.parametrize(
+    "sio", [None, socketio.AsyncServer(async_mode="asgi")], ids=["no server", "asgi"]
+)
+def test_a_refused_stage_can_be_shown(sio):
+    stage = Stage.__new__(Stage)
+    with pytest.raises(TypeError):
+        stage.__init__(sio)
+    assert repr(stage) == "<Stage: closed, clients: none>"

@@ -748,8 +748,8 @@ async def test_acknowledgements_are_shown(sio, stage):
     assert stage.why("bob", 1) == "bob did not get 'news': it was sent to ada alone."
     cells = [row[-3:] for row in stage.deliveries().table().rows]
     assert [[*c] for c in cells] == [
-        ["↗", "✓, ack 42", "✗ not meant"],
-        ["↗", "✗ not meant", "✓, ack"],
+        ["↗", "✓, ack 42", "· not meant"],
+        ["↗", "· not meant", "✓, ack"],
         ["✓, ack 'yes'", "↗", "·"],
     ]
 
@@ -815,10 +815,10 @@ server   ada      bob
 │        │        ┬        bob connects
 │        │        +        bob joins room 'red'
 ✓────────●        │        chat 'hi'   (ada → server)
-●────────✗────────✓        chat 'hi'   (server → room 'red' but ada)
-●────────✗────────✗        bye   (server → room 'blue' (nobody there))
+●────────·────────✓        chat 'hi'   (server → room 'red' but ada)
+●────────·────────·        bye   (server → room 'blue' (nobody there))
 │        │        ┴        bob is gone: transport close
-● sends   ✓ got it   ✗ did not get it   ┬ connects   ┴ is gone for the server   + joins
+● sends   ✓ got it   · not addressed   ┬ connects   ┴ is gone for the server   + joins
 """
 
 
@@ -883,7 +883,7 @@ async def test_a_picture_fits_beside_a_file_browser_and_each_name_in_its_box(sio
     assert all(end < begin for end, begin in zip(ends, begins[1:], strict=False))
 
 
-async def test_the_picture_tells_a_failure_from_what_was_not_meant(sio, stage):
+async def test_the_picture_tells_a_failure_from_what_was_not_addressed(sio, stage):
     ada, bob, cy = await stage.clients("ada", "bob", "cy")
     for client in (ada, bob, cy):
         client.on("news", lambda text: None)
@@ -893,14 +893,43 @@ async def test_the_picture_tells_a_failure_from_what_was_not_meant(sio, stage):
     await stage.cut("cy")
     await stage.settle()
     _, root = drawn(stage.diagram("news").svg())
-    crosses = [one.get("fill") for one in root.iter(f"{SVG}text") if one.text == "✗"]
+    marks = [(one.text, one.get("fill")) for one in root.iter(f"{SVG}text")]
     assert stage.reason("ada", "news") is Reason.SKIPPED
     assert stage.reason("cy", "news") is Reason.LOST
-    assert crosses == ["#333", "#a01c1c"]
+    assert [mark for mark in marks if mark[0] in ("✗", "·")] == [("·", "#333"), ("✗", "#a01c1c")]
+    assert "· not addressed" in str(stage.diagram("news"))
     bars = [box for box in root.iter(f"{SVG}rect") if box.get("width") == "4"]
     stems = [float(bar.get("y")) for bar in bars]
     assert len(stems) == 4  # three connect, one is gone: its stem is above its bar
     assert [float(bar.get("y")) % 30 for bar in bars[:3]] != [stems[3] % 30] * 3
+
+
+async def test_what_a_frozen_client_reads_is_drawn_where_it_arrives(sio, stage):
+    """Ada reads one message in time, and one when the server has given her up."""
+    ada, bob = await stage.clients("ada", "bob")
+    for client in (ada, bob):
+        hear(client, "news")
+    for text in ("in time", "late"):
+        await stage.freeze("ada")
+        await sio.emit("news", text)
+        if text == "late":
+            await sio.disconnect(ada.get_sid())
+        await stage.settle()
+        await stage.thaw("ada")
+        await stage.settle()
+    assert [m.got_by for m in stage.deliveries("news").messages] == [{"ada", "bob"}] * 2
+    cells = [row[-2] for row in stage.deliveries("news").table().rows]
+    assert cells == ["✓", "✓ late"]
+    assert stage.why("ada", 1) == "ada got 'news'."
+    assert stage.why("ada", 2) == "ada got 'news', late: the server had given it up."
+    said = [line.strip() for line in str(stage.diagram("news")).splitlines()]
+    order = [next(i for i, line in enumerate(said) if what in line) for what in (
+        "news 'in time'", "ada thaws", "news 'in time' arrives at ada",
+        "news 'late'", "ada is gone", "news 'late' arrives at ada, late",
+    )]  # fmt: skip
+    assert order == sorted(order), stage.diagram("news")
+    assert said[order[0]].count("…") == said[order[3]].count("…") == 1
+    assert "✓" in said[order[5]]
 
 
 HOSTILE = (
