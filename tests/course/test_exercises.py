@@ -23,6 +23,7 @@ from chatq import NotSettled, Queues, check
 from chatq.course import blame, lesson_09, sandbox
 from chatq.course.check import exercise
 from chatq.course.trial import Trial
+from chatq.waiting import give_way
 
 for path in sorted((Path(__file__).parent / "wrong_answers").glob("lesson_*.py")):
     importlib.import_module(f"wrong_answers.{path.stem}")
@@ -484,3 +485,49 @@ async def test_what_is_no_exercise_and_no_answer_is_told():
         await check("99.1", lambda sio: None)
     with pytest.raises(TypeError, match="an answer is a function"):
         await check("03.1", "answer")
+
+
+# -- right answers of other kinds ------------------------------------------------------------------
+
+
+def by_start_background_task(sio, emit, *arguments):
+    sio.start_background_task(emit, *arguments)
+
+
+def by_create_task(sio, emit, *arguments):
+    LOOSE.add(asyncio.create_task(emit(*arguments)))
+
+
+def by_a_task_some_turns_later(sio, emit, *arguments):
+    async def later():
+        for _ in range(10):
+            await give_way()
+        await emit(*arguments)
+
+    LOOSE.add(asyncio.create_task(later()))
+
+
+def by_a_thread(sio, emit, *arguments):
+    async def later():
+        await asyncio.to_thread(int)
+        await emit(*arguments)
+
+    LOOSE.add(asyncio.ensure_future(later()))
+
+
+LOOSE = set()  # an event loop keeps no task
+
+
+@pytest.mark.parametrize("name", ["01.1", "02.1"])
+@pytest.mark.parametrize(
+    "leave", [by_start_background_task, by_create_task, by_a_task_some_turns_later, by_a_thread]
+)
+async def test_an_emit_that_is_left_to_the_background_is_right(name, leave):
+    def answer(sio):
+        if name == "01.1":
+            sio.on("say", lambda sid, text: leave(sio, sio.emit, "news", text))
+        else:
+            sio.on("disconnect", lambda sid, reason: leave(sio, sio.emit, "gone", reason))
+
+    verdict = await check(name, answer)
+    assert verdict.passed, verdict
