@@ -7,8 +7,7 @@ A task is begun in a copy of the context of whoever begins it. So what is begun 
 stage's server or client, and what that begins, and so on, is known by a variable of the context.
 Python 3.11 does not tell the context of a task: there, a task factory notes who has begun it.
 
-Touches asyncio's tasks and futures: `Task._fut_waiter`, what a task waits for (None: it is about to
-run), and `Future._callbacks`, which tell that a thread will set it.
+Touches asyncio's tasks: `_fut_waiter`, what a task waits for (None: it is about to run).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import contextlib
 import contextvars
 import sys
 import sysconfig
+import time
 import weakref
 from collections.abc import Coroutine, Iterable, Iterator
 from contextvars import ContextVar
@@ -26,12 +26,18 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from ..waiting import give_way
-from .wrapping import kept_on
+from .wrapping import Wrapped, kept_on
 
 __all__ = ["Begun"]
 
 Result = TypeVar("Result")
 _whose: ContextVar[Begun | None] = ContextVar("chatq_begun", default=None)
+#: The variables by which ipykernel knows the cell that something belongs to.
+_OF_A_CELL = {"parent_header", "shell_parent", "shell_parent_ident"}
+#: How long a thread may work for a task before it is taken for one that waits, in seconds.
+_IN_A_THREAD = 1.0
+#: How long tasks that were cancelled may take to end, in seconds.
+_CANCELLED = 0.5
 #: Where the code of libraries is, chatq's own among them.
 _LIBRARIES = (
     "<frozen ",
@@ -48,18 +54,50 @@ _KINDS = [
 
 
 class Begun:
-    """The tasks begun by `task`, or `inside`, and by any of these tasks."""
+    """The tasks begun by `task`, or `inside`, and by any of these tasks.
+
+    `context`: that of the reader when it was made, so that what is set there holds in the server,
+    too.
+    """
+
+    context: contextvars.Context
 
     def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
         if sys.version_info < (3, 12):
-            kept_on(asyncio.get_running_loop(), _Factory)
+            kept_on(loop, _Factory)
+        #: What threads of executors do for these tasks, and since when.
+        self._threads: dict[asyncio.Future[Any], float] = {}
+        #: Tasks that wait for the others to come to rest.
+        self._resting: set[asyncio.Task[Any] | None] = set()
+        self._wrapped = Wrapped()
+        self._wrapped.method(loop, "run_in_executor", self._on_run_in_executor)
+        self.context = self._context()
 
-    def task(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Begin `work` as one of these tasks, in a context that is empty but for that (see
-        `waiting.detached`)."""
+    async def end(self) -> None:
+        """Cancel those that have not ended, and wait for them for a moment."""
+        self._wrapped.undo()
+        left = [*self._running()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=_CANCELLED)
+
+    def _context(self) -> contextvars.Context:
+        """Return a copy of the context, but for what says which cell of a notebook runs: a print is
+        shown under the cell that the context points at, and without one under the newest."""
         context = contextvars.Context()
+        for var, value in contextvars.copy_context().items():
+            if var.name not in _OF_A_CELL and not var.name.startswith("chatq_"):
+                context.run(var.set, value)
         context.run(_whose.set, self)
-        return asyncio.create_task(work, context=context)
+        return context
+
+    def task(
+        self, work: Coroutine[Any, Any, Result], context: contextvars.Context | None = None
+    ) -> asyncio.Task[Result]:
+        """Begin `work` as one of these tasks, in `context`, or in a copy of the present one."""
+        return asyncio.create_task(work, context=context or self._context())
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -70,44 +108,72 @@ class Begun:
         finally:
             _whose.reset(token)
 
+    def _on_run_in_executor(self, original: Any, *args: Any) -> Any:
+        future = original(*args)
+        if _whose.get() is self:
+            self._threads[future] = time.monotonic()
+            future.add_done_callback(lambda done: self._threads.pop(done, None))
+        return future
+
     def _running(self) -> Iterator[asyncio.Task[Any]]:
-        """Yield those that have not ended, but for the one that asks."""
+        """Yield those that have not ended, but for those that ask."""
         current = asyncio.current_task()
         for task in asyncio.all_tasks():
-            if task is not current and _begun_by(task) is self:
+            if task is not current and task not in self._resting and _begun_by(task) is self:
                 yield task
 
     def waiting_for(self) -> dict[Any, Any]:
         """Return what each of them waits for: it is another future whenever a task has gone on."""
         return {task: getattr(task, "_fut_waiter", None) for task in self._running()}
 
+    def gone_on(self, before: dict[Any, Any]) -> list[Any]:
+        """Return those that have gone on since `waiting_for` was asked, or are new; not those that
+        only sleep again."""
+        after = self.waiting_for().items()
+        return [
+            task
+            for task, waiter in after
+            if waiter is not before.get(task, task) and not _sleeps(task)
+        ]
+
     async def rest(self) -> None:
-        """Return when all of them wait: for time, for the outside, for each other, or for a call
-        that the event loop is about to make.
+        """Return after a turn of the event loop, when all of them wait: for time, for the outside,
+        for each other, or for a call that the event loop is about to make.
 
-        (What a thread does for one of them, as with `asyncio.to_thread`, is done for it.)
+        What a thread of an executor does for them is done by them, unless it takes long: then it
+        is taken for one that waits for the outside, as for the next item of a queue.
         """
-        while True:
-            running = [*self._running()]
-            threads = [task for task in running if _in_a_thread(task)]
-            if any(map(_is_about_to_run, running)):
-                await give_way()
-            elif threads:
-                waiters: list[Any] = [getattr(task, "_fut_waiter", None) for task in threads]
-                await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
-            else:
-                return
+        current = asyncio.current_task()
+        self._resting.add(current)
+        try:
+            await give_way()
+            while True:
+                if any(map(_is_about_to_run, self._running())):
+                    await give_way()
+                elif left := self._thread_time():
+                    done = asyncio.FIRST_COMPLETED
+                    await asyncio.wait([*self._threads], timeout=left, return_when=done)
+                else:
+                    return
+        finally:
+            self._resting.discard(current)
 
-    def busy(self) -> list[asyncio.Task[Any]]:
-        """Return those that have something to do."""
-        return [t for t in self._running() if _is_about_to_run(t) or _in_a_thread(t)]
+    def _thread_time(self) -> float:
+        """Return for how many seconds to wait for threads; 0: for none."""
+        newest = max(self._threads.values(), default=0.0)
+        return max(0.0, newest + _IN_A_THREAD - time.monotonic())
+
+    def busy(self) -> list[Any]:
+        """Return those that have something to do; a future stands for what a thread does."""
+        about_to_run = [task for task in self._running() if _is_about_to_run(task)]
+        return [*about_to_run, *(self._threads if self._thread_time() else ())]
 
     def of_the_user(self) -> list[asyncio.Task[Any]]:
         """Return those that run code of the user; the others are those of libraries, such as the
         one that writes to a connection."""
         return [task for task in self._running() if _own(task)]
 
-    def told(self, tasks: Iterable[asyncio.Task[Any]]) -> list[str]:
+    def told(self, tasks: Iterable[Any]) -> list[str]:
         """Return a line for each of these tasks: what it is, what it waits for, and where."""
         return sorted(map(_told, tasks))
 
@@ -116,18 +182,17 @@ def _is_about_to_run(task: Any) -> bool:
     return task._fut_waiter is None or bool(task._fut_waiter.done())
 
 
-def _in_a_thread(task: Any) -> bool:
-    """Return whether a thread of an executor works for it."""
-    callbacks = getattr(task._fut_waiter, "_callbacks", None) or ()
-    return any(
-        getattr(call, "__qualname__", "").startswith("_chain_future.") for call, _ in callbacks
-    )
+def _sleeps(task: Any) -> bool:
+    steps = [*_steps(task)] if task._fut_waiter is not None else []
+    return bool(steps) and steps[-1][0] is asyncio.sleep.__code__
 
 
 # -- what a task is at ------------------------------------------------------------------------
 
 
-def _told(task: asyncio.Task[Any]) -> str:
+def _told(task: Any) -> str:
+    if not isinstance(task, asyncio.Task):
+        return "a thread is at work"
     steps = [*_steps(task)]
     own = _own(task) or steps
     if not own:
@@ -136,8 +201,6 @@ def _told(task: asyncio.Task[Any]) -> str:
     last = steps[-1][0]
     if _is_about_to_run(task):
         state = "is at work"
-    elif _in_a_thread(task):
-        state = "waits for a thread"
     else:
         state = "waits" if last is code else f"waits in {last.co_qualname}"
     return f"{first.co_qualname} {state} (line {line} of {Path(code.co_filename).name})"

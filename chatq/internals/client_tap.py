@@ -21,7 +21,7 @@ import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
 from engineio import packet as engineio_packet
 
-from ..journal.accounting import Link, Recorder, Tasks, cause, read, sent
+from ..journal.accounting import Link, Recorder, Sending, Tasks, cause, read, sending
 from ..journal.activity import Work
 from ..journal.facts import SERVER, Acknowledged, Ended, Froze, HungUp, Received, Thawed
 from ..journal.journal import preview
@@ -30,7 +30,7 @@ from .begun import Begun
 from .dispatch import listens
 from .tape import Tape
 
-__all__ = ["NAME_HEADER", "Client", "connect_options"]
+__all__ = ["NAME_HEADER", "Client", "connect_options", "own_json"]
 
 NAME_HEADER = "X-Chatq-Name"
 #: For how long a client that hangs up waits for a server that does not read, in seconds.
@@ -55,6 +55,13 @@ def connect_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
             )
     dialling = {name: value for name, value in options.items() if name in of_connect}
     return dialling, {name: value for name, value in options.items() if name not in of_connect}
+
+
+def own_json(serializer: Any, json: Any) -> Any:
+    """Return a class of packets with a module `json` of their own; `serializer`: a class, or one of
+    python-socketio's names for it."""
+    packet_class = socketio.AsyncServer(serializer=serializer).packet_class
+    return type(packet_class.__name__, (packet_class,), {"json": json})
 
 
 def _parameters(function: Any) -> set[str]:
@@ -176,14 +183,16 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         message = self.recorder.emitted(self.name, event, data, namespace)
         if callback is not None:
             callback = self._recording(message, callback)
-        token = sent.set(message)
+        now = Sending(message)
+        token = sending.set(now)
         try:
             await super().emit(event, data, namespace, callback)
         except Exception:  # it could not be encoded, so it was not queued
             self.recorder.journal.retract(message)
             raise
         finally:
-            sent.reset(token)
+            now.message = None
+            sending.reset(token)
 
     def _recording(self, message: int, callback: Any) -> Any:
         """Return a call-back that records the acknowledgement of `message`, then calls
@@ -375,7 +384,7 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
 
     def send(self, data: Any) -> Any:
         if self._owner.link and self.state == "connected":
-            self._owner.link.sent_up(sent.get())
+            self._owner.link.sent_up(sending.get().message)
         return super().send(data)
 
     async def _send_packet(self, pkt: Any) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import socketio  # type: ignore[import-untyped]
 from socketio import packet as socketio_packet
 
-from ..journal.accounting import Link, Recorder, Tasks, cause, read, sent
+from ..journal.accounting import Link, Recorder, Sending, Tasks, cause, read, sending
 from ..journal.activity import Work
 from ..journal.facts import (
     SERVER,
@@ -148,7 +148,9 @@ class ServerTap:
     ) -> None:
         room = to or room
         if namespace in self.recorder.hidden:
+            token = sending.set(Sending(None))  # it may be a part of another emit
             await original(event, data, namespace, room, skip_sid, callback, **more)
+            sending.reset(token)
             return
         skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
         links = self.links
@@ -170,7 +172,8 @@ class ServerTap:
         )
         # The library queues all packets before it first awaits, so `_emitting` holds until then.
         self.recorder.activity.begin(_EMIT)
-        token = sent.set(message)  # for the tasks that send it
+        now = Sending(message)
+        token = sending.set(now)  # for the tasks that send it
         try:
             await original(event, data, namespace, room, skip_sid, callback, **more)
         except Exception:  # it could not be encoded, so nothing was queued
@@ -178,7 +181,8 @@ class ServerTap:
                 self.recorder.journal.retract(message)
             raise
         finally:
-            sent.reset(token)
+            now.message = None
+            sending.reset(token)
             self._queued.discard(message)
             self.recorder.activity.end(_EMIT)
 
@@ -371,7 +375,7 @@ class ServerTap:
 
     def _on_engine_packet(self, original: Any, eio_sid: str, packet: Any) -> Any:
         if link := self.links.get(eio_sid):
-            number = sent.get()
+            number = sending.get().message
             link.sent_down(self._unseen(link, packet.data) if number is None else number)
         return original(eio_sid, packet)
 

@@ -20,10 +20,34 @@ from .activity import Activity, Work
 from .facts import SERVER, Emitted, NotUnderstood, Raised
 from .journal import Journal, preview
 
-__all__ = ["Incoming", "Link", "Recorder", "Tasks", "cause", "read", "sent"]
+__all__ = [
+    "Failure",
+    "Incoming",
+    "Link",
+    "Recorder",
+    "Sending",
+    "Tasks",
+    "cause",
+    "read",
+    "sending",
+]
 
-#: The number of the message that is being sent here, and of the one that is being read here.
-sent: ContextVar[int | None] = ContextVar("chatq_sent", default=None)
+#: Whose it is, what went wrong in words, and the exception.
+Failure = tuple[str, str, Exception]
+
+
+class Sending:
+    """The number of a message that is being sent; None when it has been, for what was begun
+    meanwhile and goes on."""
+
+    __slots__ = ("message",)
+
+    def __init__(self, message: int | None) -> None:
+        self.message = message
+
+
+#: The message that is being sent here, and the number of the one that is being read here.
+sending: ContextVar[Sending] = ContextVar("chatq_sending", default=Sending(None))  # noqa: B039
 read: ContextVar[int | None] = ContextVar("chatq_read", default=None)
 #: The number of the message whose handler is running here.
 cause: ContextVar[int | None] = ContextVar("chatq_cause", default=None)
@@ -39,15 +63,15 @@ class Recorder:
         #: The namespaces of which nothing is recorded.
         self.hidden = hidden
         self.activity = Activity()
-        #: What went wrong since it was last asked: in words, and the exception.
-        self.failures: list[tuple[str, Exception]] = []
+        #: What went wrong since it was last asked.
+        self.failures: list[Failure] = []
         self._recipients: tuple[str, ...] = (SERVER,)  # of the last emit
 
     def raised(self, who: str, event: str, error: Exception) -> None:
         """Record, once, that a handler raised `error`; settling will show it."""
-        if not any(error is seen for _, seen in self.failures):
+        if not any(error is seen for *_, seen in self.failures):
             told = _told(error)
-            self.failures.append((f"{who}'s handler of {event!r} raised {told}", error))
+            self.failures.append((who, f"{who}'s handler of {event!r} raised {told}", error))
             self.journal.append(Raised, who, event, told, cause.get())
 
     def not_understood(self, who: str, message: int, error: Exception) -> None:
@@ -55,7 +79,7 @@ class Recorder:
         told = _told(error)
         emit = self.emit(message)
         what = repr(emit.event) if emit is not None else "a message"
-        self.failures.append((f"{who} could not take in {what}: {told}", error))
+        self.failures.append((who, f"{who} could not take in {what}: {told}", error))
         self.journal.append(NotUnderstood, message, who, told)
 
     def emit(self, message: int | None) -> Emitted | None:

@@ -47,10 +47,13 @@ class Background(Protocol):
     """The tasks begun by those whose work is counted."""
 
     def waiting_for(self) -> dict[Any, Any]:
-        """Return what each task waits for: something else whenever it has gone on."""
+        """Return what each task waits for, to be given to `gone_on`."""
+
+    def gone_on(self, before: dict[Any, Any]) -> list[Any]:
+        """Return those that have gone on since then, or are new."""
 
     async def rest(self) -> None:
-        """Return when all of them wait."""
+        """Return after a turn of the event loop, when all of them wait."""
 
     def busy(self) -> list[Any]:
         """Return those that have something to do."""
@@ -135,11 +138,9 @@ class Activity:
             await give_way()
             return not self.total
         before = background.waiting_for()
-        await give_way()
         await background.rest()
-        after = background.waiting_for()
-        self._restless = [task for task in after if after[task] is not before.get(task, task)]
-        return not self.total and not self._restless and len(before) == len(after)
+        self._restless = background.gone_on(before)
+        return not self.total and not self._restless
 
 
 async def wait_for(

@@ -20,9 +20,9 @@ import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
 from ..internals.begun import Begun
-from ..internals.client_tap import NAME_HEADER, Client, connect_options
+from ..internals.client_tap import NAME_HEADER, Client, connect_options, own_json
 from ..internals.server_tap import ServerTap
-from ..journal.accounting import Link, Recorder
+from ..journal.accounting import Failure, Link, Recorder
 from ..journal.activity import NotSettled, wait_for
 from ..journal.facts import SERVER, Connected, Disconnected, Froze, Killed, Rejected, Thawed
 from ..journal.journal import Journal
@@ -93,7 +93,7 @@ class Scene:
         self._tap: ServerTap | None = None
         self._begun: Begun
         self._closing: asyncio.Task[None] | None = None
-        self._unseen: list[tuple[str, Exception]] = []  # what had gone wrong when it closed
+        self._unseen: list[Failure] = []  # what had gone wrong when it closed
 
     # -- opening and closing --------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class Scene:
         self._tap = ServerTap(self.sio, self._recorder, self._greet, self._begun)
         self._runner = web.AppRunner(self.app, shutdown_timeout=0.3, access_log=None)
         try:
-            await self._begun.task(self._serve(self._runner))
+            await self._begun.task(self._serve(self._runner), self._begun.context)
         except BaseException:
             await self._end()
             raise
@@ -145,9 +145,11 @@ class Scene:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._end()
-        if error is None:  # else that one is the news
-            self._raise(self._unseen)
+        try:
+            await self._end()
+        finally:
+            if error is None:  # else that one is the news
+                self._raise(self._unseen)
 
     async def close(self) -> None:
         """Disconnect the clients, then stop the server. Closing twice is harmless.
@@ -155,9 +157,11 @@ class Scene:
         The journal can still be read; it does not include the disconnections of closing. Raises
         `HandlerRaised` if a handler has raised and `settle` was not there to say so.
         """
-        await self._end()
-        unseen, self._unseen = self._unseen, []
-        self._raise(unseen)
+        try:
+            await self._end()
+        finally:
+            unseen, self._unseen = self._unseen, []
+            self._raise(unseen)
 
     async def _end(self) -> None:
         if self._closing is None and self._runner is not None:
@@ -176,26 +180,28 @@ class Scene:
             await self._recorder.activity.quiet(_LAST_HANDLERS)
         self._recorder.journal = Journal(keep=1)  # for what happens from here on
         self._unseen = self._failures()
-        frozen = any(client.tape.frozen for client in self._clients.values())
-        try:
-            await self._programs.end()
-        finally:  # a process that does not end keeps nothing else open
-            await self._hang_up(tap)
-            goodbyes = self._failures()
-            if not frozen:  # else they read only now what has waited for them
-                self._unseen += goodbyes
-            await tap.shut_down()
-            await tap.tasks.cancel()  # handlers that never end, open connections
-            await runner.cleanup()
-            await tap.tasks.cancel()  # those of a client that was just connecting
-            tap.detach()
-            while self._unwatch:
-                self._unwatch.pop()()
-            await self._programs.remove_folder()
-            self._notify()
+        async with contextlib.AsyncExitStack() as last:  # in reverse, whatever raises on the way
+            last.callback(self._notify)
+            last.push_async_callback(self._programs.remove_folder)
+            for unwatch in self._unwatch:
+                last.callback(unwatch)
+            last.callback(tap.detach)
+            last.push_async_callback(self._begun.end)
+            last.push_async_callback(tap.tasks.cancel)  # of a client that was just connecting
+            last.push_async_callback(self._clean_up, runner)
+            last.push_async_callback(tap.tasks.cancel)  # handlers that never end, connections
+            last.push_async_callback(tap.shut_down)
+            last.push_async_callback(self._hang_up, tap)
+            last.push_async_callback(self._programs.end)
+
+    async def _clean_up(self, runner: web.AppRunner) -> None:
+        # In the context of its beginning, where its own code may have set variables.
+        await self._begun.task(runner.cleanup(), self._begun.context)
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
+        # What these handlers raise is our own doing: they read only now what has waited for them.
+        frozen = [client.name for client in self._clients.values() if client.tape.frozen]
         for client in [*self._clients.values()]:
             hanging_up = asyncio.create_task(client.hang_up())
             # Where a handler never ends, the library goes on without it.
@@ -205,6 +211,7 @@ class Scene:
                     await tap.recorder.activity.quiet(within=0.2)
                 except NotSettled:
                     orderly = False
+        self._unseen += [failure for failure in self._failures() if failure[0] not in frozen]
 
     # -- clients --------------------------------------------------------------------------------
 
@@ -239,6 +246,8 @@ class Scene:
         if name in (SERVER, "everyone") or name in self._guests:
             raise ValueError(f"a client cannot be called {name!r}: that name is not free")
         dialling, own = connect_options(options)
+        if json := own.pop("json", None):  # python-socketio would set it for everybody
+            own["serializer"] = own_json(own.get("serializer", self.sio.packet_class), json)
         if dialling and not connect:
             given = ", ".join(dialling)
             raise TypeError(f"{name} is not connected yet: give {given} to its `connect`")
@@ -402,17 +411,17 @@ class Scene:
     def _show_failures(self) -> None:
         self._raise(self._failures())
 
-    def _failures(self) -> list[tuple[str, Exception]]:
+    def _failures(self) -> list[Failure]:
         """Return what has gone wrong since this was last asked."""
         failures, self._recorder.failures = self._recorder.failures, []
         return failures
 
-    def _raise(self, failures: list[tuple[str, Exception]]) -> None:
+    def _raise(self, failures: list[Failure]) -> None:
         if failures:
-            text = "; ".join(told for told, _ in failures)
+            text = "; ".join(told for _, told, _ in failures)
             raise HandlerRaised(
-                one_line(text, 400), [error for _, error in failures]
-            ) from failures[0][1]
+                one_line(text, 400), [error for *_, error in failures]
+            ) from failures[0][2]
 
     # -- faults ---------------------------------------------------------------------------------
 

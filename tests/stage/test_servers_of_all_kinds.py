@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import contextvars
+import json
 from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 import socketio
+from aiohttp import web
 
 from chatq import HandlerRaised, Reason, Stage
 
@@ -329,3 +332,115 @@ def test_a_refused_stage_can_be_shown(sio):
     with pytest.raises(TypeError):
         stage.__init__(sio)
     assert repr(stage) == "<Stage: closed, clients: none>"
+
+
+# -- closing, whatever is in the way ---------------------------------------------------------------
+
+
+async def test_a_clean_up_that_raises_leaves_nothing_behind():
+    sio = socketio.AsyncServer(async_mode="aiohttp")
+    app = web.Application()
+
+    async def cleanup(app):
+        raise OSError("cannot clean up")
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    app.on_cleanup.append(cleanup)
+    sio.on("oops", broken)
+    stage = await Stage.open(sio, app)
+    folder = stage.folder
+    await (await stage.client("ada")).emit("oops")
+    with pytest.raises(HandlerRaised, match="ZeroDivisionError") as raised:
+        await stage.close()
+    assert "cannot clean up" in repr(raised.value.__context__)
+    assert not folder.exists()
+    async with Stage(sio) as again:  # nothing of the one before is in its way
+        await (await again.client("ada")).emit("oops")
+        with pytest.raises(HandlerRaised, match="ZeroDivisionError"):
+            await again.settle()
+        assert again.reason("server", "oops") is Reason.RAISED
+
+
+async def test_the_tasks_that_a_server_has_begun_end_with_the_stage(sio):
+    tasks = []
+
+    @sio.event
+    def begin(sid):
+        tasks.append(asyncio.create_task(asyncio.Event().wait()))
+
+    before = asyncio.all_tasks()
+    async with Stage(sio) as stage:
+        await (await stage.client("ada")).emit("begin")
+    assert tasks[0].cancelled()
+    assert asyncio.all_tasks() == before
+
+
+async def test_what_is_set_around_a_stage_holds_in_its_handlers(sio):
+    """As it does where aiohttp serves without one; and its `cleanup_ctx` may set it back."""
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+    inside, seen, app = contextvars.ContextVar("inside"), [], web.Application()
+
+    async def lifetime(app):
+        token = inside.set("app")
+        yield
+        inside.reset(token)
+
+    app.cleanup_ctx.append(lifetime)
+    sio.on("who", lambda sid: seen.append((tenant.get(), inside.get())))
+    tenant.set("acme")
+    async with Stage(sio, app) as stage:
+        ada = await stage.client("ada")
+        ada.on("who", lambda: seen.append((tenant.get(), inside.get(None))))
+        await ada.emit("who")
+        await sio.emit("who")
+        await stage.settle()
+    assert sorted(seen, key=str) == [("acme", "app"), ("acme", None)]
+
+
+# -- who sends what --------------------------------------------------------------------------------
+
+
+async def test_an_emit_within_another_and_what_an_emit_begins_are_told_apart():
+    """As by a client manager that tells a hidden namespace, and begins its worker when needed."""
+    jobs, workers = asyncio.Queue(), []
+
+    class Manager(socketio.AsyncManager):
+        async def emit(self, event, data, namespace, *rest, **options):
+            if not workers:
+                workers.append(asyncio.create_task(self.work()))
+            await super().emit(event, data, namespace, *rest, **options)
+            if event == "news":
+                await self.server.emit("sent", event, namespace="/hidden")
+
+        async def work(self):
+            while True:
+                await self.server.emit(*await jobs.get())
+
+    sio = socketio.AsyncServer(async_mode="aiohttp", client_manager=Manager(), namespaces="*")
+    async with Stage(sio, hide="/hidden") as stage:
+        ada = await stage.client("ada", namespaces=["/", "/hidden"])
+        heard = []
+        ada.on("*", lambda event, data: heard.append(event))
+        await sio.emit("news", 1)
+        for n in range(3):
+            await jobs.put(("job", n))
+        await stage.settle()
+        assert heard == ["news", "job", "job", "job"]
+        assert [m.got_by for m in stage.deliveries().messages] == [{"ada"}] * 4
+
+
+async def test_the_json_of_one_client_is_not_that_of_all(sio, stage):
+    class Own:
+        dumps = staticmethod(json.dumps)
+
+        @staticmethod
+        def loads(text, **options):
+            raise ValueError("reads nothing")
+
+    sio.on("say", lambda sid: "well")
+    [bob] = await stage.clients("bob")
+    with pytest.raises(HandlerRaised, match="ValueError: reads nothing"):
+        await stage.client("ada", json=Own, wait_timeout=0.1)
+    assert await bob.call("say") == "well"

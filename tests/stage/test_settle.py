@@ -6,6 +6,7 @@ was in flight before it; what handlers then log came after settle, and there mus
 """
 
 import asyncio
+import queue as queues
 import random
 import threading
 from contextlib import suppress
@@ -211,6 +212,25 @@ async def after(emit, *waits):
     await emit()
 
 
+def busy():
+    """Work for about a tenth of a second."""
+    return sum(range(3_000_000))
+
+
+async def unawaited():
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    loop.run_in_executor(None, busy).add_done_callback(lambda _: done.set_result(None))
+    await done
+
+
+async def waits_for_futures():
+    loop = asyncio.get_running_loop()
+    futures = [loop.run_in_executor(None, busy) for _ in range(3)]
+    await asyncio.gather(*futures[:2])
+    await asyncio.wait(futures, timeout=5)
+
+
 async def by_a_lock(emit):
     lock, tasks = asyncio.Lock(), []
 
@@ -289,6 +309,11 @@ LEFT = {
             "after many threads": lambda emit: after(
                 emit, *(asyncio.to_thread(sum, range(10_000)) for _ in range(20))
             ),
+            "after threads that nobody awaits": lambda emit: after(emit, unawaited()),
+            "after a shielded thread": lambda emit: after(
+                emit, asyncio.shield(asyncio.get_running_loop().run_in_executor(None, busy))
+            ),
+            "after futures of threads": lambda emit: after(emit, waits_for_futures()),
             "after a thread in a gather": lambda emit: after(
                 emit, asyncio.gather(asyncio.to_thread(int), asyncio.to_thread(sum, range(10**6)))
             ),
@@ -418,13 +443,12 @@ async def test_a_task_that_waits_for_time_or_the_outside_is_not_waited_for_but_n
         task.cancel()
 
 
-@pytest.mark.parametrize("kind", ["turns", "thread"])
-async def test_a_task_that_never_comes_to_rest_is_named(sio, stage, kind):
+async def test_a_task_that_never_comes_to_rest_is_named(sio, stage):
     ended, tasks = threading.Event(), []
 
     async def restless():
         while not ended.is_set():
-            await (turns(1) if kind == "turns" else asyncio.to_thread(ended.wait))
+            await turns(1)
 
     @sio.event
     def begin(sid):
@@ -437,6 +461,61 @@ async def test_a_task_that_never_comes_to_rest_is_named(sio, stage, kind):
     ended.set()
     await stage.settle()
     assert tasks[0].done()
+
+
+async def test_a_thread_that_waits_for_the_outside_is_not_waited_for_long(sio, stage):
+    """As a worker that takes the next item from a queue of threads."""
+    queue, done = queues.SimpleQueue(), []
+
+    async def work():
+        while (item := await asyncio.to_thread(queue.get)) is not None:
+            done.append(item)
+
+    sio.on("begin", lambda sid: LOOSE.add(asyncio.create_task(work())))
+    ada = await stage.client("ada")
+    await ada.emit("begin")
+    with pytest.raises(NotSettled, match="a background task: a thread is at work"):
+        await stage.settle(within=0.2)
+    await stage.settle()
+    assert any("work waits" in line for line in stage.tasks())
+    queue.put("item")
+    await stage.until(lambda: done)
+    queue.put(None)
+    await stage.settle()
+    assert stage.tasks() == []
+
+
+async def test_many_that_sleep_again_and_again_are_not_waited_for(sio, stage):
+    async def ticker(seconds):
+        while True:
+            await sio.sleep(seconds)
+
+    @sio.event
+    def begin(sid):
+        for n in range(1, 41):
+            sio.start_background_task(ticker, 0.001 + n / 10_000)
+
+    ada = await stage.client("ada")
+    await ada.emit("begin")
+    await stage.settle(within=2)
+    assert len(stage.tasks()) == 40
+
+
+async def test_tasks_of_the_server_may_settle_side_by_side(sio, stage):
+    settled = []
+
+    @sio.event
+    def begin(sid):
+        async def settle(n):
+            await stage.settle(within=3)
+            settled.append(n)
+
+        for n in range(3):
+            sio.start_background_task(settle, n)
+
+    ada = await stage.client("ada")
+    await ada.emit("begin")
+    await stage.until(lambda: len(settled) == 3, within=5)
 
 
 async def test_settling_within_a_task_of_the_server(sio, stage):
