@@ -93,7 +93,8 @@ class Upkeep(Memory):
         else:
             found = QueueState(row[0], name, *self._counted(*row[:3]))
             self._note_empty(found, row[3])
-            query = "SELECT seq FROM pending WHERE queue = ? AND suspect"
+            # SQLite itself would read all messages of the queue.
+            query = "SELECT seq FROM pending INDEXED BY suspects WHERE queue = ? AND suspect"
             found.suspects = {seq for (seq,) in self._db.execute(query, (found.id,))}
         self._queues[name] = found
         self._taken_up += 1

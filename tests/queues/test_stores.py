@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -1167,6 +1168,31 @@ class TestSqliteStore(Contract):
         await passed(again, clock, 30)
         assert await put(again, 3, key="k") == [id]
         await again.close()
+
+    async def test_what_it_does_first_costs_the_same_whatever_waits(self, clock, tmp_path):
+        """Counted in steps of SQLite's machine: one that reads all of a queue takes many more."""
+        steps = {}
+        for backlog in (200, 10_000):
+            path = tmp_path / f"{backlog}.db"
+            store = await SqliteStore.open(path, clock=clock)
+            for _ in range(backlog // 200):
+                await store.put([NewMessage("e", "1", ("q",))] * 200)
+            await store.close()
+            store = await SqliteStore.open(path, clock=clock)
+            done: list[None] = []
+            store._db.set_progress_handler(partial(done.append, None), 1)
+            [attempt] = (await store.claim("q", 1, 30, in_order=False)).attempts
+            assert (await store.stats("q")).leased == 1
+            await store.put([NewMessage("e", "2", ("q",))])
+            await store.ack([attempt.receipt])
+            [attempt] = (await store.claim("q", 1, 30, in_order=True)).attempts
+            await store.release(attempt.receipt, 5.0)
+            await store.peek("q", 1)
+            store.tick()
+            await store.names()
+            steps[backlog] = len(done)
+            await store.close()
+        assert steps[10_000] < 1.5 * steps[200], steps
 
     async def test_everything_outlives_closing(self, store, clock, path):
         ids = await put(store, *range(6), key=None)
