@@ -261,6 +261,8 @@ class Queues(Administration):
 
         Raises `TypeError` or `ValueError` for data that cannot be kept.
         """
+        if type(to) is str and type(event) is str and key is None and ttl is None and delay is None:
+            return NewMessage(event, plain_body(event, data, to, self.rules.payload), (to,))
         return new_message(event, data, to, key, ttl, self.rules.payload, self.clock(), delay)
 
     async def emit_many(self, messages: Sequence[NewMessage]) -> list[list[str]]:

@@ -28,6 +28,7 @@ _BLOCK = 100_000
 #: The most messages that one statement stores, if none has more than `_LIGHT` bytes; a heavier one
 #: counts as several: sqlite3 keeps what was bound last to each statement that it has in its cache.
 _LONGEST_RUN, _LIGHT = 128, 512
+_PLAIN = (None, None, None)  # key, expires, due of a message to be kept as it is
 _BODY = "(?, ?, ?, ?, ?)"  # a row of `body`
 _BY_PLACE = itemgetter(0, 1)  # of a row of `pending`: its queue, its number
 _SIZES = (128, 64, 32, 16, 8, 4, 2, 1)  # so that few different statements insert any number of rows
@@ -107,8 +108,8 @@ class Puts(Claims):
 
     def _are_plain(self, messages: Sequence[NewMessage]) -> bool:
         """Return whether each goes to one queue, which has room for it, and to be kept as it is."""
-        for _, _, queues, *more in messages:
-            if len(queues) > 1 or more != [None, None, None]:
+        for message in messages:
+            if len(message[2]) > 1 or message[3:] != _PLAIN:
                 return False
         if len(messages) == 1:
             return True  # `put_one` looks whether there is room
