@@ -558,8 +558,8 @@ MUTANTS = [
     Mutant(
         "what is put plainly loses its key",
         "sqlite_puts",
-        "more != [None, None, None]",
-        "more[1:] != [None, None]",
+        "message[3:] != _PLAIN:",
+        "message[4:] != _PLAIN[1:]:",
     ),
     Mutant(
         "a run is not counted",
