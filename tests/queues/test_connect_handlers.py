@@ -9,7 +9,7 @@ import pytest
 import socketio
 from hubs import Inbox
 
-from chatq import Queues, Stage
+from chatq import HandlerRaised, Queues, Stage
 from chatq.journal.facts import Subscribed, Unsubscribed
 from chatq.queues.observers import Observer
 from chatq.queues.store import Stats
@@ -193,6 +193,8 @@ async def test_a_handler_that_raises_something_else_leaves_nothing_behind(queues
         await asyncio.wait({connecting})
         assert (await queues.stats("drivers")).ready == 1
         await client.disconnect()
+        with pytest.raises(HandlerRaised, match="ZeroDivisionError: planted"):
+            await stage.settle()
 
 
 @ALWAYS
