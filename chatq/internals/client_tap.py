@@ -20,6 +20,7 @@ from typing import Any
 import engineio  # type: ignore[import-untyped]
 import socketio  # type: ignore[import-untyped]
 from engineio import packet as engineio_packet
+from socketio import packet as socketio_packet
 
 from ..journal.accounting import Link, Recorder, Sending, Tasks, cause, read, sending
 from ..journal.activity import Work
@@ -60,7 +61,11 @@ def connect_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
 def own_json(serializer: Any, json: Any) -> Any:
     """Return a class of packets with a module `json` of their own; `serializer`: a class, or one of
     python-socketio's names for it."""
-    packet_class = socketio.AsyncServer(serializer=serializer).packet_class
+    if serializer == "msgpack":
+        from socketio.msgpack_packet import MsgPackPacket  # type: ignore[import-untyped]
+
+        serializer = MsgPackPacket
+    packet_class = socketio_packet.Packet if serializer == "default" else serializer
     return type(packet_class.__name__, (packet_class,), {"json": json})
 
 

@@ -149,8 +149,10 @@ class ServerTap:
         room = to or room
         if namespace in self.recorder.hidden:
             token = sending.set(Sending(None))  # it may be a part of another emit
-            await original(event, data, namespace, room, skip_sid, callback, **more)
-            sending.reset(token)
+            try:
+                await original(event, data, namespace, room, skip_sid, callback, **more)
+            finally:
+                sending.reset(token)
             return
         skipped = skip_sid if isinstance(skip_sid, list) else [skip_sid]
         links = self.links
