@@ -13,13 +13,12 @@ Touches asyncio's tasks: `_fut_waiter`, what a task waits for (None: it is about
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import sys
 import sysconfig
 import time
 import weakref
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType
@@ -54,7 +53,7 @@ _KINDS = [
 
 
 class Begun:
-    """The tasks begun by `task`, or `inside`, and by any of these tasks.
+    """The tasks begun by `task`, or in a `call`, and by any of these tasks.
 
     `context`: that of the reader when it was made, so that what is set there holds in the server,
     too.
@@ -99,12 +98,13 @@ class Begun:
         """Begin `work` as one of these tasks, in `context`, or in a copy of the present one."""
         return asyncio.create_task(work, context=context or self._context())
 
-    @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        """Whatever is begun in this block is one of these tasks."""
+    def call(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        """Call this function; what it begins is one of these tasks."""
+        if _whose.get() is self:  # the usual case, kept fast
+            return function(*args, **more)
         token = _whose.set(self)
         try:
-            yield
+            return function(*args, **more)
         finally:
             _whose.reset(token)
 

@@ -219,8 +219,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     async def _handle_eio_message(self, data: Any) -> None:
         link, number = self.link, read.get()
         waited = self._binary_packet is not None
-        if link:
-            read.set(link.to_client.message(number, waited=waited))
+        if link and waited:
+            read.set(link.to_client.message())
         failed = None
         try:
             await super()._handle_eio_message(data)
@@ -231,7 +231,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         finally:
             if link:
                 waits = self._binary_packet is not None
-                link.to_client.taken(number, failed, waited=waited, waits=waits)
+                if waited or waits or failed:
+                    link.to_client.taken(number, failed, waited=waited, waits=waits)
                 link.arrived_down()
 
     async def _handle_eio_disconnect(self, *reason: Any) -> None:
@@ -384,8 +385,7 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
         await super().connect(*args, **options)
 
     def start_background_task(self, target: Any, *args: Any, **more: Any) -> Any:
-        with self._owner.begun.inside():
-            return super().start_background_task(target, *args, **more)
+        return self._owner.begun.call(super().start_background_task, target, *args, **more)
 
     def send(self, data: Any) -> Any:
         if self._owner.link and self.state == "connected":

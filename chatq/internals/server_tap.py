@@ -412,7 +412,7 @@ class ServerTap:
         self._handler_began = False
         incoming, number = link.to_server, link.to_server.next()
         waited, failed = eio_sid in self.sio._binary_packet, None
-        read.set(incoming.message(number, waited=waited))  # for the task of its handler
+        read.set(incoming.message() if waited else number)  # for the task of its handler
         try:
             return await original(eio_sid, data)
         except Exception as error:
@@ -424,15 +424,15 @@ class ServerTap:
             raise  # the library logs it
         finally:
             waits = eio_sid in self.sio._binary_packet
-            incoming.taken(number, failed, waited=waited, waits=waits)
+            if waited or waits or failed:
+                incoming.taken(number, failed, waited=waited, waits=waits)
             if self._handler_began:  # the packet counts as on the way until its task ends
                 self._handler_began = False
             else:
                 link.arrived_up()
 
     def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
-        with self._begun.inside():
-            task = original(target, *args, **more)
+        task = self._begun.call(original, target, *args, **more)
         if target is self.sio._handle_event_internal:
             self._handler_began = True
             if not task.done():  # or else it has begun, and ended, at once

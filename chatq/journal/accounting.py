@@ -159,15 +159,15 @@ class Incoming:
         """Remove the packet that is read now, and return the number of its message."""
         return self.packets.popleft() if self.packets else None
 
-    def message(self, number: int | None, *, waited: bool) -> int | None:
-        """Return the message whose handler would be called for the packet with this number;
-        `waited`: it is taken for an attachment."""
-        return self._partial if waited else number
+    def message(self) -> int | None:
+        """Return the message whose attachment the packet is taken for that is read now."""
+        return self._partial
 
     def taken(
         self, number: int | None, error: Exception | None, *, waited: bool, waits: bool
     ) -> None:
-        """Note what became of the packet with this number.
+        """Note what became of the packet with this number; of one that is taken in at once, and
+        whole, nothing needs to be noted.
 
         `error`: what taking it in has raised; `waited`, `waits`: whether the reader was waiting for
         attachments before, and is waiting for some now.
