@@ -444,3 +444,21 @@ async def test_the_json_of_one_client_is_not_that_of_all(sio, stage):
     with pytest.raises(HandlerRaised, match="ValueError: reads nothing"):
         await stage.client("ada", json=Own, wait_timeout=0.1)
     assert await bob.call("say") == "well"
+
+
+async def test_a_frozen_client_hides_no_error_of_the_goodbyes_of_others():
+    """What it reads only because it is hung up is not told; what the server raises is."""
+    sio = socketio.AsyncServer(async_mode="aiohttp")
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    sio.on("disconnect", broken)
+    stage = await Stage.open(sio)
+    ada, _ = await stage.clients("ada", "bob")
+    ada.on("news", broken)
+    await stage.freeze(ada)
+    await sio.emit("news", 1, to=ada.get_sid())
+    with pytest.raises(HandlerRaised, match="server's handler of 'disconnect'") as raised:
+        await stage.close()
+    assert "ada's handler" not in str(raised.value)
