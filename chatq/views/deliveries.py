@@ -72,9 +72,7 @@ class Deliveries:
         texts = [text for reason, text in _MEANING.items() if reason in used]
         if used - set(_MEANING):
             texts.append(f"{_NOT}, and why")
-        if any(
-            v.late and v.reason in ARRIVED for m in self.messages for v in m.explanations.values()
-        ):
+        if any(v.late for m in self.messages for v in m.explanations.values()):
             texts.append("late: the server had given it up")
         if any(v.acknowledged is not None for m in self.messages for v in m.explanations.values()):
             texts.append("ack: its acknowledgement came back")
@@ -96,7 +94,7 @@ def cell(explanation: Explanation | None) -> str:
     if acknowledged and explanation.acknowledged:
         acknowledged += f" {explanation.acknowledged}"
     early = " before it was let in" if explanation.early else ""
-    late = " late" if explanation.late and explanation.reason in ARRIVED else ""
+    late = " late" if explanation.late else ""
     return explanation.reason.value + early + late + attempt + acknowledged
 
 

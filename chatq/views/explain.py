@@ -96,16 +96,21 @@ _GOODBYES = ("client disconnect", "server disconnect")
 class Explanation:
     """A reason, its detail, and the data of the packet acknowledgement if there was one.
 
-    `early`: it went to all clients, before the `connect` handler had accepted this one; `late`: the
-    client was frozen, and when it read this the server had given it up.
+    `early`: it went to all clients, before the `connect` handler had accepted this one; `given_up`:
+    the client was frozen, and the server gave it up before it read this.
     """
 
     reason: Reason
     detail: str = ""
     acknowledged: str | None = None
     early: bool = False
-    late: bool = False
+    given_up: bool = False
     attempt: str = ""  # of a message of a queue: its number, and how it ended
+
+    @property
+    def late(self) -> bool:
+        """Return whether the client read it when the server had given it up."""
+        return self.given_up and self.reason in ARRIVED
 
 
 @dataclass(slots=True)
@@ -256,7 +261,6 @@ def explain(
                     _update(lived.life, fact)
             case Disconnected():
                 _server_ended(messages.values(), fact)
-                _given_up(messages.values(), fact)
             case Ended() | Killed():
                 _client_ended(messages.values(), fact.client)
             case Froze() | Thawed():
@@ -346,17 +350,13 @@ _PENDING = (Reason.ON_THE_WAY, Reason.FROZEN)
 def _server_ended(messages: Iterable[Message], ended: Disconnected) -> None:
     for message in messages:
         emitted, explanation = message.emitted, message.explanations[SERVER]
-        mine = (emitted.sender, emitted.namespace) == (ended.client, ended.namespace)
-        if mine and explanation.reason in _PENDING:
+        if emitted.namespace != ended.namespace:
+            continue
+        if emitted.sender == ended.client and explanation.reason in _PENDING:
             message.explanations[SERVER] = Explanation(Reason.LOST)
-
-
-def _given_up(messages: Iterable[Message], ended: Disconnected) -> None:
-    for message in messages:
-        explanation = message.explanations.get(ended.client)
-        mine = message.emitted.namespace == ended.namespace
-        if mine and explanation and explanation.reason is Reason.FROZEN:
-            message.explanations[ended.client] = replace(explanation, late=True)
+        unread = message.explanations.get(ended.client)
+        if unread and unread.reason is Reason.FROZEN:
+            message.explanations[ended.client] = replace(unread, given_up=True)
 
 
 def _client_ended(messages: Iterable[Message], name: str) -> None:

@@ -184,7 +184,7 @@ def _sign(reason: Reason) -> str:
 def _arrival(message: Message, client: str, column: int) -> Row:
     """Return the row of a message that a client reads only now, since it was frozen."""
     explanation = message.explanations[client]
-    late = ", late" if explanation.late else ""
+    late = ", late" if explanation.given_up else ""
     text = one_line(f"{label(message)} arrives at {client}{late}")
     tip = one_line(f"{client}: {cell(explanation)}")
     return Row(text, {column: explanation.reason.value[0]}, tips={column: tip})

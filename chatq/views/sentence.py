@@ -6,7 +6,7 @@ Owns the words. Must not know: how a reason is found, tables, pictures.
 from __future__ import annotations
 
 from ..journal.facts import SERVER, Emitted
-from .explain import ARRIVED, Message, Reason, explanation_of
+from .explain import Message, Reason, explanation_of
 
 __all__ = ["sentence", "target"]
 
@@ -63,7 +63,7 @@ def sentence(message: Message, client: str) -> str:
     }[reason]
     if explanation.early:
         text += f", though {emitted.namespace} had not let it in"
-    if explanation.late and reason in ARRIVED:
+    if explanation.late:
         text += ", late: the server had given it up"
     if explanation.attempt:
         text += f" ({explanation.attempt}{_whereabouts(message)})"
