@@ -32,7 +32,7 @@ __all__ = [
     "sending",
 ]
 
-#: Whose it is, what went wrong in words, and the exception.
+#: The event of the handler that raised ("": it was none), what went wrong, and the exception.
 Failure = tuple[str, str, Exception]
 
 
@@ -71,7 +71,7 @@ class Recorder:
         """Record, once, that a handler raised `error`; settling will show it."""
         if not any(error is seen for *_, seen in self.failures):
             told = _told(error)
-            self.failures.append((who, f"{who}'s handler of {event!r} raised {told}", error))
+            self.failures.append((event, f"{who}'s handler of {event!r} raised {told}", error))
             self.journal.append(Raised, who, event, told, cause.get())
 
     def not_understood(self, who: str, message: int, error: Exception) -> None:
@@ -79,7 +79,7 @@ class Recorder:
         told = _told(error)
         emit = self.emit(message)
         what = repr(emit.event) if emit is not None else "a message"
-        self.failures.append((who, f"{who} could not take in {what}: {told}", error))
+        self.failures.append(("", f"{who} could not take in {what}: {told}", error))
         self.journal.append(NotUnderstood, message, who, told)
 
     def emit(self, message: int | None) -> Emitted | None:

@@ -145,11 +145,10 @@ class Scene:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
+        if error is None:
+            await self.close()
+        else:  # that is the news
             await self._end()
-        finally:
-            if error is None:  # else that one is the news
-                self._raise(self._unseen)
 
     async def close(self) -> None:
         """Disconnect the clients, then stop the server. Closing twice is harmless.
@@ -200,8 +199,6 @@ class Scene:
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
-        # What these handlers raise is our own doing: they read only now what has waited for them.
-        frozen = [client.name for client in self._clients.values() if client.tape.frozen]
         for client in [*self._clients.values()]:
             hanging_up = asyncio.create_task(client.hang_up())
             # Where a handler never ends, the library goes on without it.
@@ -211,7 +208,9 @@ class Scene:
                     await tap.recorder.activity.quiet(within=0.2)
                 except NotSettled:
                     orderly = False
-        self._unseen += [failure for failure in self._failures() if failure[0] not in frozen]
+        # What others raise is our own doing: the line is pulled from under them, or they read only
+        # now what has waited for them.
+        self._unseen += [failure for failure in self._failures() if failure[0] == "disconnect"]
 
     # -- clients --------------------------------------------------------------------------------
 

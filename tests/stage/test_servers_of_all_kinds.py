@@ -266,64 +266,6 @@ async def test_handlers_of_the_engine_that_are_registered_later_are_seen_through
     assert {*calls} == {"connect", "message"}
 
 
-# -- what nobody has seen --------------------------------------------------------------------------
-
-
-async def oops(sio, stage, where):
-    """Let something go wrong without waiting for it; return what has to be said of it."""
-
-    def broken(*_):
-        raise ValueError("broken")
-
-    ada = await stage.client("ada")
-    if where == "event":
-        sio.on("oops", broken)
-        await ada.emit("oops")
-    elif where == "client":
-        ada.on("oops", broken)
-        await sio.emit("oops")
-    elif where == "background":
-        ada.on("oops", broken)
-        sio.on("say", lambda sid: sio.start_background_task(sio.emit, "oops"))
-        await ada.emit("say")
-    elif where == "disconnect":
-        sio.on("disconnect", broken)
-    return f"handler of '{where if where == 'disconnect' else 'oops'}' raised ValueError: broken"
-
-
-WHERE = pytest.mark.parametrize("where", ["event", "client", "background", "disconnect"])
-
-
-@WHERE
-async def test_leaving_and_closing_raise_what_nobody_has_seen(where):
-    stage = Stage(socketio.AsyncServer(async_mode="aiohttp"))
-    with pytest.raises(HandlerRaised, match="raised ValueError: broken") as raised:
-        async with stage:
-            told = await oops(stage.sio, stage, where)
-    assert told in str(raised.value)
-    stage = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
-    told = await oops(stage.sio, stage, where)
-    with pytest.raises(HandlerRaised, match="raised ValueError: broken"):
-        await stage.close()
-    await stage.close()  # said once
-
-
-async def test_what_was_seen_is_not_said_again_and_hides_no_other_error():
-    stage = Stage(socketio.AsyncServer(async_mode="aiohttp"))
-    async with stage:
-        await oops(stage.sio, stage, "event")
-        with pytest.raises(HandlerRaised):
-            await stage.settle()
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012
-        async with Stage(socketio.AsyncServer(async_mode="aiohttp")) as stage:
-            await oops(stage.sio, stage, "event")
-            raise ZeroDivisionError
-    first = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
-    await oops(first.sio, first, "event")
-    async with Stage(first.sio):  # opened again, as a cell is run again
-        pass
-
-
 @pytest.mark.parametrize(
     "sio", [None, socketio.AsyncServer(async_mode="asgi")], ids=["no server", "asgi"]
 )
@@ -462,3 +404,23 @@ async def test_a_frozen_client_hides_no_error_of_the_goodbyes_of_others():
     with pytest.raises(HandlerRaised, match="server's handler of 'disconnect'") as raised:
         await stage.close()
     assert "ada's handler" not in str(raised.value)
+
+
+async def test_a_handler_that_closing_pulls_the_line_from_is_no_news():
+    stage = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
+    ada = await stage.client("ada")
+    gone, raised = asyncio.Event(), []
+    ada.on("disconnect", lambda reason: gone.set())
+
+    @ada.event
+    async def news():
+        await gone.wait()
+        try:
+            await ada.emit("answer")
+        except socketio.exceptions.BadNamespaceError as error:
+            raised.append(error)
+            raise
+
+    await stage.sio.emit("news")
+    await stage.close()
+    assert len(raised) == 1

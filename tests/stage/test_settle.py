@@ -443,8 +443,10 @@ async def test_a_task_that_waits_for_time_or_the_outside_is_not_waited_for_but_n
         task.cancel()
 
 
-async def test_a_task_that_never_comes_to_rest_is_named(sio, stage):
-    ended, tasks = threading.Event(), []
+def begins_what_never_rests(sio):
+    """Have `begin` begin a task that goes on in each turn until an event; return that, and the
+    tasks."""
+    ended, tasks = asyncio.Event(), []
 
     async def restless():
         while not ended.is_set():
@@ -454,6 +456,11 @@ async def test_a_task_that_never_comes_to_rest_is_named(sio, stage):
     def begin(sid):
         tasks.append(asyncio.create_task(restless()))
 
+    return ended, tasks
+
+
+async def test_a_task_that_never_comes_to_rest_is_named(sio, stage):
+    ended, tasks = begins_what_never_rests(sio)
     ada = await stage.client("ada")
     await ada.emit("begin")
     with pytest.raises(NotSettled, match=r"not settled after 0.1 s: a background task: .*restless"):
@@ -540,16 +547,7 @@ async def test_settling_within_a_task_of_the_server(sio, stage):
 
 async def test_the_tasks_of_two_stages_are_not_mixed_up(sio):
     other = socketio.AsyncServer(async_mode="aiohttp")
-    ended, tasks = asyncio.Event(), []
-
-    async def restless():
-        while not ended.is_set():
-            await turns(1)
-
-    @other.event
-    def begin(sid):
-        tasks.append(asyncio.create_task(restless()))
-
+    ended, tasks = begins_what_never_rests(other)
     async with Stage(sio) as stage, Stage(other) as busy:
         await (await busy.client("bob")).emit("begin")
         await busy.until(lambda: tasks)
@@ -579,6 +577,12 @@ async def provoke(sio, ada, where):
     elif where == "callback of ada":
         sio.on("fine", lambda sid: None)
         await ada.emit("fine", callback=broken)
+    elif where == "background":
+        ada.on("oops", broken)
+        sio.on("say", lambda sid: sio.start_background_task(sio.emit, "oops"))
+        await ada.emit("say")
+    elif where == "disconnect":
+        sio.on("disconnect", broken)
     else:
         ada.on("fine", lambda: None)
         await sio.emit("fine", to=ada.get_sid(), callback=broken)
@@ -629,6 +633,44 @@ async def test_a_disconnect_handler_that_raises_is_shown(sio, stage, side):
     who = "server" if side == "server" else "ada"
     with pytest.raises(HandlerRaised, match=f"{who}'s handler of 'disconnect' raised ValueError"):
         await stage.settle()
+
+
+async def unseen(sio, stage, where):
+    """Let a handler raise, and do not settle; return what has to be said of it."""
+    await provoke(sio, await stage.client("ada"), where)
+    event = where if where == "disconnect" else "oops"
+    return f"handler of '{event}' raised ValueError: broken {where}"
+
+
+@pytest.mark.parametrize("where", ["server", "ada", "background", "disconnect"])
+async def test_leaving_and_closing_raise_what_nobody_has_seen(where):
+    stage = Stage(socketio.AsyncServer(async_mode="aiohttp"))
+    with pytest.raises(HandlerRaised, match="raised ValueError: broken") as raised:
+        async with stage:
+            told = await unseen(stage.sio, stage, where)
+    assert told in str(raised.value)
+    stage = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
+    told = await unseen(stage.sio, stage, where)
+    with pytest.raises(HandlerRaised, match="raised ValueError: broken") as raised:
+        await stage.close()
+    assert told in str(raised.value)
+    await stage.close()  # said once
+
+
+async def test_what_was_seen_is_not_said_again_and_hides_no_other_error():
+    stage = Stage(socketio.AsyncServer(async_mode="aiohttp"))
+    async with stage:
+        await unseen(stage.sio, stage, "server")
+        with pytest.raises(HandlerRaised):
+            await stage.settle()
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
+        async with Stage(socketio.AsyncServer(async_mode="aiohttp")) as stage:
+            await unseen(stage.sio, stage, "server")
+            raise ZeroDivisionError
+    first = await Stage.open(socketio.AsyncServer(async_mode="aiohttp"))
+    await unseen(first.sio, first, "server")
+    async with Stage(first.sio):  # opened again, as a cell is run again
+        pass
 
 
 # -- clients that leave in the middle -----------------------------------------------------------
