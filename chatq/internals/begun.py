@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType
@@ -105,6 +105,17 @@ class Begun:
         token = _whose.set(self)
         try:
             return function(*args, **more)
+        finally:
+            _whose.reset(token)
+
+    async def within(self, work: Awaitable[Result]) -> Result:
+        """Await `work`, which may be in a task of the reader's; what it begins is one of these
+        tasks."""
+        if _whose.get() is self:
+            return await work
+        token = _whose.set(self)
+        try:
+            return await work
         finally:
             _whose.reset(token)
 

@@ -284,7 +284,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         if task is not None:  # the library's own, not that of the caller of `disconnect`
             self.tasks.add(task, event)
         try:
-            await handling
+            await self.begun.within(handling)
         except Exception as error:
             self.recorder.raised(self.name, event, error)
 

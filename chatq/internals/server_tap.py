@@ -304,7 +304,7 @@ class ServerTap:
         self, original: Any, sid: str, namespace: Any = None, **more: Any
     ) -> None:
         self._disconnected(sid, namespace or "/", self.sio.reason.SERVER_DISCONNECT)
-        await original(sid, namespace, **more)
+        await self._begun.within(original(sid, namespace, **more))
 
     def _disconnected(self, sid: str, namespace: str, reason: str) -> None:
         if (sid, namespace) in self._let_in:
@@ -315,7 +315,7 @@ class ServerTap:
         work = ("handler", SERVER, event)
         self.recorder.activity.begin(work)
         try:
-            return await handling
+            return await self._begun.within(handling)
         except Exception as error:
             self.recorder.raised(SERVER, event, error)
             raise  # the library logs it

@@ -329,6 +329,8 @@ LEFT = {
 }
 #: Whose code it is, by the kind of handler or call-back.
 PLACES = ["event", "connect", "acknowledgement", "client", "class", "route", "worker"]
+#: Where a handler runs in the task of whoever has called this, such as a cell.
+GOODBYES = ["shown the door", "line closed", "hung up", "client hung up"]
 
 
 async def leave(sio, stage, place, left):
@@ -371,6 +373,20 @@ async def leave(sio, stage, place, left):
                 session.get(f"{stage.url}/say") as answer,
             ):
                 assert await answer.text() == "said"
+        case "shown the door":
+            sio.on("disconnect", leaves)
+            bob = await stage.client("bob")
+            await sio.disconnect(bob.get_sid())
+        case "line closed":
+            sio.on("disconnect", leaves)
+            await sio.eio.disconnect((await stage.client("bob")).eio.sid)
+        case "hung up":
+            sio.on("disconnect", leaves)
+            await (await stage.client("bob")).disconnect()
+        case "client hung up":
+            bob = await stage.client("bob")
+            bob.on("disconnect", leaves)
+            await bob.disconnect()
         case "cell":
             leaves()
         case "worker":
@@ -381,7 +397,7 @@ async def leave(sio, stage, place, left):
 @pytest.mark.parametrize(
     ("left", "place"),
     # Of the reader's own tasks, in a cell, those are the server's that are begun by it.
-    [*product(LEFT, PLACES), ("start_background_task", "cell")],
+    [*product(LEFT, PLACES + GOODBYES), ("start_background_task", "cell")],
 )
 async def test_what_is_left_to_a_background_task_is_waited_for(place, left):
     sio = socketio.AsyncServer(async_mode="aiohttp")
