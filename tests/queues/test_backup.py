@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 from nats_nodes import new_stream
 from small_disk import small_disk
 
-from chatq.queues import sqlite_backup
+from chatq.queues import sqlite_backup, sqlite_store
 from chatq.queues.queues import Queues
 from chatq.queues.sqlite_store import SqliteStore
 from chatq.queues.store import NewMessage, StoreError
+from chatq.waiting import give_way
 
 
 @pytest.fixture
@@ -121,13 +123,27 @@ async def test_a_file_that_comes_meanwhile_is_left_as_it_is(store, tmp_path, mon
 
 
 async def test_closing_ends_a_backup_of_which_nothing_is_left(store, tmp_path, monkeypatch):
+    goes_on, real = threading.Event(), sqlite_store.back_up
+
+    def back_up(db, path, between):
+        def until_told():
+            while not goes_on.is_set():
+                between()
+                goes_on.wait(0.01)
+            between()
+
+        real(db, path, until_told)
+
     monkeypatch.setattr(sqlite_backup, "_PAGES", 1)
-    await store.put([message(n) for n in range(2000)])
+    monkeypatch.setattr(sqlite_store, "back_up", back_up)
+    await store.put([message(n) for n in range(20)])
     backing = asyncio.create_task(store.backup(tmp_path / "copy.db"))
-    asked = store.put([message(1)])
-    await asked  # the backup goes on
+    await store.put([message(1)])  # others are served meanwhile
     assert not backing.done()
-    await store.close()
+    closing = asyncio.create_task(store.close())
+    await give_way()  # it has asked
+    goes_on.set()
+    await closing
     with pytest.raises(StoreError, match="and no part of it is left: it was ended"):
         await backing
     assert [file.name for file in tmp_path.glob("copy*")] == []
