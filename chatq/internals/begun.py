@@ -7,7 +7,7 @@ A task is begun in a copy of the context of whoever begins it. So what is begun 
 stage's server or client, and what that begins, and so on, is known by a variable of the context.
 Python 3.11 does not tell the context of a task: there, a task factory notes who has begun it.
 
-Touches asyncio's tasks: `_fut_waiter`, what a task waits for (None: it is about to run).
+Touches asyncio's event loops: `run_in_executor`, and the task factory.
 """
 
 from __future__ import annotations
@@ -15,41 +15,29 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sys
-import sysconfig
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from pathlib import Path
-from types import CodeType
 from typing import Any, TypeVar
 
 from ..waiting import give_way
+from .tasks import is_about_to_run, own_steps, told, waiter
+from .timers import Timers
 from .wrapping import Wrapped, kept_on
 
-__all__ = ["Begun"]
+__all__ = ["Begun", "whose"]
 
 Result = TypeVar("Result")
-_whose: ContextVar[Begun | None] = ContextVar("chatq_begun", default=None)
+#: Those among which a task is that is begun here.
+whose: ContextVar[Begun | None] = ContextVar("chatq_begun", default=None)
 #: The variables by which ipykernel knows the cell that something belongs to.
 _OF_A_CELL = {"parent_header", "shell_parent", "shell_parent_ident"}
 #: How long a thread may work for a task before it is taken for one that waits, in seconds.
 _IN_A_THREAD = 1.0
 #: How long tasks that were cancelled may take to end, in seconds.
 _CANCELLED = 0.5
-#: Where the code of libraries is, chatq's own among them.
-_LIBRARIES = (
-    "<frozen ",
-    str(Path(__file__).parents[1]),
-    *(path for name, path in sysconfig.get_paths().items() if name.endswith("lib")),
-)
-
-#: The names for code, frame and what is awaited: of coroutines, generators, asynchronous ones.
-_KINDS = [
-    ("cr_code", "cr_frame", "cr_await"),
-    ("gi_code", "gi_frame", "gi_yieldfrom"),
-    ("ag_code", "ag_frame", "ag_await"),
-]
 
 
 class Begun:
@@ -89,7 +77,7 @@ class Begun:
         for var, value in contextvars.copy_context().items():
             if var.name not in _OF_A_CELL and not var.name.startswith("chatq_"):
                 context.run(var.set, value)
-        context.run(_whose.set, self)
+        context.run(whose.set, self)
         return context
 
     def task(
@@ -100,28 +88,28 @@ class Begun:
 
     def call(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
         """Call this function; what it begins is one of these tasks."""
-        if _whose.get() is self:  # the usual case, kept fast
+        if whose.get() is self:  # the usual case, kept fast
             return function(*args, **more)
-        token = _whose.set(self)
+        token = whose.set(self)
         try:
             return function(*args, **more)
         finally:
-            _whose.reset(token)
+            whose.reset(token)
 
     async def within(self, work: Awaitable[Result]) -> Result:
         """Await `work`, which may be in a task of the reader's; what it begins is one of these
         tasks."""
-        if _whose.get() is self:
+        if whose.get() is self:
             return await work
-        token = _whose.set(self)
+        token = whose.set(self)
         try:
             return await work
         finally:
-            _whose.reset(token)
+            whose.reset(token)
 
     def _on_run_in_executor(self, original: Any, *args: Any) -> Any:
         future = original(*args)
-        if _whose.get() is self:
+        if whose.get() is self:
             self._threads[future] = time.monotonic()
             future.add_done_callback(lambda done: self._threads.pop(done, None))
         return future
@@ -133,41 +121,41 @@ class Begun:
             if task is not current and task not in self._resting and _begun_by(task) is self:
                 yield task
 
-    def waiting_for(self) -> dict[Any, Any]:
-        """Return what each of them waits for: it is another future whenever a task has gone on."""
-        return {task: getattr(task, "_fut_waiter", None) for task in self._running()}
+    def looking(self) -> AbstractContextManager[object]:
+        """Look, from here on, at the timers that they set: see `turn`."""
+        return kept_on(asyncio.get_running_loop(), Timers).noted()
 
-    def gone_on(self, before: dict[Any, Any]) -> list[Any]:
-        """Return those that have gone on since `waiting_for` was asked, or are new; not those that
-        only sleep again."""
-        after = self.waiting_for().items()
-        return [
-            task
-            for task, waiter in after
-            if waiter is not before.get(task, task) and not _sleeps(task)
-        ]
-
-    async def rest(self) -> None:
-        """Return after a turn of the event loop, when all of them wait: for time, for the outside,
-        for each other, or for a call that the event loop is about to make.
+    async def turn(self) -> list[Any]:
+        """Return after a turn of the event loop, or more, when all of them wait: for time, for the
+        outside, for each other, or for a call that the event loop is about to make. Return those
+        that have gone on meanwhile, or are new; not those that only time has woken, and that wait
+        for time again.
 
         What a thread of an executor does for them is done by them, unless it takes long: then it
         is taken for one that waits for the outside, as for the next item of a queue.
         """
+        timers = kept_on(asyncio.get_running_loop(), Timers)
+        before = {task: (waiter(task), timers.of(task)) for task in self._running()}
         current = asyncio.current_task()
         self._resting.add(current)
         try:
             await give_way()
             while True:
-                if any(map(_is_about_to_run, self._running())):
+                if any(is_about_to_run(task) for task in self._running() if not timers.woke(task)):
                     await give_way()
                 elif left := self._thread_time():
                     done = asyncio.FIRST_COMPLETED
                     await asyncio.wait([*self._threads], timeout=left, return_when=done)
                 else:
-                    return
+                    break
         finally:
             self._resting.discard(current)
+
+        def has_gone_on(task: Any) -> bool:
+            future, timer = before.get(task, (task, None))
+            return waiter(task) is not future and not timers.goes_on(task, timer)
+
+        return [*filter(has_gone_on, self._running())]
 
     def _thread_time(self) -> float:
         """Return for how many seconds to wait for threads; 0: for none."""
@@ -176,60 +164,17 @@ class Begun:
 
     def busy(self) -> list[Any]:
         """Return those that have something to do; a future stands for what a thread does."""
-        about_to_run = [task for task in self._running() if _is_about_to_run(task)]
+        about_to_run = [task for task in self._running() if is_about_to_run(task)]
         return [*about_to_run, *(self._threads if self._thread_time() else ())]
 
     def of_the_user(self) -> list[asyncio.Task[Any]]:
         """Return those that run code of the user; the others are those of libraries, such as the
         one that writes to a connection."""
-        return [task for task in self._running() if _own(task)]
+        return [task for task in self._running() if own_steps(task)]
 
     def told(self, tasks: Iterable[Any]) -> list[str]:
         """Return a line for each of these tasks: what it is, what it waits for, and where."""
-        return sorted(map(_told, tasks))
-
-
-def _is_about_to_run(task: Any) -> bool:
-    return task._fut_waiter is None or bool(task._fut_waiter.done())
-
-
-def _sleeps(task: Any) -> bool:
-    steps = [*_steps(task)] if task._fut_waiter is not None else []
-    return bool(steps) and steps[-1][0] is asyncio.sleep.__code__
-
-
-# -- what a task is at ------------------------------------------------------------------------
-
-
-def _told(task: Any) -> str:
-    if not isinstance(task, asyncio.Task):
-        return "a thread is at work"
-    steps = [*_steps(task)]
-    own = _own(task) or steps
-    if not own:
-        return "a task"
-    (first, _), (code, line) = own[0], own[-1]
-    last = steps[-1][0]
-    if _is_about_to_run(task):
-        state = "is at work"
-    else:
-        state = "waits" if last is code else f"waits in {last.co_qualname}"
-    return f"{first.co_qualname} {state} (line {line} of {Path(code.co_filename).name})"
-
-
-def _own(task: asyncio.Task[Any]) -> list[tuple[CodeType, int]]:
-    """Return those of its steps that are in code of the user."""
-    steps = _steps(task)
-    return [step for step in steps if not step[0].co_filename.startswith(_LIBRARIES)]
-
-
-def _steps(task: asyncio.Task[Any]) -> Iterator[tuple[CodeType, int]]:
-    """Yield the code and the line of each coroutine that awaits the next, the outermost first."""
-    at: Any = task.get_coro()
-    while names := next((names for names in _KINDS if hasattr(at, names[0])), None):
-        code, frame, awaited = [getattr(at, name) for name in names]
-        yield code, code.co_firstlineno if frame is None else frame.f_lineno
-        at = awaited
+        return sorted(map(told, tasks))
 
 
 # -- who has begun a task ---------------------------------------------------------------------
@@ -247,16 +192,16 @@ class _Factory:
         make: Any = self._before
         task = make(loop, work, **context) if make else asyncio.Task(work, loop=loop, **context)
         given = context.get("context")
-        whose = _whose.get() if given is None else given.get(_whose)
-        if whose is not None:
-            self.begun[task] = whose
+        begun = whose.get() if given is None else given.get(whose)
+        if begun is not None:
+            self.begun[task] = begun
         return task
 
 
 if sys.version_info >= (3, 12):
 
     def _begun_by(task: asyncio.Task[Any]) -> Begun | None:
-        return task.get_context().get(_whose)
+        return task.get_context().get(whose)
 
 else:
 

@@ -146,6 +146,10 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         finally:
             self.recorder.activity.end(work)
 
+    def start_background_task(self, target: Any, *args: Any, **more: Any) -> Any:
+        """Begin a task, as `socketio.AsyncClient.start_background_task` does."""
+        return self.begun.call(super().start_background_task, target, *args, **more)
+
     def _named(self, headers: Any) -> Any:
         """Return these headers with the one for the client's name; like these, they may be a
         function that is asked at each connection."""
@@ -384,9 +388,6 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
             self.http = self._owner.tape.session()
         await super().connect(*args, **options)
 
-    def start_background_task(self, target: Any, *args: Any, **more: Any) -> Any:
-        return self._owner.begun.call(super().start_background_task, target, *args, **more)
-
     def send(self, data: Any) -> Any:
         if self._owner.link and self.state == "connected":
             self._owner.link.sent_up(sending.get().message)
@@ -428,6 +429,5 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
 
     def _receive_packet(self, pkt: Any) -> Any:
         if pkt.packet_type == engineio_packet.MESSAGE and self._owner.link:
-            self._owner.link.read_down()
-            read.set(self._owner.link.to_client.next())  # for the task that handles it
+            read.set(self._owner.link.read_down())  # for the task that handles it
         return super()._receive_packet(pkt)

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import socketio  # type: ignore[import-untyped]
@@ -37,7 +37,7 @@ from ..journal.facts import (
     Rejected,
 )
 from ..journal.journal import preview
-from .begun import Begun
+from .begun import Begun, whose
 from .dispatch import listens
 from .wrapping import Wrapped
 
@@ -46,8 +46,12 @@ __all__ = ["ServerTap"]
 #: The number of clients that have left whose names are kept, for emits to their sids.
 _REMEMBERED = 1_000
 _EMIT: Work = ("emit", SERVER, "")
-#: How the text of an event begins.
-_EVENTS = (str(socketio_packet.EVENT), str(socketio_packet.BINARY_EVENT))
+#: How the text of a packet begins that is no acknowledgement.
+_TELLING = {
+    str(kind)
+    for kind in range(len(socketio_packet.packet_names))
+    if kind not in (socketio_packet.ACK, socketio_packet.BINARY_ACK)
+}
 
 
 class ServerTap:
@@ -80,7 +84,6 @@ class ServerTap:
         #: Emits that were sent to the clients of this server, and not yet to other servers.
         self._queued: set[int] = set()
         self._handler_began = False
-        self._connecting = 0
         self._let_in: set[tuple[str, str]] = set()  # sid and namespace of those that were told so
         self._wrapped = Wrapped()
         self._attach()
@@ -95,7 +98,6 @@ class ServerTap:
         wrapped.method(manager, "basic_enter_room", self._on_enter_room)
         wrapped.method(manager, "basic_leave_room", self._on_leave_room)
         wrapped.method(sio, "_handle_connect", self._on_connect)
-        wrapped.method(sio, "_send_packet", self._on_packet)
         wrapped.method(sio, "_handle_disconnect", self._on_client_disconnect)
         wrapped.method(sio, "disconnect", self._on_disconnect)
         wrapped.method(sio, "_handle_event_internal", self._on_event_handler)
@@ -260,7 +262,7 @@ class ServerTap:
         self.links[eio_sid] = self.greet(environ)
         self.tasks.add(asyncio.current_task())  # over a websocket, it serves the whole connection
         connection = self.sio.eio.sockets[eio_sid]
-        upgrade = functools.partial(self._on_upgrade, connection._upgrade_websocket)
+        upgrade = partial(self._on_upgrade, connection._upgrade_websocket)
         connection._upgrade_websocket = upgrade
         return await original(eio_sid, environ)
 
@@ -284,11 +286,7 @@ class ServerTap:
                 connection.queue.put_nowait(None)  # ends a poll that waits
 
     async def _on_connect(self, original: Any, *args: Any) -> None:
-        self._connecting += 1
-        try:
-            await self._run_as("connect", original(*args))
-        finally:
-            self._connecting -= 1
+        await self._run_as("connect", original(*args))
 
     async def _on_client_disconnect(
         self, original: Any, eio_sid: str, namespace: Any, reason: Any = None
@@ -321,11 +319,6 @@ class ServerTap:
             raise  # the library logs it
         finally:
             self.recorder.activity.end(work)
-
-    async def _on_packet(self, original: Any, eio_sid: str, packet: Any) -> None:
-        await original(eio_sid, packet)
-        if self._connecting and (link := self.links.get(eio_sid)):
-            self._verdict(link, packet.packet_type, packet.namespace or "/", packet.data)
 
     def _verdict(self, link: Link, kind: int, namespace: str, data: Any) -> None:
         """Note who was let in and who was not, when the server says so to the client."""
@@ -382,22 +375,24 @@ class ServerTap:
         return original(eio_sid, packet)
 
     def _unseen(self, link: Link, data: Any) -> int | None:
-        """Record an emit that came past `_on_emit`, as by somebody who has replaced that method, as
-        one to this client alone; return its number. None: this packet is no event."""
+        """Record what this packet says that no emit is known of: who is let in; or an emit that
+        came past `_on_emit`, as by somebody who has replaced that method, as one to this client
+        alone. Return the number of its message; None: it is no event."""
         packets = self.sio.packet_class
-        if packets.uses_binary_events and data[:1] not in _EVENTS:
+        if packets.uses_binary_events and data[:1] not in _TELLING:
             return None  # the usual case, kept fast: an acknowledgement, or an attachment
         try:
             packet = packets(encoded_packet=data)
         except Exception:  # whatever it is: a class of the reader's own reads it
             return None
+        namespace = packet.namespace or "/"
         if packet.packet_type not in (socketio_packet.EVENT, socketio_packet.BINARY_EVENT):
+            self._verdict(link, packet.packet_type, namespace, packet.data)
+            return None
+        if namespace in self.recorder.hidden:
             return None
         event, *arguments = packet.data
         to = (link.name,)
-        namespace = packet.namespace or "/"
-        if namespace in self.recorder.hidden:
-            return None
         return self.recorder.emitted(
             SERVER, event, tuple(arguments), namespace, clients=to, recipients=to
         )
@@ -408,9 +403,8 @@ class ServerTap:
         link = self.links.get(eio_sid)
         if link is None:
             return await original(eio_sid, data)
-        link.read_up()
+        number, incoming = link.read_up(), link.to_server
         self._handler_began = False
-        incoming, number = link.to_server, link.to_server.next()
         waited, failed = eio_sid in self.sio._binary_packet, None
         read.set(incoming.message() if waited else number)  # for the task of its handler
         try:
@@ -432,7 +426,8 @@ class ServerTap:
                 link.arrived_up()
 
     def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
-        task = self._begun.call(original, target, *args, **more)
+        begin = original if whose.get() is self._begun else partial(self._begun.call, original)
+        task = begin(target, *args, **more)
         if target is self.sio._handle_event_internal:
             self._handler_began = True
             if not task.done():  # or else it has begun, and ended, at once

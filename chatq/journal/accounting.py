@@ -155,10 +155,6 @@ class Incoming:
         self._partial: int | None = None  # the message whose attachments are waited for
         self._failed: int | None = None  # the last one that could not be taken in
 
-    def next(self) -> int | None:
-        """Remove the packet that is read now, and return the number of its message."""
-        return self.packets.popleft() if self.packets else None
-
     def message(self) -> int | None:
         """Return the message whose attachment the packet is taken for that is read now."""
         return self._partial
@@ -230,12 +226,14 @@ class Link:
             if not self.frozen:
                 self.activity.begin(self._down_work)
 
-    def read_down(self) -> None:
-        """Note that the client read a packet."""
+    def read_down(self) -> int | None:
+        """Note that the client read a packet; return the number of its message."""
         self._down_read += 1
         if not self.client_open:  # read while disconnecting: it was counted as lost already
             self._down += 1
             self.activity.begin(self._down_work)
+        packets = self.to_client.packets
+        return packets.popleft() if packets else None
 
     def arrived_down(self) -> None:
         """Note that the client has handled a packet that it had read."""
@@ -262,12 +260,14 @@ class Link:
             self._up += 1
             self.activity.begin(self._up_work)
 
-    def read_up(self) -> None:
-        """Note that the server read a packet."""
+    def read_up(self) -> int | None:
+        """Note that the server read a packet; return the number of its message."""
         self._up_read += 1
         if not self.watched or not self.server_open:  # not counted yet, or counted as lost already
             self._up += 1
             self.activity.begin(self._up_work)
+        packets = self.to_server.packets
+        return packets.popleft() if packets else None
 
     def arrived_up(self) -> None:
         """Note that the server has handled a packet that it had read."""

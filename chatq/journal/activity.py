@@ -13,7 +13,9 @@ some turns of the event loop must pass in which nothing begins.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ..waiting import give_way, set_within
@@ -46,14 +48,12 @@ class NotSettled(TimeoutError):
 class Background(Protocol):
     """The tasks begun by those whose work is counted."""
 
-    def waiting_for(self) -> dict[Any, Any]:
-        """Return what each task waits for, to be given to `gone_on`."""
+    def looking(self) -> AbstractContextManager[object]:
+        """Look, from here on, at what they do in each `turn`."""
 
-    def gone_on(self, before: dict[Any, Any]) -> list[Any]:
-        """Return those that have gone on since then, or are new."""
-
-    async def rest(self) -> None:
-        """Return after a turn of the event loop, when all of them wait."""
+    async def turn(self) -> list[Any]:
+        """Return after a turn of the event loop, or more, when all of them wait: those that have
+        gone on meanwhile."""
 
     def busy(self) -> list[Any]:
         """Return those that have something to do."""
@@ -115,31 +115,33 @@ class Activity:
 
         `within`: the deadline in seconds. Raises `NotSettled`, which says what still was.
         """
+        looking = self.background.looking() if self.background else contextlib.nullcontext()
         try:
-            async with asyncio.timeout(within):
-                turns, self._restless = 0, []
-                while turns < _TURNS:
-                    while self.total:  # an earlier waiter may have begun something new
-                        future = asyncio.get_running_loop().create_future()
-                        self._waiting.append(future)
-                        await future
-                    turns = turns + 1 if await self._is_quiet_for_a_turn() else 0
+            with looking:
+                async with asyncio.timeout(within):
+                    await self._is_quiet()
         except TimeoutError:
             background = self.background
             if not (self.total or self._restless or (background and background.busy())):
                 return  # there was only no time to see whether it stays so
             raise NotSettled(f"not settled after {within:g} s: {self.describe()}") from None
 
+    async def _is_quiet(self) -> None:
+        turns, self._restless = 0, []
+        while turns < _TURNS:
+            while self.total:  # an earlier waiter may have begun something new
+                future = asyncio.get_running_loop().create_future()
+                self._waiting.append(future)
+                await future
+            turns = turns + 1 if await self._is_quiet_for_a_turn() else 0
+
     async def _is_quiet_for_a_turn(self) -> bool:
         """Give everybody a turn of the event loop, or more if a task needs them; return whether
         nothing has happened."""
-        background = self.background
-        if background is None:
+        if self.background is None:
             await give_way()
-            return not self.total
-        before = background.waiting_for()
-        await background.rest()
-        self._restless = background.gone_on(before)
+        else:
+            self._restless = await self.background.turn()
         return not self.total and not self._restless
 
 

@@ -190,7 +190,14 @@ IMPORTS: dict[str, set[str]] = {
         "queues.queues",
         "queues.store",
     },
-    "internals.begun": {"internals.wrapping", "waiting"},
+    "internals.begun": {
+        "internals.tasks",
+        "internals.timers",
+        "internals.wrapping",
+        "waiting",
+    },
+    "internals.tasks": set(),
+    "internals.timers": {"internals.tasks", "internals.wrapping"},
     "internals.client_events": set(),
     "internals.client_tap": {
         "internals.begun",

@@ -8,7 +8,9 @@ was in flight before it; what handlers then log came after settle, and there mus
 import asyncio
 import queue as queues
 import random
+import sys
 import threading
+import time
 from contextlib import suppress
 from itertools import product
 
@@ -524,6 +526,72 @@ async def test_many_that_sleep_again_and_again_are_not_waited_for(sio, stage):
     await ada.emit("begin")
     await stage.settle(within=2)
     assert len(stage.tasks()) == 40
+
+
+async def a_future_of_a_timer():
+    loop = asyncio.get_running_loop()
+    rings = loop.create_future()
+    loop.call_later(0.001, rings.set_result, None)
+    await rings
+
+
+#: Ways to wait for a millisecond.
+PAUSES = {
+    "sleep": lambda: asyncio.sleep(0.001),
+    "timeout": lambda: set_within(asyncio.Event(), 0.001),
+    "wait": lambda: asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.001),
+    "call_later": a_future_of_a_timer,
+}
+if sys.version_info >= (3, 12):  # before, it begins a task each time, which is news
+    PAUSES["wait_for"] = lambda: asyncio.wait_for(asyncio.Event().wait(), 0.001)
+
+
+@pytest.mark.parametrize("pause", PAUSES)
+async def test_what_time_wakes_in_every_turn_is_not_waited_for(sio, stage, pause):
+    """As the loop of a game in a server whose turns take longer than it waits."""
+    loop, ended = asyncio.get_running_loop(), False
+
+    def slow_turn():
+        if not ended:
+            began = time.perf_counter()
+            while time.perf_counter() - began < 0.002:
+                pass
+            loop.call_soon(slow_turn)
+
+    async def ticker():
+        while not ended:
+            with suppress(TimeoutError):
+                await PAUSES[pause]()
+
+    sio.on("begin", lambda sid: LOOSE.update({asyncio.create_task(ticker()) for _ in range(3)}))
+    ada = await stage.client("ada")
+    await ada.emit("begin")
+    loop.call_soon(slow_turn)
+    try:
+        await stage.settle(within=1)
+        ada.on("news", echo)
+        await sio.emit("news")
+        await stage.settle(within=1)
+    finally:
+        ended = True
+    assert stage.deliveries("news").who_got("news") == {"ada"}
+
+
+async def test_a_task_with_a_deadline_is_waited_for(sio, stage):
+    """Its timer does not wake it."""
+
+    async def work():
+        async with asyncio.timeout(60):
+            await turns(50)
+        for _ in range(50):
+            await asyncio.wait_for(turns(1), 60)
+        await sio.emit("news")
+
+    sio.on("begin", lambda sid: LOOSE.add(asyncio.create_task(work())))
+    ada = await stage.client("ada")
+    await ada.emit("begin")
+    await stage.settle()
+    assert "no handler" in stage.why("ada", "news")
 
 
 async def test_tasks_of_the_server_may_settle_side_by_side(sio, stage):
