@@ -28,6 +28,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FIRST_LESSON = CHECKOUT / "notebooks" / "00-start-here.ipynb"
 #: The optional parts (extras) that lessons and tests need, and what somebody else may want of them.
 PARTS = {
+    "asgi": "a stage for FastAPI and other ASGI applications",
     "nats": "queues and emits for many servers, on NATS",
     "lessons": "pictures and panels in Jupyter",
     "tests": "",

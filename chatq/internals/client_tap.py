@@ -84,7 +84,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     tasks: Tasks
 
     def __init__(
-        self, name: str, url: str, recorder: Recorder, begun: Begun, **options: Any
+        self, name: str, url: str, path: str, recorder: Recorder, begun: Begun, **options: Any
     ) -> None:
         self.name = name
         self.begun = begun
@@ -92,7 +92,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.link: Link | None = None
         self.tasks = Tasks()
         self.recorder = recorder
-        self._url = url
+        self._url, self._path = url, path
         self.dialled: dict[str, Any] = {}
         #: The namespaces that the server has ended: what it sends there afterwards is not read, as
         #: by a browser's client. (How much still arrives depends on turns of the event loop.)
@@ -130,6 +130,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         known = {name: value for name, value in given.items() if value is not None}
         #: The arguments of the last `connect`, but for those that were left out.
         self.dialled = {**known, **options}
+        if url is None:  # the stage's server may be at a path of its own
+            options.setdefault("socketio_path", self._path)
         connecting = super().connect(
             url or self._url,
             headers=self._named(headers),

@@ -17,7 +17,6 @@ from typing import Any, Self
 from urllib.parse import parse_qs
 
 import socketio  # type: ignore[import-untyped]
-from aiohttp import web
 
 from ..internals.begun import Begun
 from ..internals.client_tap import NAME_HEADER, Client, connect_options, own_json
@@ -30,12 +29,14 @@ from ..views.table import one_line
 from ..waiting import end_task
 from .process import Process
 from .programs import Programs
+from .serving import serving
 
 __all__ = ["HandlerRaised", "Scene"]
 
 
 #: How long closing waits for handlers that still run, in seconds.
 _LAST_HANDLERS = 0.2
+_HOST = "127.0.0.1"
 #: The open stage of each server, so that opening it again closes the one before.
 _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()
 
@@ -52,31 +53,21 @@ class HandlerRaised(RuntimeError):
 class Scene:
     """A server, its clients and its processes, from `open` to `close`; see `Stage`."""
 
-    app: web.Application
+    app: Any
     journal: Journal
     url: str
-    _runner: web.AppRunner | None = None
+    _open = False
 
     def __init__(
         self,
         sio: socketio.AsyncServer,
-        app: web.Application | None = None,
+        app: Any = None,
         *,
         keep: int = 10_000,
         hide: Iterable[str] = (),
     ) -> None:
-        if not isinstance(sio, socketio.AsyncServer):
-            raise TypeError(
-                f"a stage needs a socketio.AsyncServer, not {type(sio).__name__}: "
-                'sio = socketio.AsyncServer(async_mode="aiohttp")'
-            )
-        if sio.async_mode != "aiohttp":
-            raise TypeError(
-                f"a stage serves with aiohttp, but this server was made for {sio.async_mode!r}: "
-                'sio = socketio.AsyncServer(async_mode="aiohttp")'
-            )
-        self.sio = sio
-        self.app = app if app is not None else web.Application()
+        self._serving = serving(sio, app)
+        self.sio, self.app = sio, self._serving.app
         self.journal = Journal(keep)
         self.url = ""
         self._recorder = Recorder(
@@ -101,7 +92,7 @@ class Scene:
     async def open(
         cls,
         sio: socketio.AsyncServer,
-        app: web.Application | None = None,
+        app: Any = None,
         *,
         keep: int = 10_000,
         hide: Iterable[str] = (),
@@ -114,30 +105,22 @@ class Scene:
         return await stage.__aenter__()
 
     async def __aenter__(self) -> Self:
-        if self._runner is not None:
+        if self._open:
             return self
         if self._closing is not None:
             raise RuntimeError("this stage was closed, and opens only once: make a new one")
         if before := _open_stages.get(self.sio):
             await before._end()
-        if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
-            self.sio.attach(self.app)
         self._begun = self._recorder.activity.background = Begun()
         self._tap = ServerTap(self.sio, self._recorder, self._greet, self._begun)
-        self._runner = web.AppRunner(self.app, shutdown_timeout=0.3, access_log=None)
+        self._open = True
         try:
-            await self._begun.task(self._serve(self._runner), self._begun.context)
+            self.url = await self._begun.task(self._serving.begin(_HOST), self._begun.context)
         except BaseException:
             await self._end()
             raise
         _open_stages[self.sio] = self
         return self
-
-    async def _serve(self, runner: web.AppRunner) -> None:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
 
     async def __aexit__(
         self,
@@ -163,16 +146,15 @@ class Scene:
             self._raise(unseen)
 
     async def _end(self) -> None:
-        if self._closing is None and self._runner is not None:
+        if self._closing is None and self._open:
             self._closing = asyncio.create_task(self._close())
         if self._closing is not None:
             await asyncio.shield(self._closing)  # finished even if the caller is cancelled
 
     async def _close(self) -> None:
-        runner, tap = self._runner, self._tap
-        assert runner is not None
+        tap = self._tap
         assert tap is not None
-        self._runner = self._tap = None
+        self._open, self._tap = False, None
         if _open_stages.get(self.sio) is self:
             del _open_stages[self.sio]
         with contextlib.suppress(NotSettled):
@@ -187,15 +169,15 @@ class Scene:
             last.callback(tap.detach)
             last.push_async_callback(self._begun.end)
             last.push_async_callback(tap.tasks.cancel)  # of a client that was just connecting
-            last.push_async_callback(self._clean_up, runner)
+            last.push_async_callback(self._end_serving)
             last.push_async_callback(tap.tasks.cancel)  # handlers that never end, connections
             last.push_async_callback(tap.shut_down)
             last.push_async_callback(self._hang_up, tap)
             last.push_async_callback(self._programs.end)
 
-    async def _clean_up(self, runner: web.AppRunner) -> None:
+    async def _end_serving(self) -> None:
         # In the context of its beginning, where its own code may have set variables.
-        await self._begun.task(runner.cleanup(), self._begun.context)
+        await self._begun.task(self._serving.end(), self._begun.context)
 
     async def _hang_up(self, tap: ServerTap) -> None:
         orderly = True
@@ -254,7 +236,8 @@ class Scene:
         if before := self._clients.pop(name, None):
             await before.hang_up()
             await self.settle()
-        client = Client(name, self.url, self._recorder, self._begun, **own)
+        path = self._serving.socket_path
+        client = Client(name, self.url, path, self._recorder, self._begun, **own)
         self._clients[name] = client
         if name not in self._names:
             self._names.append(name)
@@ -291,7 +274,7 @@ class Scene:
     @property
     def closed(self) -> bool:
         """Return whether this stage is not open: not yet, or no longer."""
-        return self._runner is None
+        return not self._open
 
     @property
     def folder(self) -> Path:
@@ -392,7 +375,7 @@ class Scene:
     def _inside(self, name: str) -> set[str]:
         """Return the namespaces to which the server regards `name` as connected."""
         inside: set[str] = set()
-        for fact in [*self.journal.standing(), *self.journal] if self._runner else []:
+        for fact in [*self.journal.standing(), *self.journal] if self._open else []:
             match fact:
                 case Connected(client=client, namespace=namespace) if client == name:
                     inside.add(namespace)
@@ -477,13 +460,13 @@ class Scene:
 
     def __repr__(self) -> str:
         names = getattr(self, "_names", [])  # of one that was refused, too
-        state = "open" if self._runner else "closed"
+        state = "open" if self._open else "closed"
         return f"<Stage: {state}, clients: {', '.join(names) or 'none'}>"
 
     # -- names ----------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
-        if self._runner is None:
+        if not self._open:
             raise RuntimeError("this stage is not open: stage = await Stage.open(sio)")
 
     def _name(self, client: str | Client | Process) -> str:

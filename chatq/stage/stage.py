@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import socketio  # type: ignore[import-untyped]
-from aiohttp import web
 
 from ..internals.client_tap import Client
 from ..journal.facts import SERVER
@@ -40,7 +39,7 @@ class _Queues(Protocol):
 
 
 class Stage(Scene, Lookups):
-    """Serves a `socketio.AsyncServer` on 127.0.0.1 and records who gets which message.
+    """Serves a `socketio.AsyncServer` on 127.0.0.1, and records who gets which message.
 
         stage = await Stage.open(sio)
         ada, bob = await stage.clients("ada", "bob")
@@ -48,19 +47,21 @@ class Stage(Scene, Lookups):
         await stage.settle()
         stage.deliveries()
 
-    `sio`: your own server, made with `async_mode="aiohttp"`; handlers may be added before or
-    after. `app`: your own `aiohttp.web.Application`, for pages beside the sockets; `sio` is
-    attached to it unless you did. `keep`: the most facts in the journal; `hide`: namespaces of
-    which nothing is recorded, such as "/admin".
+    `sio`: your own server, made with `async_mode="asgi"` or `"aiohttp"`; handlers may be added
+    before or after. `app`: your own application, if there is one: any ASGI application (of FastAPI,
+    Starlette, Quart, a `socketio.ASGIApp`), or an `aiohttp.web.Application`; `sio` may be in it
+    already, and is served beside it otherwise. `keep`: the most facts in the journal; `hide`:
+    namespaces of which nothing is recorded, such as "/admin".
 
-    `async with Stage(sio) as stage` opens and closes it, too. Raises `TypeError` for a server of
-    another kind.
+    `async with Stage(sio) as stage` opens and closes it, too. Raises `TypeError` for a server or an
+    application of another kind, `ModuleNotFoundError` if uvicorn is needed and not installed; and
+    when it opens, `RuntimeError` if the ASGI application does not start.
     """
 
     def __init__(
         self,
         sio: socketio.AsyncServer,
-        app: web.Application | None = None,
+        app: Any = None,
         *,
         keep: int = 10_000,
         hide: Iterable[str] = (),
@@ -133,7 +134,7 @@ class Stage(Scene, Lookups):
         return Cast(self._kinds(), inside, bool(self._watched))
 
     async def _settle_if_open(self, within: float) -> None:
-        if self._runner is not None:  # the line may have closed it
+        if self._open:  # the line may have closed it
             await self.settle(within)
 
     async def reset(self) -> None:

@@ -226,7 +226,7 @@ def test_an_engineer_is_asked_for_what_chatq_requires_and_offered_the_rest(
     required = {line.partition(">=")[0] for line in declared()}
     assert names == {"python", "chatq", "import", "127.0.0.1", *required}
     assert advice.startswith(f"All is well. To begin:\n    {python} -m chatq --help\n")
-    for part in ("nats", "lessons"):
+    for part in ("asgi", "nats", "lessons"):
         assert f"    {python} -m pip install {quoted(f'chatq[{part}]')}\n" in advice
     assert "tests" not in advice
 

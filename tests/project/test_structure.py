@@ -190,6 +190,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.queues",
         "queues.store",
     },
+    "internals.asgi": {"waiting"},
     "internals.begun": {
         "internals.tasks",
         "internals.timers",
@@ -500,6 +501,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.programs": {"stage.process", "stage.relay"},
     "stage.queue_tap": {"journal.accounting", "journal.activity", "journal.facts"},
     "stage.relay": {"waiting"},
+    "stage.serving": {"internals.asgi"},
     "stage.scene": {
         "internals.begun",
         "internals.client_tap",
@@ -510,6 +512,7 @@ IMPORTS: dict[str, set[str]] = {
         "journal.journal",
         "stage.process",
         "stage.programs",
+        "stage.serving",
         "views.table",
         "waiting",
     },

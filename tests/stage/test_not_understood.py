@@ -85,6 +85,7 @@ async def test_it_has_a_row_of_its_own(name, side, transports):
         await stage.settle()  # shown once
 
 
+@pytest.mark.parametrize("sio", ["aiohttp"], indirect=True)
 async def test_what_is_too_large_for_polling(sio, stage):
     """python-engineio reads a part of it, which is no JSON."""
     sio.on("up", lambda sid, data: None)

@@ -267,7 +267,7 @@ async def test_handlers_of_the_engine_that_are_registered_later_are_seen_through
 
 
 @pytest.mark.parametrize(
-    "sio", [None, socketio.AsyncServer(async_mode="asgi")], ids=["no server", "asgi"]
+    "sio", [None, socketio.AsyncServer(async_mode="tornado")], ids=["no server", "tornado"]
 )
 def test_a_refused_stage_can_be_shown(sio):
     stage = Stage.__new__(Stage)
@@ -319,6 +319,7 @@ async def test_the_tasks_that_a_server_has_begun_end_with_the_stage(sio):
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.parametrize("sio", ["aiohttp"], indirect=True)
 async def test_what_is_set_around_a_stage_holds_in_its_handlers(sio):
     """As it does where aiohttp serves without one; and its `cleanup_ctx` may set it back."""
     tenant = contextvars.ContextVar("tenant", default="nobody")

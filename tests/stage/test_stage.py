@@ -181,6 +181,7 @@ async def test_the_server_is_as_before_after_closing(sio):
     assert sio.eio.handlers == handlers
 
 
+@pytest.mark.parametrize("sio", ["aiohttp"], indirect=True)
 async def test_the_server_serves_without_a_stage_after_closing(sio):
     sio.on("ask", lambda sid: "answer")
     async with Stage(sio) as stage:
@@ -243,6 +244,7 @@ async def test_handlers_may_be_added_before_and_after_opening(sio):
         assert [await ada.call("before"), await ada.call("after")] == ["before", "after"]
 
 
+@pytest.mark.parametrize("sio", ["aiohttp"], indirect=True)
 @pytest.mark.parametrize("attached", [True, False])
 async def test_an_app_of_ones_own_serves_pages_beside_the_sockets(sio, attached):
     async def page(request):
@@ -322,13 +324,37 @@ async def test_a_client_connects_again_after_disconnecting(sio, stage):
     ("make", "told"),
     [
         (lambda: object(), r"needs a socketio.AsyncServer, not object: sio = socketio"),
-        (lambda: socketio.Server(async_mode="threading"), r"not Server: sio ="),
-        (lambda: socketio.AsyncServer(async_mode="asgi"), r"was made for 'asgi': sio ="),
+        (
+            lambda: socketio.Server(async_mode="threading"),
+            r"cannot serve Server, which needs threads: .*await stage.process\('server', program\)",
+        ),
+        (
+            lambda: socketio.WSGIApp(socketio.Server(async_mode="threading")),
+            r"cannot serve WSGIApp, which needs threads: .* stage.client\('ada', url=\.\.\.\)",
+        ),
+        (
+            lambda: socketio.AsyncServer(async_mode="tornado"),
+            r"was made for 'tornado': a stage serves .* with aiohttp or ASGI\. .*stage\.process\(",
+        ),
     ],
 )
 def test_a_server_of_another_kind_is_refused(make, told):
     with pytest.raises(TypeError, match=told):
         Stage(make())
+
+
+@pytest.mark.parametrize(
+    ("mode", "app", "told"),
+    [
+        ("aiohttp", lambda scope, receive, send: None, "function is no aiohttp.web.Application"),
+        ("aiohttp", socketio.ASGIApp(None), 'ASGIApp is no aiohttp.web.Application: .*="asgi"'),
+        ("asgi", web.Application(), 'Application is no ASGI application: .*async_mode="aiohttp"'),
+        ("asgi", "app", "str is no ASGI application"),
+    ],
+)
+def test_an_application_of_another_kind_is_refused(mode, app, told):
+    with pytest.raises(TypeError, match=told):
+        Stage(socketio.AsyncServer(async_mode=mode), app)
 
 
 def test_a_journal_of_no_facts_is_refused(sio):

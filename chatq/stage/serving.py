@@ -1,0 +1,101 @@
+"""How the server of a stage is served: by aiohttp, or as an ASGI application.
+
+Owns which of them serves a server and its application, and what is said of those that none can.
+Must not know: what is recorded of it, clients.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import socketio  # type: ignore[import-untyped]
+from aiohttp import web
+
+from ..internals.asgi import AsgiServer, socket_path
+
+__all__ = ["Serving", "serving"]
+
+#: How long requests may take to end that are under way when it closes, in seconds.
+_LAST_REQUESTS = 0.3
+_ELSEWHERE = (
+    "a stage serves in its own event loop, with aiohttp or ASGI. Servers of other kinds run as a "
+    "process of a stage: `server = await stage.process('server', program)`; clients of the stage "
+    "that connect to it, `await stage.client('ada', url=...)`, have their own side recorded"
+)
+
+
+class Serving(Protocol):
+    """Serves one application; `socket_path`: where its clients find the Socket.IO server."""
+
+    app: Any
+    socket_path: str
+
+    async def begin(self, host: str) -> str:
+        """Serve it on a free port of `host`; return its address. Raises what its start raises."""
+
+    async def end(self) -> None:
+        """Serve it no longer, and free the port."""
+
+
+def serving(sio: Any, app: Any) -> Serving:
+    """Return what serves `sio` and its application `app`; None: it has none of its own.
+
+    Raises `TypeError` for a server that cannot be served here, or an application that is not of its
+    kind.
+    """
+    made = 'sio = socketio.AsyncServer(async_mode="aiohttp"), or async_mode="asgi"'
+    if isinstance(sio, (socketio.Server, socketio.WSGIApp)):
+        raise TypeError(
+            f"a stage cannot serve {type(sio).__name__}, which needs threads: {_ELSEWHERE}"
+        )
+    if not isinstance(sio, socketio.AsyncServer):
+        raise TypeError(f"a stage needs a socketio.AsyncServer, not {type(sio).__name__}: {made}")
+    if sio.async_mode == "asgi":
+        if isinstance(app, web.Application) or not (app is None or callable(app)):
+            raise TypeError(
+                f"this server was made for 'asgi', and {type(app).__name__} is no ASGI "
+                'application: make the server with async_mode="aiohttp"'
+            )
+        return _Asgi(sio, app)
+    if sio.async_mode != "aiohttp":
+        raise TypeError(f"this server was made for {sio.async_mode!r}: {_ELSEWHERE}")
+    if not isinstance(app, web.Application | None):
+        raise TypeError(
+            f"this server was made for 'aiohttp', and {type(app).__name__} is no "
+            'aiohttp.web.Application: make the server with async_mode="asgi"'
+        )
+    return _Aiohttp(sio, app)
+
+
+class _Aiohttp:
+    socket_path = "socket.io"
+
+    def __init__(self, sio: Any, app: web.Application | None) -> None:
+        self.app = app if app is not None else web.Application()
+        self._sio = sio
+        self._runner = web.AppRunner(self.app, shutdown_timeout=_LAST_REQUESTS, access_log=None)
+
+    async def begin(self, host: str) -> str:
+        if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
+            self._sio.attach(self.app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host, 0).start()
+        host, port = self._runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+    async def end(self) -> None:
+        await self._runner.cleanup()
+
+
+class _Asgi:
+    def __init__(self, sio: Any, app: Any) -> None:
+        path = socket_path(app, sio)
+        self.app = app if path is not None else socketio.ASGIApp(sio, app)
+        self.socket_path = path or "socket.io"
+        self._server = AsgiServer(self.app, _LAST_REQUESTS)
+
+    async def begin(self, host: str) -> str:
+        return await self._server.begin(host)
+
+    async def end(self) -> None:
+        await self._server.end()
