@@ -88,6 +88,7 @@ class Person:
     left_rooms: set[tuple[str, str | int]] = field(default_factory=set)
     frozen: bool = False
     pending: list[tuple[str, str]] = field(default_factory=list)
+    dialled: tuple[str, ...] = ()  # the namespaces of its last `connect`
 
     def inside(self) -> list[str]:
         return [space for space, out in self.spaces.items() if out is None]
@@ -114,6 +115,7 @@ class World:
         self.born: dict[tuple[str, str], int] = {}  # the step that emitted it
         self.where: dict[tuple[str, str], str] = {}  # its namespace
         self.unheard: set[tuple[str, str]] = set()  # emits that reached nobody
+        self.late: set[tuple[tuple[str, str], str]] = set()  # and who read it, given up before
         self.raised = 0  # handlers that raised since the last settle
         self.step = 0
 
@@ -134,7 +136,7 @@ class World:
         if step.fresh:  # a new client of the same name: the one before says goodbye
             self._disconnect(step)
             person.frozen = False
-        person.line = True
+        person.line, person.dialled = True, step.namespaces
         refused = False
         for space in step.namespaces:
             if space == "/vip" and step.name in self.banned:
@@ -182,6 +184,11 @@ class World:
             self.verdicts[key][step.name] = Reason.LOST
         person.pending.clear()
 
+    def _drop(self, step: Step) -> None:
+        """Cut off, and it connects again by itself."""
+        self._cut(step)
+        self._connect(replace(step, namespaces=self.people[step.name].dialled))
+
     def _gasp(self, step: Step) -> None:
         """Cut off, and then it emits: neither end knows yet."""
         key = (step.event, repr(step.token))
@@ -205,6 +212,8 @@ class World:
         for key in person.pending:
             space = self.where[key]
             self.verdicts[key][step.name] = self._handled(step.name, space, key[0])
+            if space not in person.inside():
+                self.late.add((key, step.name))
         person.pending.clear()
         if not person.inside():
             person.line = False
@@ -329,6 +338,7 @@ _WEIGHTS = {
     "kick": 3,
     "disconnect": 3,
     "cut": 3,
+    "drop": 3,
     "gasp": 1,
     "miss": 1,
     "freeze": 6,
@@ -396,6 +406,17 @@ def _write_cut(world: World, dice: random.Random, token: int) -> Iterator[Step]:
         who = [n for n in who if world.people[n].pending] or who
     if who:
         yield Step("cut", dice.choice(who))
+
+
+def _write_drop(world: World, dice: random.Random, token: int) -> Iterator[Step]:
+    # One that is refused tries again for ever.
+    who = [
+        n
+        for n, p in world.people.items()
+        if p.inside() and not (n in world.banned and "/vip" in p.dialled)
+    ]
+    if who:
+        yield Step("drop", dice.choice(who))
 
 
 def _write_gasp(world: World, dice: random.Random, token: int) -> Iterator[Step]:
@@ -508,6 +529,7 @@ _WRITERS = {
     "kick": _write_kick,
     "disconnect": _write_disconnect,
     "cut": _write_cut,
+    "drop": _write_drop,
     "gasp": _write_gasp,
     "miss": _write_miss,
     "freeze": _write_freeze,
