@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..journal.facts import SERVER
-from .explain import ARRIVED, Explanation, Message, Reason
+from .explain import ARRIVED, Explanation, Message, Named, Reason, name_of
+from .got import Got, comparison
+from .matchers import Verdict, got_in_order, got_once, nobody_got
 from .sentence import target
-from .table import Table
+from .table import Table, one_line
 
-__all__ = ["Deliveries", "cell", "label", "route"]
+__all__ = ["Deliveries", "cell", "compared", "label", "route"]
+
+#: For pytest: an error of this module is one of the question, so show the line that asks.
+__tracebackhide__ = True
 
 _MEANING = {
     Reason.RECEIVED: "✓ got it",
@@ -31,25 +36,78 @@ _NOT = "✗ did not get it"
 
 
 class Deliveries:
-    """The table of messages by clients: who got what, who did not, and why."""
+    """The table of messages by clients: who got what, who did not, and why.
+
+    Each question about an event raises `LookupError` if there is no such message in the table, and
+    one about a client if there is none of that name; `event in …` asks whether there is one. What
+    `who_got` and the others answer says why, and the plug-in for pytest shows it when an `assert`
+    fails.
+    """
 
     messages: tuple[Message, ...]
     names: tuple[str, ...]
 
-    def __init__(self, messages: Sequence[Message], names: Sequence[str], cut: str = "") -> None:
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        names: Sequence[str],
+        cut: str = "",
+        attempts: Sequence[Message] = (),
+    ) -> None:
         self.messages = tuple(messages)
         self.names = tuple(names)
         self._cut = cut
+        #: The emits that carry attempts to deliver messages of queues.
+        shown = {id(message) for message in self.messages}
+        self._attempts = tuple(m for m in attempts if id(m.attempt_of) in shown)
 
     def who_got(self, event: str) -> set[str]:
-        """Return the names of the clients whose handlers took the last message `event`.
+        """Return the names of the clients whose handlers took the last message `event`."""
+        called = [m for m in self._called(event) if not m.attempt_of]
+        which = f", the last of {len(called)} called {event!r}" if len(called) > 1 else ""
+        return Got(called[-1], _about(called[-1], which))
 
-        Raises `LookupError` if there is no such message in the table.
+    def got_in_order(self, client: str | Named, *events: str) -> Verdict:
+        """Return whether the handlers of `client` took exactly these events, in this order; other
+        events may be between them.
+
+            assert stage.deliveries().got_in_order("bob", "joined", "news", "news")
         """
-        for message in reversed(self.messages):
-            if message.emitted.event == event:
-                return message.got_by
-        raise LookupError(f"no message {event!r} in this table")
+        return got_in_order(self._called(*events), self._known(client), events, self._cut)
+
+    def got_once(self, client: str | Named, event: str) -> Verdict:
+        """Return whether the handlers of `client` took `event` exactly once, whatever number of
+        messages have that name; each attempt to deliver a message of a queue counts."""
+        return got_once(self._called(event), self._known(client), event, self._cut)
+
+    def nobody_got(self, event: str) -> Verdict:
+        """Return whether no message `event` has arrived anywhere, nor is on its way: also not where
+        no handler listens, or where it raised."""
+        return nobody_got(self._called(event), event, self._cut)
+
+    def __contains__(self, event: object) -> bool:
+        return any(message.emitted.event == event for message in self.messages)
+
+    def _called(self, *events: str) -> list[Message]:
+        """Return the messages with these names, with the attempts to deliver them."""
+        for event in events:
+            if event not in self:
+                raise LookupError(
+                    f"no message {event!r} in this table; there are: {self._events()}. If that is "
+                    f"what you mean: assert {event!r} not in stage.deliveries()"
+                )
+        if not events:
+            raise TypeError("name at least one event")
+        return [m for m in (*self.messages, *self._attempts) if m.emitted.event in events]
+
+    def _events(self) -> str:
+        return ", ".join(sorted({repr(m.emitted.event) for m in self.messages})) or "none"
+
+    def _known(self, client: str | Named) -> str:
+        name = name_of(client)
+        if name not in (SERVER, *self.names):
+            raise LookupError(f"no client is called {name!r}; there are {[*self.names]}")
+        return name
 
     def table(self) -> Table:
         """Return the table: a row for each message, a column for the server and each client."""
@@ -83,6 +141,23 @@ class Deliveries:
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()
+
+
+def compared(operator: str, left: object, right: object) -> list[str]:
+    """Return what is to be said when a comparison with deliveries, or with what `who_got` has
+    returned, does not hold, as lines; nothing if this knows no more than its reader."""
+    if not isinstance(right, Deliveries):
+        return comparison(operator, left, right)
+    if operator == "in":
+        return [f"{left!r} in deliveries", "", f"there are: {right._events()}"]
+    found = [_about(m) for m in right.messages if m.emitted.event == left]
+    return [f"{left!r} {operator} deliveries", "", *found]
+
+
+def _about(message: Message, which: str = "") -> str:
+    """Return a message in words, for a line of its own."""
+    number = message.emitted.message
+    return one_line(f"message {number}{which}: {label(message)}, {route(message)}", 200)
 
 
 def cell(explanation: Explanation | None) -> str:

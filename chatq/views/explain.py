@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Protocol
 
 from ..journal.facts import (
     SERVER,
@@ -49,11 +50,19 @@ __all__ = [
     "Explanation",
     "Life",
     "Message",
+    "Named",
     "Reason",
     "explain",
     "explanation_of",
     "find",
+    "name_of",
 ]
+
+
+class Named(Protocol):
+    """A client, a process or a guest: anything with a name in the scene."""
+
+    name: str
 
 
 class Reason(Enum):
@@ -97,7 +106,8 @@ class Explanation:
     """A reason, its detail, and the data of the packet acknowledgement if there was one.
 
     `early`: it went to all clients, before the `connect` handler had accepted this one; `given_up`:
-    the client was frozen, and the server gave it up before it read this.
+    the client was frozen, and the server gave it up before it read this; `place`: the number of the
+    fact that it had arrived.
     """
 
     reason: Reason
@@ -106,6 +116,7 @@ class Explanation:
     early: bool = False
     given_up: bool = False
     attempt: str = ""  # of a message of a queue: its number, and how it ended
+    place: int = 0
 
     @property
     def late(self) -> bool:
@@ -243,7 +254,7 @@ def explain(
     for fact in journal.standing():
         standing.read(fact)
     messages: dict[MessageRef, Message] = {}
-    for fact in journal:
+    for place, fact in enumerate(journal, journal.forgotten + 1):
         standing.read(fact)
         match fact:
             case Emitted():
@@ -268,7 +279,7 @@ def explain(
             case Received() | NotUnderstood() | Raised() | Acknowledged() if (
                 fact.message in messages
             ):
-                _arrived(messages[fact.message], fact)
+                _arrived(messages[fact.message], fact, place)
     if over:
         for name in (SERVER, *names):
             _client_ended(messages.values(), name)
@@ -376,14 +387,16 @@ def _froze(messages: Iterable[Message], fact: Froze | Thawed, unseen: set[str]) 
             message.explanations[fact.client] = replace(explanation, reason=after)
 
 
-def _arrived(message: Message, fact: Received | NotUnderstood | Raised | Acknowledged) -> None:
+def _arrived(
+    message: Message, fact: Received | NotUnderstood | Raised | Acknowledged, place: int
+) -> None:
     explanation = message.explanations.get(fact.client)
     if explanation is None:
         return
     match fact:
         case Received(handled=handled):
             reason = Reason.RECEIVED if handled else Reason.NO_HANDLER
-            explanation = replace(explanation, reason=reason)
+            explanation = replace(explanation, reason=reason, place=place)
         case NotUnderstood(error=error):
             explanation = replace(explanation, reason=Reason.NOT_UNDERSTOOD, detail=error)
         case Raised(error=error):
@@ -417,3 +430,8 @@ def explanation_of(message: Message, client: str) -> Explanation:
         known = [name for name in message.explanations if name != SERVER]
         raise LookupError(f"no client is called {client!r}; there are {known}")
     return explanation
+
+
+def name_of(client: str | Named) -> str:
+    """Return the name of a client that is given by it, or as the object that `Stage` returned."""
+    return client if isinstance(client, str) else client.name

@@ -10,28 +10,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
 
 from ..journal.facts import Connected, Disconnected, Subscribed, Unsubscribed
 from ..journal.journal import Journal
 from .deliveries import Deliveries
 from .diagram import Diagram
-from .explain import Message, Reason, explain, explanation_of, find
+from .explain import Message, Named, Reason, explain, explanation_of, find, name_of
 from .roster import Roster
 from .sentence import sentence
 from .table import Table, one_line
 
-__all__ = ["Lookups", "Named", "View"]
+__all__ = ["Lookups", "View"]
 
 
 #: The columns of counts in a table of queues, and the states that each of them counts.
 _STATES = {"wait": {"waits"}, "out": {"out"}, "settled": {"settled"}, "dead": {"dead", "expired"}}
-
-
-class Named(Protocol):
-    """A client, a process or a guest: anything with a name in the scene."""
-
-    name: str
 
 
 class Lookups(ABC):
@@ -56,7 +49,8 @@ class Lookups(ABC):
             messages = messages[-last:] if last > 0 else []
         strangers = view.strangers()
         columns = [name for name in view.kinds if name not in strangers]
-        return Deliveries(messages, columns, view.cut)
+        attempts = [m for m in view.called(events) if m.attempt_of]
+        return Deliveries(messages, columns, view.cut, attempts)
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
         """Return the sequence diagram: SVG on a screen, text everywhere else.
@@ -78,15 +72,11 @@ class Lookups(ABC):
         `message`: the name of an event (the last such message) or a message's number in the table.
         Raises `LookupError` for an unknown client or message.
         """
-        return one_line(sentence(find(self.view().messages, message), _name(client)), 400)
+        return one_line(sentence(find(self.view().messages, message), name_of(client)), 400)
 
     def reason(self, client: str | Named, message: str | int) -> Reason:
         """Return the `Reason` behind `why`, for programs. Raises `LookupError` as `why` does."""
-        return explanation_of(find(self.view().messages, message), _name(client)).reason
-
-
-def _name(client: str | Named) -> str:
-    return client if isinstance(client, str) else client.name
+        return explanation_of(find(self.view().messages, message), name_of(client)).reason
 
 
 class View(Lookups):

@@ -148,6 +148,40 @@ async def test_time_is_moved_by_hand(stage, queues, clock):
     assert Returned(1, "ada", "its lease ended") in [*stage.journal]
 
 
+async def test_of_a_message_of_a_queue_each_attempt_is_counted(stage, queues, clock):
+    ada, _ = await stage.clients("ada", "bob")
+    ada.on("pickup", lambda order, delivery: None)
+    answering(ada, "note")
+    await queues.emit("pickup", "O-1", to="drivers")
+    await queues.emit("note", "N-1", to="drivers")
+    await queues.subscribe(ada.get_sid(), "drivers")
+    await stage.settle()
+    assert stage.deliveries().got_once("ada", "pickup")
+    assert stage.deliveries("pickup").got_once("ada", "pickup")
+    answering(ada)
+    clock.now += 31
+    queues.tick()
+    await stage.settle()
+    why = stage.deliveries().got_once("ada", "pickup")
+    assert not why
+    assert repr(why) == "ada got 'pickup' 2 times: message 1 (2 attempts) of the table"
+    assert stage.deliveries().got_in_order("ada", "pickup", "note", "pickup")
+    assert repr(stage.deliveries().got_once("bob", "note")) == (
+        "bob did not get 'note': it went to ada, from queue 'drivers'."
+    )
+    assert stage.deliveries(last=1).got_in_order("ada", "note")
+
+
+async def test_nobody_has_got_what_waits_in_a_queue(stage, queues):
+    await stage.client("ada")
+    await queues.emit("pickup", "O-1", to="drivers")
+    await stage.settle()
+    assert stage.deliveries().nobody_got("pickup")
+    await queues.subscribe(stage["ada"].get_sid(), "drivers")
+    await stage.settle()  # it has no handler
+    assert not stage.deliveries().nobody_got("pickup")
+
+
 async def test_a_refused_message_dies_with_its_reason_and_is_redriven(stage, queues, clock):
     ada = await stage.client("ada")
 
