@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .stage.nats_server import NatsServers
     from .stage.scene import HandlerRaised
     from .stage.stage import Stage
+    from .testing.stages import Stages
     from .views.explain import Reason
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "Rules",
     "Settled",
     "Stage",
+    "Stages",
     "Stats",
     "StoreError",
     "Stored",
@@ -110,6 +112,7 @@ _HOMES = {
     "Rules": "queues.rules",
     "Settled": "journal.facts",
     "Stage": "stage.stage",
+    "Stages": "testing.stages",
     "Stats": "queues.store",
     "StoreError": "queues.store",
     "Stored": "journal.facts",

@@ -35,6 +35,7 @@ IMPORTS: dict[str, set[str]] = {
         "stage.nats_server",
         "stage.scene",
         "stage.stage",
+        "testing.stages",
         "views.explain",
     },
     "__main__": {"__version__", "course.progress", "doctor", "hub.serve"},
@@ -255,6 +256,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.view",
         "waiting",
     },
+    "pytest_plugin": {"testing.stages"},
     "queues.administration": {
         "journal.facts",
         "queues.dead_message",
@@ -530,6 +532,8 @@ IMPORTS: dict[str, set[str]] = {
         "views.view",
         "views.wire",
     },
+    "testing.evidence": {"stage.stage", "views.table"},
+    "testing.stages": {"stage.stage", "testing.evidence"},
     "views.deliveries": {
         "journal.facts",
         "views.explain",
@@ -574,6 +578,7 @@ ROOMS = {
     "panel": {"internals", "journal", "views"},
     "stage": {"internals", "journal", "panel", "queues", "queues.nats", "views"},
     "course": {"internals", "journal", "queues", "stage", "views"},
+    "testing": {"stage", "views"},
 }
 #: Names that say nothing of what is inside.
 EMPTY_NAMES = {"utils", "helpers", "manager", "types", "errors"}
