@@ -12,6 +12,7 @@ from importlib import metadata
 import hubs
 import pytest
 from places import ROOT
+from pytest_runs import SERVER, run_pytest
 
 README = ROOT / "README.md"
 
@@ -35,6 +36,18 @@ def test_the_scripts_print_what_the_readme_says_they_print(number, output, compl
     )
     assert complaints(script.stderr) == ""
     assert script.stdout == outputs[output]
+
+
+def test_the_test_fails_as_the_readme_says_it_does(tmp_path):
+    """What is no script of its own is marked `py`, and what a terminal shows, `console`."""
+    [test], [said] = blocks("py"), blocks("console")
+    assert len(test.splitlines()) <= 6
+    (tmp_path / "server.py").write_text(SERVER, encoding="utf-8")
+    ran = run_pytest(tmp_path, f"from server import sio\n{test}")
+    shown = ran.of("test_news")
+    assert said in re.sub(r"(?m)^E +\n", "", shown)
+    assert "- chatq -" in shown
+    assert "journal: " in shown
 
 
 @contextlib.contextmanager

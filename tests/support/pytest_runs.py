@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ANYIO", "AUTO", "STRICT", "Ran", "run_pytest"]
+__all__ = ["ANYIO", "AUTO", "SERVER", "STRICT", "Ran", "run_pytest"]
 
 #: pytest-asyncio in its two modes; anyio's plug-in.
 STRICT = ("-p", "asyncio", "-o", "asyncio_default_fixture_loop_scope=function")

@@ -136,6 +136,22 @@ async def test_on_the_way(stage):
     )
 
 
+def test_without_a_message_it_says_who_came(run):
+    program = """
+@sio.event
+def connect(sid, environ, auth):
+    if not auth:
+        raise socketio.exceptions.ConnectionRefusedError("no token")
+
+async def test_it(stage):
+    await stage(sio).client("ada", auth={"token": 1})
+    await stage.client("eve")
+"""
+    said = run(program).of("test_it")
+    assert "ConnectionError" in said
+    assert "eve is refused: no token" in said.partition("- chatq -")[2]
+
+
 def test_the_files_lie_in_the_folder_that_the_test_has_asked_for(run):
     program = """
 async def test_it(stage, tmp_path):
