@@ -20,6 +20,8 @@ from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any
 
+from ..internals.client_tap import Client
+from ..stage.process import Process
 from ..stage.stage import Stage
 from .evidence import files, last_rows, without_tables
 
@@ -38,12 +40,12 @@ class Opening:
     def __await__(self) -> Generator[Any, Any, Stage]:
         return self._opening.__await__()
 
-    async def clients(self, *names: str, **options: Any) -> list[Any]:
+    async def clients(self, *names: str, **options: Any) -> list[Client]:
         """Open the stage, and connect clients; see `Stage.clients`."""
         stage = await self
         return await stage.clients(*names, **options)
 
-    async def client(self, name: str, **options: Any) -> Any:
+    async def client(self, name: str, **options: Any) -> Client:
         """Open the stage, and connect a client; see `Stage.client`."""
         stage = await self
         return await stage.client(name, **options)
@@ -63,12 +65,11 @@ class Stages:
     """
 
     def __init__(self, new_folder: Callable[[], Path]) -> None:
-        self._new_folder = new_folder
+        self._folder = functools.cache(new_folder)
         self._opened: list[tuple[Stage, asyncio.AbstractEventLoop]] = []
         #: The last rows of each stage when the test failed, before they were closed.
         self._seen: list[str] = []
         self._errors: list[Exception] = []
-        self._told = False
 
     def __call__(self, *arguments: Any, **options: Any) -> Opening:
         """Open a stage; the arguments are those of `Stage`.
@@ -96,7 +97,7 @@ class Stages:
             raise AttributeError(error.args[0]) from None
         return getattr(stage, name)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Client | Process:
         return self._the_one()[name]
 
     def __repr__(self) -> str:
@@ -133,7 +134,7 @@ class Stages:
             try:
                 await test(*arguments, **options)
             except BaseException:
-                self._look()
+                self._seen = self._look()
                 await self._close_from(len(before))
                 raise
             await self._close_from(len(before))
@@ -165,8 +166,8 @@ class Stages:
         if errors:
             raise errors[0]
 
-    def _look(self) -> None:
-        self._seen = [last_rows(stage) for stage, _ in self._opened]
+    def _look(self) -> list[str]:
+        return [last_rows(stage) for stage, _ in self._opened]
 
     def shorten(self, error: BaseException) -> None:
         """Leave out of the text of a failed `assert` where it repeats the table."""
@@ -175,12 +176,10 @@ class Stages:
 
     def evidence(self) -> str:
         """Return what is to be said of a failure, and write the files that it names; nothing if no
-        stage was opened, or if it has been said."""
-        if self._told or not self._opened:
+        stage was opened."""
+        if not self._opened:
             return ""
-        self._told = True
-        if not self._seen:  # it ended without its function
-            self._look()
+        seen = self._seen or self._look()  # it may have ended without its function
         stages = [stage for stage, _ in self._opened]
         told = [f"closing it raised {type(e).__name__}: {e}" for e in self._errors]
-        return "\n\n".join([*self._seen, *told, "\n".join(files(stages, self._new_folder))])
+        return "\n\n".join([*seen, *told, "\n".join(files(stages, self._folder))])

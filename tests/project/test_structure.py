@@ -533,7 +533,12 @@ IMPORTS: dict[str, set[str]] = {
         "views.wire",
     },
     "testing.evidence": {"stage.stage", "views.table"},
-    "testing.stages": {"stage.stage", "testing.evidence"},
+    "testing.stages": {
+        "internals.client_tap",
+        "stage.process",
+        "stage.stage",
+        "testing.evidence",
+    },
     "views.deliveries": {
         "journal.facts",
         "views.explain",
@@ -578,7 +583,7 @@ ROOMS = {
     "panel": {"internals", "journal", "views"},
     "stage": {"internals", "journal", "panel", "queues", "queues.nats", "views"},
     "course": {"internals", "journal", "queues", "stage", "views"},
-    "testing": {"stage", "views"},
+    "testing": {"internals", "stage", "views"},
 }
 #: Names that say nothing of what is inside.
 EMPTY_NAMES = {"utils", "helpers", "manager", "types", "errors"}

@@ -1,4 +1,4 @@
-"""A program that uses each call of the queues once: `mypy` checks it as it checks the package.
+"""A program that uses each call of the queues once, and a stage in a test, for `mypy` to check.
 
 It is never run.
 """
@@ -30,6 +30,8 @@ from chatq import (
     Returned,
     Rules,
     Settled,
+    Stage,
+    Stages,
     Stats,
     Stored,
     StoreError,
@@ -149,6 +151,15 @@ async def main() -> None:
         await inside.flush()
         print(put.upper(), inside.pending + 1)
     await pickup({"order": 1}, {**_delivery(), "attempt": 2})
+
+
+async def test_news(stage: Stages) -> None:
+    room = await stage(socketio.AsyncServer(async_mode="aiohttp"))
+    assert_type(room, Stage)
+    ada, bob = await room.clients("ada", "bob")
+    print(ada.name.upper(), stage["bob"].name.upper(), stage.url)
+    await stage.settle()
+    assert room.deliveries().got_in_order(bob, "news")
 
 
 def _delivery() -> Delivery:

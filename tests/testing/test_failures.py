@@ -165,6 +165,24 @@ async def test_it(stage, tmp_path):
     )
 
 
+def test_each_failure_of_a_test_is_told_as_it_was(run):
+    program = """
+@pytest.fixture
+def untidy(stage):
+    yield
+    raise LookupError("where is the mop?")
+
+async def test_it(untidy, stage):
+    await stage(sio).client("ada")
+    await sio.emit("news")
+    assert "the moon" == "cheese"
+"""
+    ran = run(program)
+    assert ran.text.count("- chatq -") == 2  # the test, and its teardown
+    assert len(re.findall(r"(?m)^1 +news +server → everyone +↗ +…$", ran.text)) == 2
+    assert len([*ran.folder.rglob("journal.jsonl")]) == 1
+
+
 def test_what_cannot_be_written_hides_nothing(run):
     program = """
 async def test_it(stage, tmp_path):
