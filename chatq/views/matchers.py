@@ -75,7 +75,6 @@ def nobody_got(messages: Sequence[Message], event: str, cut: str) -> Verdict:
     reached = {
         name: sentence(message, name)
         for message in messages
-        if not message.life  # its attempts are among the messages
         for name, explanation in message.explanations.items()
         if explanation.reason in (*ARRIVED, Reason.NOT_UNDERSTOOD, *_MAYBE)
     }

@@ -148,28 +148,46 @@ async def test_time_is_moved_by_hand(stage, queues, clock):
     assert Returned(1, "ada", "its lease ended") in [*stage.journal]
 
 
-async def test_of_a_message_of_a_queue_each_attempt_is_counted(stage, queues, clock):
-    ada, _ = await stage.clients("ada", "bob")
+async def test_of_a_message_of_a_queue_each_attempt_is_counted(sio, stage, queues, clock):
+    ada, bob = await stage.clients("ada", "bob")
     ada.on("pickup", lambda order, delivery: None)
     answering(ada, "note")
+    ada.on("news", lambda text: None)
     await queues.emit("pickup", "O-1", to="drivers")
     await queues.emit("note", "N-1", to="drivers")
     await queues.subscribe(ada.get_sid(), "drivers")
     await stage.settle()
+    await sio.emit("news", "plain")
+    await queues.emit("note", "N-2", to="drivers")
+    await stage.settle()
     assert stage.deliveries().got_once("ada", "pickup")
     assert stage.deliveries("pickup").got_once("ada", "pickup")
+    assert stage.deliveries(last=1).got_once("ada", "note")
+    assert not stage.deliveries().got_once("ada", "note")
     answering(ada)
+    answering(bob)
     clock.now += 31
     queues.tick()
     await stage.settle()
-    why = stage.deliveries().got_once("ada", "pickup")
-    assert not why
-    assert repr(why) == "ada got 'pickup' 2 times: message 1 (2 attempts) of the table"
-    assert stage.deliveries().got_in_order("ada", "pickup", "note", "pickup")
-    assert repr(stage.deliveries().got_once("bob", "note")) == (
+    table = stage.deliveries()
+    assert repr(table.got_once("ada", "pickup")) == (
+        "ada got 'pickup' 2 times: message 1 (2 attempts) of the table"
+    )
+    assert not table.got_once("ada", "pickup")
+    assert table.got_in_order("ada", "pickup", "note", "news", "note", "pickup")
+    assert repr(table.got_once("bob", "note")) == (
         "bob did not get 'note': it went to ada, from queue 'drivers'."
     )
-    assert stage.deliveries(last=1).got_in_order("ada", "note")
+    await queues.unsubscribe(ada.get_sid(), "drivers")
+    ada.on("pickup", lambda order, delivery: None)
+    await queues.emit("pickup", "O-2", to="drivers")
+    await queues.subscribe(ada.get_sid(), "drivers")
+    await stage.settle()
+    clock.now += 31
+    await queues.unsubscribe(ada.get_sid(), "drivers")
+    await queues.subscribe(bob.get_sid(), "drivers")
+    await stage.settle()
+    assert stage.deliveries().who_got("pickup") == {"ada", "bob"}  # by one attempt each
 
 
 async def test_nobody_has_got_what_waits_in_a_queue(stage, queues):

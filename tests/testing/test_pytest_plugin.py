@@ -6,6 +6,8 @@ import sys
 import pytest
 from pytest_runs import ANYIO, AUTO, STRICT
 
+from chatq import Stages
+
 GOOD = """
 async def test_it(stage):
     await talk(stage)
@@ -281,6 +283,18 @@ async def test_no_server(stage):
     assert "TypeError: a stage needs a socketio.AsyncServer, not str" in ran.of("test_no_server")
     for test in ran.outcomes:
         assert "_the_one" not in ran.of(test)  # it ends where the reader wrote it
+
+
+def test_a_coroutine_that_trio_runs_is_told_what_a_stage_needs(tmp_path):
+    """Trio itself is not needed to see that asyncio does not run."""
+
+    async def test(stage):
+        await stage("sio")
+
+    stages = Stages(lambda: tmp_path)
+    with pytest.raises(RuntimeError, match=r"a stage needs asyncio: .* not \"trio\"") as raised:
+        stages.around(test)(stages).send(None)
+    assert raised.value.__context__ is None or raised.value.__suppress_context__
 
 
 def test_a_stage_of_ones_own_comes_first(run):
