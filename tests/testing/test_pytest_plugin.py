@@ -133,7 +133,10 @@ async def broken(room):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def elsewhere(stage):
-    return await stage(sio)
+    yield await stage(sio)
+    torn_down.append(1)
+
+torn_down = []
 
 async def test_it(room):
     await room["ada"].emit("say", "hello")
@@ -151,6 +154,9 @@ async def test_on_another_loop(elsewhere):
 
 async def test_trips_on_another_loop(elsewhere, stage):
     elsewhere._recorder.failures.append(("trip", "somebody tripped", ValueError()))
+
+def test_all_was_torn_down():
+    assert len(torn_down) == 2
 """
     ran = run(program)
     assert ran.outcomes == {
@@ -159,6 +165,7 @@ async def test_trips_on_another_loop(elsewhere, stage):
         "test_is_no_coroutine": "passed",
         "test_on_another_loop": "passed",
         "test_trips_on_another_loop": "error",
+        "test_all_was_torn_down": "passed",
     }, ran.text
     assert "LookupError: no key" in (said := ran.of("test_never_runs"))
     assert "journal: " in said
