@@ -10,18 +10,18 @@ Rules
 - The journal keeps the newest `keep` facts. It counts those that it drops, and keeps the last known
   state of every client (connected where, in which rooms), so that the others can still be
   explained.
+- What is written to a file is enough to read the same journal from it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import re
 import reprlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, TextIO, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Self, TextIO
 
 from .facts import (
     Connected,
@@ -39,6 +39,8 @@ from .facts import (
     Thawed,
     Unsubscribed,
 )
+from .kinds import kinds_of
+from .lines import KINDS, Head, fact_line, head_line, read_line
 
 __all__ = ["Journal", "preview"]
 
@@ -61,8 +63,6 @@ _STANDING: dict[type[Fact], tuple[str, int]] = {
 
 #: Those about a present state, not an ended one.
 _PRESENT = (Connected, Joined, Froze, Subscribed)
-
-_KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
 
 
 class Journal:
@@ -89,6 +89,8 @@ class Journal:
         self._standing: deque[tuple[int, Fact]] = deque()
         self._older: dict[tuple[str, ...], Fact] = {}
         self._listeners: list[Callable[[], None]] = []
+        #: The kinds of the names, from whoever knows them: the facts do not say it.
+        self._told: Callable[[], Mapping[str, str]] = dict
 
     @property
     def forgotten(self) -> int:
@@ -122,8 +124,7 @@ class Journal:
         # Of the dropped facts one is kept for each key.
         while self._standing and self._standing[0][0] < self.forgotten:
             fact = self._standing.popleft()[1]
-            question, fields = _STANDING[type(fact)]
-            key = (question, *list(dataclasses.astuple(fact))[:fields])
+            key = _key(fact)
             self._older.pop(key, None)
             self._older[key] = fact
             if len(self._older) > self.keep:
@@ -157,16 +158,17 @@ class Journal:
         self._tidy()
         part = Journal(keep or self.keep)
         part.messages = self.messages
+        part._told = self._told
         part._older = dict(self._older)
         part.begun = self.begun
         facts = max(0, min(upto, self._written) - self.forgotten)
         older = max(0, facts - part.keep)  # of these, only the state of clients
         for number, (kind, *values) in enumerate(itertools.islice(self._facts, older)):
-            if (found := _KINDS[kind]) in _STANDING:
+            if (found := KINDS[kind]) in _STANDING:
                 part._standing.append((self.forgotten + number, found(*values)))
         part._written = self.forgotten + older
         for kind, *values in itertools.islice(self._facts, older, facts):
-            part.append(_KINDS[kind], *values)
+            part.append(KINDS[kind], *values)
         return part
 
     def standing(self) -> Iterator[Fact]:
@@ -175,20 +177,82 @@ class Journal:
         yield from self._older.values()
 
     def __iter__(self) -> Iterator[Fact]:
-        return iter([_KINDS[kind](*values) for kind, *values in self._facts])
+        return iter([KINDS[kind](*values) for kind, *values in self._facts])
 
     def __len__(self) -> int:
         return len(self._facts)
 
+    # -- who there is, and files ------------------------------------------------------------------
+
+    def tell_kinds(self, told: Callable[[], Mapping[str, str]]) -> None:
+        """Let `told` say who is in the scene: by name "client", "process" or "guest"."""
+        self._told = told
+
+    def kinds(self) -> dict[str, str]:
+        """Return who is in the scene: by name "client", "process" or "guest"; of names that nobody
+        has told, as the facts let one guess."""
+        told, found = self._told(), kinds_of((*self.standing(), *self))
+        return {**told, **{name: kind for name, kind in found.items() if name not in told}}
+
     def write(self, file: TextIO) -> None:
-        """Write the facts kept to `file` as JSON lines, each with its kind under "fact"."""
+        """Write this journal to `file` as JSON lines, for `read`.
+
+        The first line is about the journal, and after it come the facts, each with its kind under
+        "fact": first the `standing` ones, marked so, then those that are kept.
+        """
+        counts = (self.keep, self.messages, self.begun, self.forgotten)
+        file.write(head_line(Head(*counts, self.kinds())))
+        for fact in self.standing():
+            file.write(fact_line(fact, standing=True))
         for fact in self:
-            line = {"fact": type(fact).__name__, **dataclasses.asdict(fact)}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(fact_line(fact))
+
+    @classmethod
+    def read(cls, file: Iterable[str]) -> Self:
+        """Return the journal that `write` has written to `file`, an open text file.
+
+        Raises `ValueError` naming the line that is none of a journal, and what to do.
+        """
+        head: Head | None = None
+        standing: list[Fact] = []
+        facts: list[Fact] = []
+        number = 0
+        for number, line in enumerate(file, 1):
+            try:
+                match read_line(line):
+                    case Head() as found if number == 1:
+                        head = found
+                    case Head():
+                        raise ValueError("another journal begins here: one file holds one journal")
+                    case (fact, True) if type(fact) not in _STANDING or facts:
+                        raise ValueError("a fact that stands is about a client, and comes first")
+                    case (fact, stands):
+                        (standing if stands else facts).append(fact)
+            except ValueError as error:
+                raise ValueError(f"line {number} of this journal cannot be read: {error}") from None
+        if not number:
+            raise ValueError("this file is empty: write a journal into it with Journal.write(file)")
+        head = head or Head(10_000, sum(isinstance(fact, Emitted) for fact in facts))
+        kinds = head.kinds
+        journal = cls(max(head.keep, len(facts)))
+        journal.tell_kinds(lambda: kinds)
+        journal.messages, journal.begun, journal._written = (
+            head.messages, head.begun, head.forgotten
+        )  # fmt: skip
+        journal._older = {_key(fact): fact for fact in standing}
+        for fact in facts:
+            journal.append(type(fact), *(getattr(fact, name) for name in fact.__match_args__))
+        return journal
 
     def __repr__(self) -> str:
         cut = f", {self.forgotten} older ones forgotten" if self.forgotten else ""
         return f"<Journal: {len(self)} facts{cut}>"
+
+
+def _key(fact: Fact) -> tuple[str, ...]:
+    """Return the question that a fact about a state answers."""
+    question, fields = _STANDING[type(fact)]
+    return (question, *list(dataclasses.astuple(fact))[:fields])
 
 
 class _Short(reprlib.Repr):

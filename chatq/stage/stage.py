@@ -67,6 +67,7 @@ class Stage(Scene, Lookups):
         hide: Iterable[str] = (),
     ) -> None:
         super().__init__(sio, app, keep=keep, hide=hide)
+        self.journal.tell_kinds(self._kinds)
         self._queue_tap: QueueTap | None = None
         self._watched: list[_Queues] = []
         self._line = asyncio.Lock()

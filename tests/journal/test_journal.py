@@ -1,7 +1,9 @@
 """The journal keeps what happened, in order, bounded, and still knows who is where."""
 
+import dataclasses
 import io
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from sizes import size
 
 from chatq import Journal, Reason, Stage
-from chatq.journal import facts, journal
+from chatq.journal import lines
 from chatq.journal.facts import (
     SERVER,
     Acknowledged,
@@ -36,6 +38,7 @@ from chatq.journal.facts import (
     Unsubscribed,
 )
 from chatq.journal.journal import preview
+from chatq.views.view import View
 
 ONE_OF_EACH = [
     Connected("ada", "/"),
@@ -78,7 +81,7 @@ def test_facts_come_back_in_order_and_equal():
 
 
 def test_there_is_a_sample_of_each_kind_of_fact():
-    assert {type(fact) for fact in ONE_OF_EACH} == {*journal._KINDS.values()}
+    assert {type(fact) for fact in ONE_OF_EACH} == {*lines.KINDS.values()}
 
 
 def test_messages_are_numbered_from_1():
@@ -142,16 +145,169 @@ def test_a_listener_may_stop_while_it_is_called():
     assert heard == ["once", "always", "always"]
 
 
-def test_json_lines_round_trip():
+# -- files --------------------------------------------------------------------------------------
+
+
+def written(kept):
     file = io.StringIO()
-    write(Journal(), *ONE_OF_EACH).write(file)
-    read = []
-    for line in file.getvalue().splitlines():
-        fields = json.loads(line)
-        kind = getattr(facts, fields.pop("fact"))
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        read.append(kind(**values))
-    assert read == ONE_OF_EACH
+    kept.write(file)
+    return file.getvalue()
+
+
+def read(text):
+    return Journal.read(io.StringIO(text))
+
+
+def all_of(kept):
+    """Return whatever can be asked of a journal."""
+    counts = (kept.keep, kept.messages, kept.begun, kept.forgotten, kept.written)
+    return counts, [*kept.standing()], [*kept], kept.kinds()
+
+
+def test_each_line_of_a_file_is_json_with_its_kind():
+    head, *lines = map(json.loads, written(write(Journal(), *ONE_OF_EACH)).splitlines())
+    assert head["journal"] == 1
+    assert [line["fact"] for line in lines] == [type(fact).__name__ for fact in ONE_OF_EACH]
+
+
+#: Any text that a stranger can send. Two halves of a character that follow each other are that
+#: character in a file.
+SPECIAL = st.sampled_from([*"a\ud800\udfff\u2028\x85\n\r\0\\\"'é🙂"])
+STRANGE = (st.text(SPECIAL) | st.text()).filter(
+    lambda text: not re.search("[\ud800-\udbff][\udc00-\udfff]", text)
+)
+NAMES = st.sampled_from(["ada", "bob", "cy <&> 'x'", "\u202eevil", "é\u0301 🙂"])
+OF_TYPE = {
+    "str": STRANGE,
+    "str | int": STRANGE | st.integers(),
+    "int": st.integers(),
+    "bool": st.booleans(),
+    "int | None": st.none() | st.integers(),
+    "MessageRef": st.integers(1, 5),
+    "tuple[str, ...]": st.lists(NAMES, max_size=3).map(tuple),
+    "tuple[str | int, ...]": st.lists(STRANGE | st.integers(), max_size=3).map(tuple),
+}
+
+
+def any_of(kind):
+    """Return facts of this kind with any values; names are few, so that they meet."""
+    fields = {one.name: OF_TYPE[one.type] for one in dataclasses.fields(kind)}
+    return st.builds(kind, **{**fields, **({"client": NAMES} if "client" in fields else {})})
+
+
+FACTS = st.one_of([any_of(kind) for kind in lines.KINDS.values()])
+
+
+@given(
+    keep=st.integers(1, 12),
+    before=st.lists(FACTS, max_size=20),
+    after=st.lists(FACTS, max_size=20),
+    kinds=st.dictionaries(NAMES, st.sampled_from(["client", "process", "guest"])),
+    again=st.booleans(),
+)
+def test_what_is_written_is_read_as_the_same_journal(
+    keep, before, after, kinds, again, tmp_path_factory
+):
+    kept = write(Journal(keep), *before)
+    if again:
+        kept.forget()  # as a scene that is reset
+    write(kept, *after)
+    kept.tell_kinds(lambda: kinds)
+    kept.number()
+    path = tmp_path_factory.getbasetemp() / "journal.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        kept.write(file)
+    with path.open(encoding="utf-8") as file:
+        found = Journal.read(file)
+    assert all_of(found) == all_of(kept)
+    write(found, *before)  # and it goes on like the same journal
+    write(kept, *before)
+    assert all_of(found)[:3] == all_of(kept)[:3]
+
+
+@pytest.mark.parametrize("part", [9, 3])
+async def test_a_journal_that_was_read_explains_as_the_stage_does(sio, stage, part):
+    _, bob = await stage.clients("ada", "bob")
+    await sio.enter_room(bob.get_sid(), 17)
+    stage._guests["zoe"] = None
+    stage._names.append("zoe")
+    await stage.freeze("bob")
+    await sio.emit("job", "🙂", room=17)
+    await sio.emit("job", room="17")
+    await stage.settle()
+    view = stage.view(keep=part)
+    found = read(written(view.journal))
+    again = View(found, found.kinds())
+    assert found.kinds() == view.kinds == {"ada": "client", "bob": "client", "zoe": "guest"}
+    assert repr(again.deliveries()) == repr(view.deliveries())
+    assert repr(again.diagram()) == repr(view.diagram())
+    assert repr(again.roster()) == repr(view.roster())
+
+
+def test_without_its_first_line_a_file_still_has_its_facts():
+    """As older versions wrote it."""
+    facts = [
+        Connected("ada", "/"),
+        Connected("eve", "/"),
+        Emitted(1, SERVER, "news", "", "/", recipients=("ada", "eve"), skipped=("zoe",)),
+        Received(1, "ada", True),
+        Killed("driver"),
+    ]
+    _, _, old = written(write(Journal(), *facts)).partition("\n")
+    found = read(old)
+    assert [*found] == facts
+    assert found.messages == 1
+    kinds = {"ada": "client", "eve": "guest", "zoe": "client", "driver": "process"}
+    assert found.kinds() == kinds
+    assert View(found, kinds).reason("eve", "news") is Reason.SENT
+
+
+GOOD = written(write(Journal(), Connected("ada", "/"), Joined("ada", "/", 17)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "this file is empty: write a journal into it"),
+        ("hello\n", "line 1 of this journal cannot be read: it is not JSON but 'hello'"),
+        ("[1, 2]\n", "line 1 .* it is no fact but '\\[1, 2\\]'"),
+        ("[" * 100_000 + "\n", "line 1 .* is not JSON"),
+        ("1" * 5_000 + "\n", "line 1 .* is not JSON"),
+        (GOOD[:-3], "line 3 .* ends in the middle of this line, as if its writer had been killed"),
+        (GOOD + "\n", "line 4 .* it is not JSON but ''"),
+        (GOOD + GOOD, "line 4 .* another journal begins here"),
+        (GOOD + '{"fact": "Flew"}\n', "line 4 .* chatq knows no fact 'Flew': is it of a newer"),
+        (GOOD + '{"fact": ["Froze"]}\n', r"line 4 .* chatq knows no fact \['Froze'\]"),
+        (GOOD + '{"fact": "Froze"}\n', "line 4 .* Froze has no 'client'"),
+        (GOOD + '{"fact": "Froze", "client": 3}\n', "'client' of Froze is a text, not 3"),
+        (GOOD + '{"fact": "Froze", "client": "a", "x": 1}\n', "Froze has no field 'x'"),
+        (
+            GOOD + '{"fact": "Received", "message": true, "client": "a", "handled": true}\n',
+            "'message' of Received is a whole number, not True",
+        ),
+        (
+            GOOD + '{"fact": "Joined", "client": "a", "namespace": "/", "room": 1.5}\n',
+            "'room' of Joined is a text or a whole number, not 1.5",
+        ),
+        (GOOD.replace('"journal": 1', '"journal": 2'), "line 1 .* form 2, and this chatq reads 1"),
+        (GOOD.replace('"keep": 10000', '"keep": 0'), "line 1 .* counts cannot be"),
+        (GOOD.replace('"begun": 0', '"begun": 5'), "line 1 .* counts cannot be"),
+        (GOOD.replace('"ada": "guest"', '"ada": "cat"'), "'kinds' of head is an object of names"),
+        (
+            GOOD + '{"fact": "Froze", "client": "a", "standing": true}\n',
+            "line 4 .* a fact that stands is about a client, and comes first",
+        ),
+        (GOOD + '{"fact": "Froze", "client": "a", "standing": 1}\n', "'standing' is true or false"),
+    ],
+)
+def test_what_is_no_journal_is_refused_by_its_line(text, told):
+    with pytest.raises(ValueError, match=told) as refused:
+        read(text)
+    assert len(str(refused.value)) < 300
+
+
+def test_a_last_line_may_lack_its_end():
+    assert all_of(read(GOOD.rstrip("\n"))) == all_of(read(GOOD))
 
 
 async def test_a_long_session_still_knows_who_is_connected_and_in_which_room(sio):

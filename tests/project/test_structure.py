@@ -232,7 +232,9 @@ IMPORTS: dict[str, set[str]] = {
     "journal.accounting": {"journal.activity", "journal.facts", "journal.journal", "waiting"},
     "journal.activity": {"waiting"},
     "journal.facts": set(),
-    "journal.journal": {"journal.facts"},
+    "journal.journal": {"journal.facts", "journal.kinds", "journal.lines"},
+    "journal.kinds": {"journal.facts"},
+    "journal.lines": {"journal.facts"},
     "panel.board": {
         "panel.cards",
         "panel.composer",
