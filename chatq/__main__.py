@@ -37,6 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
 
         add(progress)
         progress.set_defaults(run=run_progress)
+    replay = commands.add_parser(
+        "replay", help="write the scene of a journal as one HTML file, to be stepped through"
+    )
+    if given[:1] == ["replay"]:
+        from .views.replay_command import add_arguments as add_options
+        from .views.replay_command import run as run_replay
+
+        add_options(replay)
+        replay.set_defaults(run=run_replay)
     chosen = parser.parse_args(given)
     if chosen.run is None:
         parser.print_help()

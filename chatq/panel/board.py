@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..views.deliveries import Deliveries
+from ..views.links import BELOW, linked, sheet
 from ..views.roster import Roster
 from ..views.table import Table
 from . import composer
@@ -121,10 +123,12 @@ class Board:
         """Set the range of the slider to these facts; return its position."""
         return self._time.seek(oldest, newest)
 
-    def show_picture(self, diagram: str, deliveries: str) -> None:
-        """Show the diagram and the deliveries of one moment."""
+    def show_picture(self, diagram: str, deliveries: Deliveries) -> None:
+        """Show the diagram, which is linked, and the deliveries of one moment."""
+        table = scrolls("the table of deliveries", linked(deliveries)._repr_html_())
+        links = sheet(".chatq-panel", deliveries.messages)
         self._diagram.value = scrolls("the diagram", diagram)
-        self._table.value = scrolls("the table of deliveries", deliveries)
+        self._table.value = f'<style>{links}</style><div class="chatq-linked">{table}{BELOW}</div>'
 
     def show_people(self, roster: Roster, found: Any, cast: Cast) -> None:
         """Show the clients as they are now; `found[name]`: the client or process of that name."""

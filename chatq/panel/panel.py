@@ -187,9 +187,9 @@ class Panel:
         view: View = stage.view(step, _FACTS)
         now = view if step == journal.written else stage.view(keep=_FACTS)
         fresh, self._seen = self._seen, journal.written
+        since = fresh if step == journal.written else step - 1
         board.show_picture(
-            view.diagram(rows=_ROWS).svg(fresh if step == journal.written else step - 1),
-            view.deliveries(last=_MESSAGES)._repr_html_(),
+            view.diagram(rows=_ROWS).svg(since, linked=True), view.deliveries(last=_MESSAGES)
         )
         queues = now.queues()
         board.show_people(now.roster(), stage, stage.cast())

@@ -6,7 +6,7 @@ know: the stage, sockets, how a reason is found.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..journal.facts import SERVER
 from .explain import ARRIVED, Explanation, Message, Named, Reason, name_of
@@ -19,6 +19,7 @@ __all__ = ["Deliveries", "cell", "compared", "label", "route"]
 
 #: For pytest: an error of this module is one of the question, so show the line that asks.
 __tracebackhide__ = True
+__all__ = ["Deliveries", "cell", "kept", "label", "legend", "route"]
 
 _MEANING = {
     Reason.RECEIVED: "✓ got it",
@@ -116,25 +117,15 @@ class Deliveries:
         for message in self.messages:
             emitted = message.emitted
             cells = [cell(message.explanations.get(name)) for name in (SERVER, *self.names)]
-            kept = [_kept(message, queue) for queue in queues]
-            rows.append([str(emitted.message), label(message), route(message), *kept, *cells])
+            states = [kept(message, queue) for queue in queues]
+            rows.append([str(emitted.message), label(message), route(message), *states, *cells])
+        every = [each for message in self.messages for each in message.explanations.values()]
         notes = [self._cut] if self._cut else []
         return Table(
             ("no.", "message", "from → to", *(f"queue {q}" for q in queues), SERVER, *self.names),
             rows,
-            notes=[*notes, *self._legend()],
+            notes=[*notes, *legend(every)],
         )
-
-    def _legend(self) -> list[str]:
-        used = {v.reason for m in self.messages for v in m.explanations.values()}
-        texts = [text for reason, text in _MEANING.items() if reason in used]
-        if used - set(_MEANING):
-            texts.append(f"{_NOT}, and why")
-        if any(v.late for m in self.messages for v in m.explanations.values()):
-            texts.append("late: the server had given it up")
-        if any(v.acknowledged is not None for m in self.messages for v in m.explanations.values()):
-            texts.append("ack: its acknowledgement came back")
-        return ["   ".join(texts)] if texts else []
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -158,6 +149,17 @@ def _about(message: Message, which: str = "") -> str:
     """Return a message in words, for a line of its own."""
     number = message.emitted.message
     return one_line(f"message {number}{which}: {label(message)}, {route(message)}", 200)
+def legend(explanations: Collection[Explanation]) -> list[str]:
+    """Return the legend of a table with these explanations, as one line or none."""
+    used = {each.reason for each in explanations}
+    texts = [text for reason, text in _MEANING.items() if reason in used]
+    if used - set(_MEANING):
+        texts.append(f"{_NOT}, and why")
+    if any(each.late for each in explanations):
+        texts.append("late: the server had given it up")
+    if any(each.acknowledged is not None for each in explanations):
+        texts.append("ack: its acknowledgement came back")
+    return ["   ".join(texts)] if texts else []
 
 
 def cell(explanation: Explanation | None) -> str:
@@ -173,7 +175,7 @@ def cell(explanation: Explanation | None) -> str:
     return explanation.reason.value + early + late + attempt + acknowledged
 
 
-def _kept(message: Message, queue: str) -> str:
+def kept(message: Message, queue: str) -> str:
     """Return the state of a message of this queue; "" if it is of another."""
     life = message.life
     if life is None or life.queue != queue:

@@ -54,12 +54,13 @@ class Diagram:
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
 
-    def svg(self, fresh: int | None = None) -> str:
+    def svg(self, fresh: int | None = None, *, linked: bool = False) -> str:
         """Return the picture as a standalone SVG document.
 
         `fresh`: rows after so many facts are animated, unless the reader prefers reduced motion.
+        `linked`: a cell of the table beside it lights its line, see `links`.
         """
-        return draw(self._layout, self._cut, repr(self), fresh)
+        return draw(self._layout, self._cut, repr(self), fresh, linked=linked)
 
 
 def _as_text(layout: Layout, cut: str) -> str:

@@ -304,7 +304,7 @@ def _update(life: Life, fact: Tried | Settled | Returned | Died | Redriven) -> N
         case Tried(client=client, attempt=attempt):
             life.attempts[client] = (attempt, "", None)
             life.state, life.detail = "out", client
-        case Settled(client=client) | Returned(client=client):
+        case Settled(client=client) | Returned(client=client) if client in life.attempts:
             number, _, carrier = life.attempts[client]
             end = fact.reason if isinstance(fact, Returned) else "settled"
             life.attempts[client] = (number, end, carrier)

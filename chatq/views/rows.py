@@ -38,9 +38,21 @@ from ..journal.facts import (
 )
 from .deliveries import cell, label, route
 from .explain import Message, Reason
+from .story import told
 from .table import one_line
 
-__all__ = ["Layout", "Row", "broken", "lay_out", "legend"]
+__all__ = ["Layout", "Row", "Sign", "broken", "lay_out", "legend", "queue_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign while it stands, in a diagram that is told step by step: from the step `begin` on
+    (None: as long as its row) until the step `end`, which it is not at (None: to the last)."""
+
+    sign: str
+    tip: str
+    begin: int | None
+    end: int | None
 
 
 @dataclass(slots=True)
@@ -53,6 +65,10 @@ class Row:
     tips: dict[int, str] = field(default_factory=dict)
     #: The sequence number of its fact.
     number: int = 0
+    #: The number of the message in the table that it is about; 0: it is about none.
+    message: int = 0
+    #: The signs by column, each as long as it stands; empty: those that stand now are all.
+    history: dict[int, list[Sign]] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,6 +78,10 @@ class Layout:
     names: list[str]
     rows: list[Row]
     alive: list[set[int]]
+    #: The names in full; a queue's begins with its sign.
+    keys: list[str]
+    #: The place of each name among all, the server's is 0; None: a queue.
+    places: list[int | None]
 
 
 def lay_out(
@@ -73,10 +93,11 @@ def lay_out(
 ) -> Layout:
     """Return the layout of these facts; `names`: the clients; `forgotten`: the number of facts
     before; `strangers`: those of `names` that no message is about."""
+    every = [SERVER, *names]
     names = [name for name in names if name not in strangers or _concern(facts, name)]
     # Queues stand between the server and the clients; no client's name looks like these.
     queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
-    heads = [SERVER, *(_queue(queue) for queue in queues), *names]
+    heads = [SERVER, *(queue_key(queue) for queue in queues), *names]
     columns = {name: i for i, name in enumerate(heads)}
     by_number = {m.emitted.message: m for m in messages}
     shown: list[Row] = []
@@ -85,8 +106,8 @@ def lay_out(
     alive: list[set[int]] = []
     inside: dict[int, set[str]] = {}
 
-    def row(text: str, column: int, sign: str) -> None:
-        shown.append(Row(one_line(text), {column: sign}))
+    def row(fact: Fact, column: int, sign: str) -> None:
+        shown.append(Row(one_line(told(fact, by_number)), {column: sign}))
 
     for number, fact in enumerate(facts, forgotten + 1):
         column = columns.get(getattr(fact, "client", SERVER), -1)
@@ -94,22 +115,22 @@ def lay_out(
             case Emitted() if fact.message in by_number:
                 emits[fact.message] = len(shown)
                 shown.append(_message_row(by_number[fact.message], columns, strangers))
-            case Connected(client=client, namespace=namespace) if column >= 0:
+            case Connected(namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).add(namespace)
-                row(f"{client} connects{_namespace('to', namespace)}", column, "┬")
-            case Rejected(client=client, namespace=namespace, reason=reason) if column >= 0:
-                row(f"{client} is refused{_namespace('to', namespace)}: {reason}", column, "✗")
-            case Disconnected(client=client, namespace=namespace, reason=reason) if column >= 0:
+                row(fact, column, "┬")
+            case Rejected() if column >= 0:
+                row(fact, column, "✗")
+            case Disconnected(namespace=namespace) if column >= 0:
                 inside.setdefault(column, set()).discard(namespace)
-                row(f"{client} is gone{_namespace('from', namespace)}: {reason}", column, "┴")
-            case Joined(client=client, namespace=namespace, room=room) if column >= 0:
-                row(f"{client} joins room {room!r}{_namespace('of', namespace)}", column, "+")
-            case Left(client, namespace, room, gone=False) if column >= 0:  # gone is a row already
-                row(f"{client} leaves room {room!r}{_namespace('of', namespace)}", column, "−")
-            case HungUp(client=client) if column >= 0:
-                row(f"{client} hangs up", column, "↓")
-            case Froze(client=client) if column >= 0:
-                row(f"{client} freezes", column, "‖")
+                row(fact, column, "┴")
+            case Joined() if column >= 0:
+                row(fact, column, "+")
+            case Left(gone=False) if column >= 0:  # who is gone has a row already
+                row(fact, column, "−")
+            case HungUp() if column >= 0:
+                row(fact, column, "↓")
+            case Froze() if column >= 0:
+                row(fact, column, "‖")
             case Received() | NotUnderstood() if emits.get(fact.message, len(shown)) <= thawed.get(
                 column, -1
             ):
@@ -117,25 +138,22 @@ def lay_out(
                 sent = shown[emits[fact.message]]
                 sent.signs[column] = Reason.FROZEN.value[0]
                 sent.tips[column] = f"{fact.client}: waits until it thaws"
-            case Thawed(client=client) if column >= 0:
+            case Thawed() if column >= 0:
                 thawed[column] = len(shown)
-                row(f"{client} thaws", column, "▸")
-            case Killed(client=client) if column >= 0:
-                row(f"{client} is killed", column, "†")
-            case Subscribed(client=client, queue=queue) if column >= 0:
-                row(f"{client} consumes queue {queue!r}", column, "⊕")
+                row(fact, column, "▸")
+            case Killed() if column >= 0:
+                row(fact, column, "†")
+            case Subscribed() if column >= 0:
+                row(fact, column, "⊕")
             case Settled() | Returned() | Died() | Redriven() if fact.message in by_number:
                 shown.append(_life_row(by_number[fact.message], fact, columns))
-            case Raised(client=client, event=event, error=error) if column >= 0:
-                row(f"{client}'s handler of {event!r} raised {error}", column, "⚡")
+            case Raised() if column >= 0:
+                row(fact, column, "⚡")
         while len(alive) < len(shown):
             shown[len(alive)].number = number
             alive.append({*range(len(queues) + 1), *(c for c, spaces in inside.items() if spaces)})
-    return Layout([one_line(name, 20) for name in heads], shown, alive)
-
-
-def _namespace(preposition: str, namespace: str) -> str:
-    return "" if namespace == "/" else f" {preposition} {namespace}"
+    places = [every.index(name) if name in every else None for name in heads]
+    return Layout([one_line(name, 20) for name in heads], shown, alive, heads, places)
 
 
 def _concern(facts: Sequence[Fact], name: str) -> bool:
@@ -144,25 +162,26 @@ def _concern(facts: Sequence[Fact], name: str) -> bool:
 
 def _message_row(message: Message, columns: dict[str, int], strangers: Collection[str]) -> Row:
     signs, tips = {}, {}
-    stored = message.attempt_of
+    stored, number = message.attempt_of, message.emitted.message
     if message.life:
-        signs = {columns[_queue(message.life.queue)]: "▣"}
+        signs = {columns[queue_key(message.life.queue)]: "▣"}
         if message.emitted.sender == SERVER:
             signs[0] = "●"
-        return Row(one_line(label(message)), signs, one_line(route(message)))
+        return Row(one_line(label(message)), signs, one_line(route(message)), message=number)
     if stored and stored.life:
-        source = columns[_queue(stored.life.queue)]
+        source = columns[queue_key(stored.life.queue)]
         ends = [name for name in message.emitted.recipients if name in columns]
         signs = {source: "●", **{columns[n]: message.explanations[n].reason.value[0] for n in ends}}
         text = f"to {', '.join(ends)}"
-        return Row(one_line(label(message)), signs, one_line(text))
+        number = stored.emitted.message
+        return Row(one_line(label(message)), signs, one_line(text), message=number)
     for name, explanation in message.explanations.items():
         if name not in columns or name in strangers or explanation.reason is Reason.TO_SERVER:
             continue
         signs[columns[name]] = _sign(explanation.reason)
         tips[columns[name]] = one_line(f"{name}: {cell(explanation)}")
     text, way = one_line(label(message)), one_line(route(message))
-    return Row(text, signs, way, tips)
+    return Row(text, signs, way, tips, message=number)
 
 
 #: It was not addressed to these: no failure.
@@ -187,10 +206,14 @@ def _arrival(message: Message, client: str, column: int) -> Row:
     late = ", late" if explanation.given_up else ""
     text = one_line(f"{label(message)} arrives at {client}{late}")
     tip = one_line(f"{client}: {cell(explanation)}")
-    return Row(text, {column: explanation.reason.value[0]}, tips={column: tip})
+    signs = {column: explanation.reason.value[0]}
+    return Row(
+        text, signs, tips={column: tip}, message=(message.attempt_of or message).emitted.message
+    )
 
 
-def _queue(name: str) -> str:
+def queue_key(name: str) -> str:
+    """Return the name of a queue's column, which no client has."""
     return f"▤ {name}"
 
 
@@ -198,17 +221,20 @@ def _life_row(
     message: Message, fact: Settled | Returned | Died | Redriven, columns: dict[str, int]
 ) -> Row:
     assert message.life is not None
-    column = columns[_queue(message.life.queue)]
-    what = label(message)
+    column = columns[queue_key(message.life.queue)]
+    what, number = label(message), message.emitted.message
+    signs, route = {column: "↺"}, ""
     match fact:
         case Settled(client=client) if client in columns:
-            signs = {column: "■", columns[client]: "●"}
-            return Row(one_line(f"{what}: settled"), signs, f"{client} answers with its receipt")
+            text, signs = f"{what}: settled", {column: "■", columns[client]: "●"}
+            route = f"{client} answers with its receipt"
         case Returned(client=client, reason=reason):
-            return Row(one_line(f"{what} of {client} is back: {reason}"), {column: "↺"})
+            text = f"{what} of {client} is back: {reason}"
         case Died(reason=reason):
-            return Row(one_line(f"{what} is dead: {reason}"), {column: "✗"})
-    return Row(one_line(f"{what} is back: redriven"), {column: "↺"})
+            text, signs = f"{what} is dead: {reason}", {column: "✗"}
+        case _:
+            text = f"{what} is back: redriven"
+    return Row(one_line(text), signs, route, message=number)
 
 
 _SIGNS = (
@@ -223,6 +249,7 @@ _SIGNS = (
 def legend(layout: Layout) -> str:
     """Return the legend of the signs that are used."""
     used = {sign for row in layout.rows for sign in row.signs.values()}
+    used |= {one.sign for row in layout.rows for each in row.history.values() for one in each}
     return "   ".join(text for text in _SIGNS.split("   ") if text[0] in used)
 
 

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .rows import Layout, Row, broken, legend
+from .rows import Layout, Row, Sign, broken, legend
 from .table import width
 
 __all__ = ["draw"]
@@ -47,13 +47,13 @@ class _Places:
     room: int
 
     @classmethod
-    def of(cls, names: Sequence[str]) -> _Places:
+    def of(cls, names: Sequence[str], room: int) -> _Places:
         """Return the positions: a column for each name, as wide as its head."""
         heads = [max(60, round(_BOLD * width(name)) + 18) for name in names]
         begins = [8 + sum(heads[:i]) + 14 * i for i in range(len(heads))]
         columns = [begin + head // 2 for begin, head in zip(begins, heads, strict=True)]
         text = begins[-1] + heads[-1] + 14
-        return cls(columns, heads, text, max((_ROOM - text - 12) // _LETTER, _SHORTEST))
+        return cls(columns, heads, text, max((room - text - 12) // _LETTER, _SHORTEST))
 
     def lines(self, row: Row) -> list[tuple[str, str]]:
         """Return the lines of a row's text: text and route in one, or the route below the text."""
@@ -63,9 +63,24 @@ class _Places:
         return [*texts, *(("", route) for route in textwrap.wrap(row.route, self.room))]
 
 
-def draw(layout: Layout, cut: str, description: str, fresh: int | None) -> str:
-    """Return a standalone SVG document; `description`: the same as text, `fresh`: see `Diagram`."""
-    places = _Places.of(layout.names)
+def draw(
+    layout: Layout,
+    cut: str,
+    description: str,
+    fresh: int | None = None,
+    *,
+    linked: bool = False,
+    room: int = _ROOM,
+) -> str:
+    """Return a standalone SVG document; `description`: the same as text, `fresh`: see `Diagram`.
+
+    `room`: the width that there is for it, in pixels; it is wider if it has to be.
+
+    `linked`: rows and signs have the classes by which a cell of the table lights them (`links`). A
+    row whose signs have a history is marked with the step from which on it is there; each sign is
+    drawn once then, and used wherever it stands, since there are many.
+    """
+    places = _Places.of(layout.names, room)
     heads, ys, y = _svg_heads(layout.names, places), [], _TOP
     texts = [places.lines(row) for row in layout.rows]
     for lines in texts:
@@ -73,7 +88,7 @@ def draw(layout: Layout, cut: str, description: str, fresh: int | None) -> str:
         ys.append((y, tall))
         y += tall
     longest = max([_width(*line) for lines in texts for line in lines] or [0])
-    wide = max(places.text + _LETTER * longest + 12, _ROOM if layout.rows else 0, 360)
+    wide = max(places.text + _LETTER * longest + 12, room if layout.rows else 0, 360)
     notes = [*([cut] if cut else []), *broken(legend(layout), (wide - 30) // _LETTER)]
     y += 6
     tall = y + 14 + 18 * len(notes)
@@ -86,11 +101,17 @@ def draw(layout: Layout, cut: str, description: str, fresh: int | None) -> str:
         f"<rect x='.5' y='.5' width='{wide - 1}' height='{tall - 1}' rx='8' fill='#fff' "
         "stroke='#99a'/>",
         *([] if fresh is None else [_MOVING]),
-        *heads,
+        _svg_definitions(layout.rows),
+        *([] if linked else heads),
     ]
     for row, alive, (top, height) in zip(layout.rows, layout.alive, ys, strict=True):
         moves = fresh is not None and row.number > fresh
-        parts += _svg_row(row, alive, top, height, places, moves)
+        numbers = layout.places if linked else []
+        one = _svg_row(row, alive, top, height, places, moves, numbers)
+        parts += [_row_begin(row, top, height, wide), *one, "</g>"] if linked else one
+    if linked:  # above the rows: a page may keep them in sight while they scroll
+        paper = f"<rect x='1' y='1' width='{wide - 2}' height='{_TOP - 6}' fill='#fff'/>"
+        parts += ["<g class='chatq-heads'>", paper, *heads, "</g>"]
     for line in notes:
         y += 18
         line = html.escape(line).replace("   ", "\N{NO-BREAK SPACE}" * 4)
@@ -117,17 +138,22 @@ _COLOURS = {"✓": _GOOD, "✗": _BAD, "⚡": _BAD}
 
 
 def _svg_row(
-    row: Row, alive: set[int], top: int, height: int, places: _Places, moves: bool
+    row: Row,
+    alive: set[int],
+    top: int,
+    height: int,
+    places: _Places,
+    moves: bool,
+    numbers: Sequence[int | None],
 ) -> list[str]:
     y, at = top + _ROW // 2, places.columns
     parts = ["<g class='chatq-fresh'>"] if moves else []
+    lines = []
     for i in sorted(alive | {i for i, sign in row.signs.items() if sign == "┴"}):
         begin = y if row.signs.get(i) == "┬" else top
         end = y if i not in alive else top + height
-        parts.append(
-            f"<line x1='{at[i]}' y1='{begin}' x2='{at[i]}' y2='{end}' stroke='#99a' "
-            "stroke-width='1.5'/>"
-        )
+        lines.append((at[i], begin, end))
+    parts += _svg_lifelines(lines, bool(row.history))
     ends = sorted(row.signs)
     if row.route and len(ends) > 1:
         x1, x2 = at[ends[0]], at[ends[-1]]
@@ -138,10 +164,63 @@ def _svg_row(
         if moves:
             parts += _svg_dots(row, y, at)
     for i, sign in sorted(row.signs.items()):
-        tip = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
-        parts.append(f"<g>{tip}{_svg_sign(sign, at[i], y)}</g>")
+        linked = bool(numbers) and numbers[i] is not None
+        name = f" class='chatq-c{numbers[i]}'" if linked else ""
+        for shown in row.history.get(i, ()):
+            title = f"<title>{html.escape(shown.tip, quote=False)}</title>"
+            used = f"<use href='#{_id(shown.sign)}' x='{at[i]}' y='{y}'/>"
+            parts.append(f"<g{name}{_times(shown)}>{title}{used}</g>")
+        if not row.history:
+            title = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
+            ring = _RING.format(x=at[i], y=y) if linked else ""
+            parts.append(f"<g{name}>{title}{ring}{_svg_sign(sign, at[i], y)}</g>")
     parts += _svg_text(row, y + 4, places)
     return [*parts, "</g>"] if moves else parts
+
+
+#: What is around a sign that is lit.
+_RING = "<circle class='chatq-ring' cx='{x}' cy='{y}' r='12' fill='none'/>"
+
+
+def _id(sign: str) -> str:
+    return f"sign-{ord(sign):x}"
+
+
+def _svg_definitions(rows: Sequence[Row]) -> str:
+    """Return the signs of all histories, each once; "" if there are none."""
+    signs = {each.sign for row in rows for history in row.history.values() for each in history}
+    drawn = [
+        f"<g id='{_id(sign)}'>{_RING.format(x=0, y=0)}{_svg_sign(sign, 0, 0)}</g>"
+        for sign in sorted(signs)
+    ]
+    return f"<defs>{''.join(drawn)}</defs>" if drawn else ""
+
+
+def _svg_lifelines(lines: Sequence[tuple[int, int, int]], short: bool) -> list[str]:
+    """Return lines down from each (x, begin, end); `short`: as one shape."""
+    if short:
+        path = "".join(f"M{x} {begin}V{end}" for x, begin, end in lines)
+        return [f"<path d='{path}' fill='none' stroke='#99a' stroke-width='1.5'/>"]
+    return [
+        f"<line x1='{x}' y1='{begin}' x2='{x}' y2='{end}' stroke='#99a' stroke-width='1.5'/>"
+        for x, begin, end in lines
+    ]
+
+
+def _row_begin(row: Row, top: int, height: int, wide: int) -> str:
+    """Return the begin of a row that can be lit: its classes, and the band behind it."""
+    about = f" chatq-m{row.message}" if row.message else ""
+    begin = f" data-from='{row.number}'" if row.history else ""
+    return (
+        f"<g class='chatq-row{about}'{begin}><rect class='chatq-band' x='4' y='{top + 1}' "
+        f"width='{wide - 8}' height='{height - 2}' rx='4' fill='none'/>"
+    )
+
+
+def _times(sign: Sign) -> str:
+    """Return when a sign stands, as attributes; what ends before the last step is hidden."""
+    begin = "" if sign.begin is None else f" data-from='{sign.begin}'"
+    return begin if sign.end is None else f"{begin} data-until='{sign.end}' hidden=''"
 
 
 def _svg_text(row: Row, y: int, places: _Places) -> list[str]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import html
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 __all__ = ["Table", "one_line", "width"]
 
@@ -30,6 +30,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     caption: str = ""
     notes: Sequence[str] = ()
+    #: The cells that can be pointed at, by row and column: their classes, and what they say then.
+    hints: Mapping[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         headers, *rows = [[one_line(cell) for cell in row] for row in (self.headers, *self.rows)]
@@ -45,8 +47,8 @@ class Table:
             for header in self.headers
         )
         body = "".join(
-            "<tr>" + "".join(f'<td style="{_style(c)}">{_markup(c)}</td>' for c in row) + "</tr>"
-            for row in self.rows
+            "<tr>" + "".join(_td(c, self.hints.get((i, j))) for j, c in enumerate(row)) + "</tr>"
+            for i, row in enumerate(self.rows)
         )
         body = body or f'<tr><td style="{_CELL}">(nothing yet)</td></tr>'
         notes = "".join(
@@ -81,6 +83,16 @@ def width(text: str) -> int:
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = (c + " " * (n - width(c)) for c, n in zip(cells, widths, strict=True))
     return "  ".join(padded).rstrip()
+
+
+def _td(cell: str, hint: tuple[str, str] | None) -> str:
+    if hint is None:
+        return f'<td style="{_style(cell)}">{_markup(cell)}</td>'
+    classes, said = hint
+    return (
+        f'<td class="{classes}" tabindex="0" style="{_style(cell)}">{_markup(cell)}'
+        f'<span class="chatq-why"> {html.escape(said)}</span></td>'
+    )
 
 
 def _style(cell: str) -> str:

@@ -10,12 +10,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Protocol
 
 from ..journal.facts import Connected, Disconnected, Subscribed, Unsubscribed
 from ..journal.journal import Journal
 from .deliveries import Deliveries
 from .diagram import Diagram
 from .explain import Message, Named, Reason, explain, explanation_of, find, name_of
+from .explain import Message, Reason, explain, explanation_of, find
+from .moments import moments
+from .replay import page, write
 from .roster import Roster
 from .sentence import sentence
 from .table import Table, one_line
@@ -77,6 +82,26 @@ class Lookups(ABC):
     def reason(self, client: str | Named, message: str | int) -> Reason:
         """Return the `Reason` behind `why`, for programs. Raises `LookupError` as `why` does."""
         return explanation_of(find(self.view().messages, message), name_of(client)).reason
+        return explanation_of(find(self.view().messages, message), _name(client)).reason
+
+    def replay(self, path: str | Path, title: str = "", *, facts: int = 500) -> Path:
+        """Write the scene as one HTML file that needs no network and no kernel, and return its
+        path.
+
+            stage.replay("scene.html", "Who hears it?")
+
+        In any browser it shows the diagram, the table and each reason, fact by fact, forth and
+        back, by keys or with a slider. `title`: its heading, by default the name of the file;
+        `facts`: the newest so many. A file that is there is replaced, by the whole new one.
+
+        Raises `OSError` if it cannot be written.
+        """
+        path = Path(path)
+        return write(path, page(moments(self.view(), facts), title or path.stem))
+
+
+def _name(client: str | Named) -> str:
+    return client if isinstance(client, str) else client.name
 
 
 class View(Lookups):
@@ -115,6 +140,12 @@ class View(Lookups):
     def view(self) -> View:
         """See `Lookups.view`."""
         return self
+
+    def at(self, step: int, keep: int | None = None) -> View:
+        """Return the scene as it was after `step` facts, with the newest `keep` facts of that."""
+        journal = self.journal
+        over = self._over and step >= journal.written
+        return View(journal.part(step, keep), self.kinds, over, self._queues if over else ())
 
     def called(self, events: tuple[str, ...]) -> list[Message]:
         """Return the messages with these names; all of them if there are none."""

@@ -5,12 +5,13 @@
 // Nothing waits without a deadline (`within`, in milliseconds); what passes it says what was
 // pending. Binary data is {"$bytes": base64}, both ways.
 
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
-const axe = createRequire(import.meta.url).resolve("axe-core");
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
 const WITHIN = 8000;
 
 const sockets = new Map(); // by name: {socket, arrived, wakers}
@@ -134,11 +135,13 @@ const forPages = {
   /**
    * Open a page. `clock`: its time passes only by `pass`; `init`: a script to run first; `profile`:
    * it shares what a browser keeps with all others of this name. It has its own otherwise.
+   * `offline`: without any network; `scripts`: whether the page's own may run.
    */
   async open({ page, url, within = WITHIN, clock = false, init, profile = page, ...look }) {
-    const { width = 1300, height = 800, scheme = "light" } = look;
+    const { width = 1300, height = 800, scheme = "light", offline = false, scripts = true } = look;
     if (profile === page || !profiles.has(profile)) {
-      profiles.set(profile, await browser.newContext({ ignoreHTTPSErrors: true })); // of the test
+      const how = { ignoreHTTPSErrors: true, offline, javaScriptEnabled: scripts }; // of the test
+      profiles.set(profile, await browser.newContext(how));
       profiles.get(profile).setDefaultTimeout(WITHIN);
     }
     const opened = adopt(page, await profiles.get(profile).newPage());
@@ -186,6 +189,8 @@ const forPages = {
   texts: ({ page, selector }) => at(page, selector).allInnerTexts(),
   evaluate: ({ page, script }) => pages.get(page).evaluate(script),
   complaints: async ({ page }) => pages.get(page).complaints,
+  requests: async ({ page }) => pages.get(page).requests,
+  forgive: async ({ page }) => void pages.get(page).complaints.splice(0),
   leave: ({ page }) => pages.get(page).close(),
   scheme: ({ page, value }) => pages.get(page).emulateMedia({ colorScheme: value }),
   resize: ({ page, width, height }) => pages.get(page).setViewportSize({ width, height }),
@@ -227,7 +232,7 @@ const forPages = {
   /** Return what axe finds wrong inside a selector (CSS), as "impact rule: where". */
   async axe({ page, inside = ":root" }) {
     const opened = pages.get(page);
-    await opened.addScriptTag({ path: axe });
+    await opened.evaluate(axe); // no script of the page: its policy may forbid any
     const { violations } = await opened.evaluate((where) => axe.run(where), inside);
     return violations.map(
       ({ impact, id, nodes }) => `${impact} ${id}: ${nodes.map((n) => n.target).join(", ")}`,
@@ -237,6 +242,8 @@ const forPages = {
 
 function adopt(name, page) {
   page.complaints = [];
+  page.requests = [];
+  page.on("request", (request) => page.requests.push(request.url()));
   page.websockets = [];
   page.changed = new Promise((resolve) => {
     page.on("websocket", (websocket) => {
