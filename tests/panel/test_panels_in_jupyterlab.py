@@ -24,10 +24,12 @@ LOG = f"{PANEL} [role=log]"
 RUN = "Run this line"
 STEP = named("spinbutton", "Step", PANEL)
 
-#: In the page, `root` being a panel: the rows of a table, by its headers; the newest of the log.
+#: In the page, `root` being a panel: the rows of a table, by its headers, without the reasons.
 TABLE = """((name, root) => {
+    const mark = (cell) => [...cell.childNodes].filter((part) => part.className !== "chatq-why")
+        .map((part) => part.textContent).join("").trim();
     const [head, ...rows] = [...root.querySelectorAll(`[aria-label="${name}"] tr`)].map(
-        (row) => [...row.children].map((cell) => cell.textContent.trim()));
+        (row) => [...row.children].map(mark));
     return rows.filter((row) => row.length === head.length)
         .map((row) => Object.fromEntries(row.map((cell, index) => [head[index], cell])));
 })"""
@@ -389,3 +391,47 @@ async def test_a_panel_is_accessible_and_tab_reaches_every_control_in_order(jupy
             await page.press("Tab")
         assert [names[at] for at in reached] == names
         assert reached == [*range(len(names))]
+
+
+#: Of each panel: the messages whose lines are lit, the columns whose signs are, and what can be
+#: read below the table.
+LIT = """[...document.querySelectorAll(".chatq-panel")].map((panel) => {
+    const all = (selector) => [...panel.querySelectorAll(selector)];
+    const stroke = (part) => getComputedStyle(part).stroke;
+    const lit = (selector) => all(selector).filter((part) => stroke(part) !== "none");
+    const seen = all(".chatq-why, .chatq-below").filter((part) =>
+        part.getBoundingClientRect().width > 100 &&
+        getComputedStyle(part).visibility === "visible");
+    return {
+        lines: lit(".chatq-band").map((band) => band.parentElement.classList[1]),
+        signs: lit(".chatq-ring").map((ring) => ring.parentElement.getAttribute("class")),
+        said: seen.map((part) => part.textContent.trim()),
+    };
+})"""
+
+
+async def test_a_cell_that_is_pointed_at_lights_its_line_and_says_why(jupyter, tmp_path):
+    hint = ["Why? Point at a mark, or reach it with the Tab key."]
+    nothing = {"lines": [], "signs": [], "said": hint}
+    async with scene(jupyter, tmp_path) as page:
+        one, other = f"{PANEL} >> nth=0", f"{PANEL} >> nth=1"
+        await page.click("button", RUN, within=one)
+        for panel in (one, other):
+            await page.see("the server heard hi", within=f"{panel} >> [role=log]")
+        await page.until(
+            LIT, f"(all) => all.every(({{ said }}) => said[0] === '{hint[0]}')", "hints"
+        )
+        ada_of_2 = ".chatq-cell.chatq-m2.chatq-c1"
+        await page.do("hover", selector=f"{one} >> {ada_of_2}")
+        skipped = "ada did not get 'chat': it was the sender that skip_sid left out."
+        shown = {"lines": ["chatq-m2"], "signs": ["chatq-c1"], "said": [skipped]}
+        assert await page.evaluate(LIT) == [shown, nothing]
+        await page.do("hover", selector=f"{one} >> .chatq-head")
+        await page.do("focus", selector=f"{other} >> .chatq-cell.chatq-m1.chatq-c0")
+        got = {"lines": ["chatq-m1"], "signs": ["chatq-c0"], "said": ["server got 'chat'."]}
+        assert await page.evaluate(LIT) == [nothing, got]
+        await page.press("Tab")
+        got = {"lines": ["chatq-m1"], "signs": ["chatq-c1"], "said": ["ada sent 'chat' itself."]}
+        assert await page.evaluate(LIT) == [nothing, got]
+        assert await page.axe(PANEL) == []
+        await page.screenshot(pictures(tmp_path) / "panel-lit.png", of=other)
