@@ -9,7 +9,7 @@ of the end is enough: at a step, some of its rows are there, and of each sign on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -112,7 +112,7 @@ class _Cells:
         #: What each cell was made of last: most are at a step what they were before.
         self._last: dict[tuple[int, str], object] = {}
 
-    def see(self, step: int, message: Message) -> None:
+    def see(self, step: int, message: Message, strangers: Collection[str]) -> None:
         if message.attempt_of:  # it is shown in the cells of its message
             return
         number, life = message.emitted.message, message.life
@@ -120,7 +120,7 @@ class _Cells:
             self.spans.see(step, (number, queue_key(life.queue)), (kept(message, life.queue), ""))
         for name, explanation in message.explanations.items():
             made_of = (explanation, life and (life.state, life.detail))
-            if self._last.get((number, name)) != made_of:
+            if name not in strangers and self._last.get((number, name)) != made_of:
                 self._last[number, name] = made_of
                 self.explanations.add(explanation)
                 self.spans.see(step, (number, name), (cell(explanation), reason(message, name)))
@@ -141,19 +141,20 @@ def moments(view: Snapshot, facts: int) -> Moments:
     begins: dict[int, int] = {}
     for step in range(first, last + 1):
         now = end if step == last else end.at(step)
-        layout = _layout(now)
+        layout, strangers = _layout(now), {*now.strangers()}
         for place, row in enumerate(layout.rows):
             for column, sign in row.signs.items():
                 shown = (sign, row.tips.get(column, row.text))
                 signs.see(step, (place, layout.keys[column]), shown)
         for message in now.messages:
             begins.setdefault(message.emitted.message, step)
-            cells.see(step, message)
+            cells.see(step, message, strangers)
         if step > first:
             *_, fact = now.journal
             by_number = {message.emitted.message: message for message in now.messages}
             words.append(one_line(told(fact, by_number), 240))
     for place, row in enumerate(layout.rows):
+        row.history = {}
         for column in row.signs:
             spans = signs.of((place, layout.keys[column]), row.number)
             row.history[column] = [Sign(*shown, *when) for shown, *when in spans]

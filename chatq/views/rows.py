@@ -67,8 +67,8 @@ class Row:
     number: int = 0
     #: The number of the message in the table that it is about; 0: it is about none.
     message: int = 0
-    #: The signs by column, each as long as it stands; empty: those that stand now are all.
-    history: dict[int, list[Sign]] = field(default_factory=dict)
+    #: The signs by column, each as long as it stands; None: no other moment is told than this one.
+    history: dict[int, list[Sign]] | None = None
 
 
 @dataclass
@@ -145,8 +145,9 @@ def lay_out(
                 row(fact, column, "†")
             case Subscribed() if column >= 0:
                 row(fact, column, "⊕")
-            case Settled() | Returned() | Died() | Redriven() if fact.message in by_number:
-                shown.append(_life_row(by_number[fact.message], fact, columns))
+            case Settled() | Returned() | Died() | Redriven() if fact.message in emits:
+                if by_number[fact.message].life:
+                    shown.append(_life_row(by_number[fact.message], fact, columns))
             case Raised() if column >= 0:
                 row(fact, column, "⚡")
         while len(alive) < len(shown):
@@ -249,7 +250,8 @@ _SIGNS = (
 def legend(layout: Layout) -> str:
     """Return the legend of the signs that are used."""
     used = {sign for row in layout.rows for sign in row.signs.values()}
-    used |= {one.sign for row in layout.rows for each in row.history.values() for one in each}
+    histories = [row.history for row in layout.rows if row.history]
+    used |= {one.sign for history in histories for each in history.values() for one in each}
     return "   ".join(text for text in _SIGNS.split("   ") if text[0] in used)
 
 

@@ -153,7 +153,7 @@ def _svg_row(
         begin = y if row.signs.get(i) == "┬" else top
         end = y if i not in alive else top + height
         lines.append((at[i], begin, end))
-    parts += _svg_lifelines(lines, bool(row.history))
+    parts += _svg_lifelines(lines, row.history is not None)
     ends = sorted(row.signs)
     if row.route and len(ends) > 1:
         x1, x2 = at[ends[0]], at[ends[-1]]
@@ -166,11 +166,11 @@ def _svg_row(
     for i, sign in sorted(row.signs.items()):
         linked = bool(numbers) and numbers[i] is not None
         name = f" class='chatq-c{numbers[i]}'" if linked else ""
-        for shown in row.history.get(i, ()):
+        for shown in row.history[i] if row.history else ():
             title = f"<title>{html.escape(shown.tip, quote=False)}</title>"
             used = f"<use href='#{_id(shown.sign)}' x='{at[i]}' y='{y}'/>"
             parts.append(f"<g{name}{_times(shown)}>{title}{used}</g>")
-        if not row.history:
+        if row.history is None:
             title = f"<title>{html.escape(row.tips.get(i, row.text))}</title>"
             ring = _RING.format(x=at[i], y=y) if linked else ""
             parts.append(f"<g{name}>{title}{ring}{_svg_sign(sign, at[i], y)}</g>")
@@ -188,7 +188,8 @@ def _id(sign: str) -> str:
 
 def _svg_definitions(rows: Sequence[Row]) -> str:
     """Return the signs of all histories, each once; "" if there are none."""
-    signs = {each.sign for row in rows for history in row.history.values() for each in history}
+    histories = [each for row in rows if row.history for each in row.history.values()]
+    signs = {each.sign for history in histories for each in history}
     drawn = [
         f"<g id='{_id(sign)}'>{_RING.format(x=0, y=0)}{_svg_sign(sign, 0, 0)}</g>"
         for sign in sorted(signs)
@@ -210,7 +211,7 @@ def _svg_lifelines(lines: Sequence[tuple[int, int, int]], short: bool) -> list[s
 def _row_begin(row: Row, top: int, height: int, wide: int) -> str:
     """Return the begin of a row that can be lit: its classes, and the band behind it."""
     about = f" chatq-m{row.message}" if row.message else ""
-    begin = f" data-from='{row.number}'" if row.history else ""
+    begin = f" data-from='{row.number}'" if row.history is not None else ""
     return (
         f"<g class='chatq-row{about}'{begin}><rect class='chatq-band' x='4' y='{top + 1}' "
         f"width='{wide - 8}' height='{height - 2}' rx='4' fill='none'/>"
