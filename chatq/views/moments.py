@@ -134,6 +134,8 @@ class _Cells:
 
 def moments(view: Snapshot, facts: int) -> Moments:
     """Return the steps of a scene through its newest `facts` facts."""
+    if facts < 1:
+        raise ValueError(f"a replay tells at least 1 fact, not {facts}")
     end = view.at(view.journal.written, facts)
     first, last = end.journal.forgotten, end.journal.written
     signs, cells = _Spans[tuple[str, str]](), _Cells()

@@ -53,7 +53,7 @@ function intoSight(pane, part) {
   if (below > 0 || row.top < frame.top + head) pane.scrollBy(0, below);
 }
 
-const step = (by) => show(Number(slider.value) + by);
+const step = (facts) => show(Number(slider.value) + facts);
 
 // -- playing --------------------------------------------------------------------------------------
 
@@ -61,14 +61,12 @@ function stop() {
   clearInterval(timer);
   timer = undefined;
   play.textContent = "Play";
-  play.setAttribute("aria-pressed", "false");
 }
 
 function start() {
   if (Number(slider.value) === LAST) show(FIRST);
   timer = setInterval(() => step(1), PACE);
   play.textContent = "Pause";
-  play.setAttribute("aria-pressed", "true");
 }
 
 // -- the table: one stop of the Tab key, and arrows from cell to cell -----------------------------

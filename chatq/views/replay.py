@@ -33,7 +33,7 @@ _STYLE = Path(__file__).with_name("replay.css").read_text("utf-8")
 _SCRIPT = Path(__file__).with_name("replay.js").read_text("utf-8")
 _PAGE = Template(Path(__file__).with_name("replay.html").read_text("utf-8"))
 #: The room for the diagram, in pixels: on a usual screen the table is beside it.
-_ROOM = 580
+_ROOM = 520
 #: A mark up to this width, in columns, stays on one line.
 _SHORT = 16
 _PICTURE = "The table and the list of facts say in words what this picture shows."

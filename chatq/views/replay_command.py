@@ -35,8 +35,6 @@ def run(options: argparse.Namespace) -> int:
     """Write the page and print its path; return the exit status: 0, or 2 if there is none."""
     output = options.output or options.journal.with_suffix(".html")
     try:
-        if options.facts < 1:
-            raise ValueError(f"a replay has at least 1 fact, not {options.facts}")
         if output.resolve() == options.journal.resolve():
             raise ValueError(f"{output} is the journal itself: name another page with -o")
         with options.journal.open(encoding="utf-8-sig") as file:

@@ -70,7 +70,9 @@ class Table:
 
 def one_line(text: str, longest: int = 120) -> str:
     """Return `text` with all that is not printable written as escapes, cut to `longest`."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    line = text
+    if not text.isprintable():
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 

@@ -94,7 +94,7 @@ class Lookups(ABC):
         back, by keys or with a slider. `title`: its heading, by default the name of the file;
         `facts`: the newest so many. A file that is there is replaced, by the whole new one.
 
-        Raises `OSError` if it cannot be written.
+        Raises `OSError` if it cannot be written, `ValueError` for less than 1 fact.
         """
         path = Path(path)
         return write(path, page(moments(self.view(), facts), title or path.stem))

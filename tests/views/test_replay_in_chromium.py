@@ -160,21 +160,21 @@ async def test_the_slider_and_the_buttons_step_too(opened, scene):
 async def test_it_plays_to_the_end_and_pauses_on_request(opened, scene):
     page = await opened(scene, clock=True)
     last = page.page.last
-    pressed = "document.querySelector('#play').ariaPressed"
+    offers = "document.querySelector('#play').textContent"
     await page.do("click", selector="#play")
     await page.do("pass", time=2 * 900 + 100)
-    assert (await page.read(STEP), await page.read(pressed)) == (2, "true")
+    assert (await page.read(STEP), await page.read(offers)) == (2, "Pause")
     await page.do("click", selector="#play")
     await page.do("pass", time=5_000)
-    assert (await page.read(STEP), await page.read(pressed)) == (2, "false")
+    assert (await page.read(STEP), await page.read(offers)) == (2, "Play")
     await page.press("Enter")  # the button has the focus
     await page.do("pass", time=1_000)
     await page.press("ArrowLeft")  # who steps by hand has the page
     await page.do("pass", time=5_000)
-    assert (await page.read(STEP), await page.read(pressed)) == (2, "false")
+    assert (await page.read(STEP), await page.read(offers)) == (2, "Play")
     await page.do("click", selector="#play")
     await page.do("pass", time=900 * last)
-    assert (await page.read(STEP), await page.read(pressed)) == (last, "false")
+    assert (await page.read(STEP), await page.read(offers)) == (last, "Play")
 
 
 async def test_the_keyboard_reaches_everything_and_is_kept_nowhere(opened, scene):
