@@ -15,11 +15,10 @@ from .matchers import Verdict, got_in_order, got_once, nobody_got
 from .sentence import target
 from .table import Table, one_line
 
-__all__ = ["Deliveries", "cell", "compared", "label", "route"]
+__all__ = ["Deliveries", "cell", "compared", "kept", "label", "legend", "route"]
 
 #: For pytest: an error of this module is one of the question, so show the line that asks.
 __tracebackhide__ = True
-__all__ = ["Deliveries", "cell", "kept", "label", "legend", "route"]
 
 _MEANING = {
     Reason.RECEIVED: "✓ got it",
@@ -149,6 +148,8 @@ def _about(message: Message, which: str = "") -> str:
     """Return a message in words, for a line of its own."""
     number = message.emitted.message
     return one_line(f"message {number}{which}: {label(message)}, {route(message)}", 200)
+
+
 def legend(explanations: Collection[Explanation]) -> list[str]:
     """Return the legend of a table with these explanations, as one line or none."""
     used = {each.reason for each in explanations}

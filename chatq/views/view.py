@@ -11,14 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from ..journal.facts import Connected, Disconnected, Subscribed, Unsubscribed
 from ..journal.journal import Journal
 from .deliveries import Deliveries
 from .diagram import Diagram
 from .explain import Message, Named, Reason, explain, explanation_of, find, name_of
-from .explain import Message, Reason, explain, explanation_of, find
 from .moments import moments
 from .replay import page, write
 from .roster import Roster
@@ -82,7 +80,6 @@ class Lookups(ABC):
     def reason(self, client: str | Named, message: str | int) -> Reason:
         """Return the `Reason` behind `why`, for programs. Raises `LookupError` as `why` does."""
         return explanation_of(find(self.view().messages, message), name_of(client)).reason
-        return explanation_of(find(self.view().messages, message), _name(client)).reason
 
     def replay(self, path: str | Path, title: str = "", *, facts: int = 500) -> Path:
         """Write the scene as one HTML file that needs no network and no kernel, and return its
@@ -98,10 +95,6 @@ class Lookups(ABC):
         """
         path = Path(path)
         return write(path, page(moments(self.view(), facts), title or path.stem))
-
-
-def _name(client: str | Named) -> str:
-    return client if isinstance(client, str) else client.name
 
 
 class View(Lookups):
