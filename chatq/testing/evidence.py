@@ -58,9 +58,7 @@ def _written(stage: Stage, number: str, folder: Path) -> Iterator[str]:
     with journal.open("w", encoding="utf-8") as file:
         stage.journal.write(file)
     yield f"journal: {journal}"
-    # `Stage.replay` is about to come; then this guard goes.
-    if replay := getattr(stage, "replay", None):
-        yield f"replay:  {replay(folder / f'replay{number}.html')}"
+    yield f"replay:  {stage.replay(folder / f'replay{number}.html')}"
 
 
 def without_tables(text: str) -> str:

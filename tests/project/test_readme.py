@@ -42,12 +42,15 @@ def test_the_test_fails_as_the_readme_says_it_does(tmp_path):
     """What is no script of its own is marked `py`, and what a terminal shows, `console`."""
     [test], [said] = blocks("py"), blocks("console")
     assert len(test.splitlines()) <= 6
-    (tmp_path / "server.py").write_text(SERVER, encoding="utf-8")
-    ran = run_pytest(tmp_path, f"from server import sio\n{test}")
+    server = SERVER.replace('async_mode="aiohttp"', 'async_mode="asgi"')
+    application = "from fastapi import FastAPI\napp = FastAPI()\n"
+    (tmp_path / "server.py").write_text(server + application, encoding="utf-8")
+    ran = run_pytest(tmp_path, f"from server import app, sio\n{test}")
     shown = ran.of("test_news")
     assert said in re.sub(r"(?m)^E +\n", "", shown)
     assert "- chatq -" in shown
     assert "journal: " in shown
+    assert "replay: " in shown
 
 
 @contextlib.contextmanager

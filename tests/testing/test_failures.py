@@ -1,10 +1,12 @@
 """What a failed test says: for each name why, the last rows of the table, and the files it left."""
 
-import json
 import re
 
 import pytest
 from pytest_runs import AUTO, run_pytest
+
+from chatq import Journal
+from chatq.journal.facts import Emitted
 
 #: One message of four outcomes.
 NEWS = """
@@ -44,9 +46,10 @@ async def test_it(stage):
     assert "✗ not in room  ✓    ✗ left room  ○" in table
     [journal] = ran.folder.rglob("journal.jsonl")
     assert f"journal: {journal}\n" in files
-    facts = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
-    assert [fact["event"] for fact in facts if fact["fact"] == "Emitted"] == ["news"]
-    assert {fact["fact"] for fact in facts} == {
+    with journal.open(encoding="utf-8") as file:
+        facts = [*Journal.read(file)]
+    assert [fact.event for fact in facts if isinstance(fact, Emitted)] == ["news"]
+    assert {type(fact).__name__ for fact in facts} == {
         "Connected", "Joined", "Left", "Emitted", "Received"
     }, "closing is not in it"  # fmt: skip
 
@@ -196,19 +199,14 @@ async def test_it(stage, tmp_path):
 
 
 def test_there_is_a_replay_beside_the_journal(run):
-    """Until `Stage` has one: whatever it writes is named."""
     program = """
-from chatq import Stage
-
-def replay(self, path):
-    path.write_text("<html>")
-    return path
-
-async def test_it(stage, monkeypatch):
-    await stage(sio)
-    monkeypatch.setattr(Stage, "replay", replay, raising=False)
-    raise ValueError
+async def test_it(stage):
+    ada = await stage(sio).client("ada")
+    await sio.emit("news")
+    await stage.settle()
+    assert stage.deliveries().who_got("news") == {"ada"}
 """
     ran = run(program)
     [path] = ran.folder.rglob("replay.html")
     assert f"replay:  {path}\n" in ran.of("test_it")
+    assert "but no handler listens to that name" in path.read_text("utf-8")

@@ -1,6 +1,5 @@
 """A FastAPI application (`chat_rooms`) is tested with the plug-in as a new user would do it."""
 
-import pytest
 from places import SUPPORT
 from pytest_runs import AUTO
 
@@ -75,8 +74,6 @@ async def test_fails(stage):
 """
 
 
-# Until `Stage` serves ASGI applications: strict, so that it says when that has come.
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="Stage(sio, app) takes no ASGI yet")
 def test_a_new_user_tests_a_chat(run):
     ran = run(TOKENS + FIRST + MORE, *AUTO, PYTHONPATH=str(SUPPORT))
     assert ran.outcomes == {
