@@ -83,8 +83,12 @@ await stage.settle()
 ]
 
 
-def scene(transport: str, goodbye: str) -> list[str]:
-    return [c.replace("TRANSPORT", transport).replace("GOODBYE", goodbye) for c in SCENE]
+def scene(transport: str, goodbye: str, mode: str = "aiohttp") -> list[str]:
+    words = {"TRANSPORT": transport, "GOODBYE": goodbye, '"aiohttp"': f'"{mode}"'}
+    cells = SCENE
+    for word, meant in words.items():
+        cells = [cell.replace(word, meant) for cell in cells]
+    return cells
 
 
 SHOWN = [
@@ -100,8 +104,9 @@ SHOWN = [
 ]
 
 
-async def test_a_print_stands_under_the_cell_that_caused_it() -> None:
-    async with kernel(*scene("websocket", "ada.disconnect()")) as runs:
+@pytest.mark.parametrize("mode", ["aiohttp", "asgi"])
+async def test_a_print_stands_under_the_cell_that_caused_it(mode: str) -> None:
+    async with kernel(*scene("websocket", "ada.disconnect()", mode)) as runs:
         assert await runs.run_all() == SHOWN
 
 
