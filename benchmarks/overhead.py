@@ -7,7 +7,8 @@ machine whose speed drifts slows both; each figure is the median of the blocks, 
 median of the ratios of neighbouring blocks. The clock is the processor time of this process, which
 runs the servers and the clients: it does not count what other programs take. Measured:
 acknowledged round trips (`client.call`, 20 under way), a broadcast to 50 clients, and opening a
-server with 3 clients. The memory of the journal is measured with `tracemalloc`.
+server with 3 clients; the first two over ASGI, too, served by uvicorn. The memory of the journal is
+measured with `tracemalloc`.
 """
 
 from __future__ import annotations
@@ -22,50 +23,69 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import socketio
+import uvicorn
 from aiohttp import web
 
 from chatq import Journal, Stage
+from chatq.waiting import give_way
 
 CALLS, UNDER_WAY = 200, 20
 LISTENERS, BROADCASTS = 50, 8
 
 
-def make_server() -> socketio.AsyncServer:
-    sio = socketio.AsyncServer(async_mode="aiohttp")
+def make_server(mode: str) -> socketio.AsyncServer:
+    sio = socketio.AsyncServer(async_mode=mode)
     sio.on("echo", lambda sid, data: data)
     return sio
 
 
 @asynccontextmanager
-async def bare(n: int) -> AsyncIterator[tuple[Any, list[Any]]]:
-    """The server and `n` clients as one writes them without chatq."""
-    sio, app = make_server(), web.Application()
+async def served(sio: socketio.AsyncServer) -> AsyncIterator[str]:
+    """The server as one serves it without chatq."""
+    if sio.async_mode == "asgi":
+        server = uvicorn.Server(uvicorn.Config(socketio.ASGIApp(sio), port=0, log_config=None))
+        serving = asyncio.create_task(server.serve())
+        while not server.started:
+            await give_way()
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+        await sio.shutdown()
+        server.should_exit = True
+        await serving
+        return
+    app = web.Application()
     sio.attach(app)
     runner = web.AppRunner(app, shutdown_timeout=0.5, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    clients = []
-    for _ in range(n):
-        client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
-        await client.connect(f"http://127.0.0.1:{port}", transports=["websocket"])
-        clients.append(client)
-    try:
-        yield sio, clients
-    finally:
-        for client in clients:
-            await client.disconnect()
-        await sio.shutdown()
-        await runner.cleanup()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await sio.shutdown()
+    await runner.cleanup()
 
 
 @asynccontextmanager
-async def staged(n: int) -> AsyncIterator[tuple[Any, list[Any]]]:
+async def bare(mode: str, n: int) -> AsyncIterator[tuple[Any, list[Any]]]:
+    """The server and `n` clients as one writes them without chatq."""
+    sio = make_server(mode)
+    async with served(sio) as url:
+        clients = []
+        for _ in range(n):
+            client = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+            await client.connect(url, transports=["websocket"])
+            clients.append(client)
+        yield sio, clients
+        for client in clients:
+            await client.disconnect()
+
+
+@asynccontextmanager
+async def staged(mode: str, n: int) -> AsyncIterator[tuple[Any, list[Any]]]:
     """The same on a stage."""
-    async with Stage(make_server()) as stage:
+    async with Stage(make_server(mode)) as stage:
         yield stage.sio, await stage.clients(*(f"client {i}" for i in range(n)))
 
 
@@ -130,19 +150,22 @@ async def opening(scene: Scene) -> AsyncIterator[Block]:
     yield block
 
 
-CASES: dict[str, tuple[Callable[[Scene], Any], float]] = {
-    "acknowledged round trip": (round_trips, 1.12),
-    f"broadcast to {LISTENERS} clients": (broadcast, 1.12),
-    "open + 3 clients": (opening, 1.5),
+CASES: dict[str, tuple[Callable[[Scene], Any], str, float]] = {
+    "acknowledged round trip": (round_trips, "aiohttp", 1.12),
+    f"broadcast to {LISTENERS} clients": (broadcast, "aiohttp", 1.12),
+    "open + 3 clients": (opening, "aiohttp", 1.5),
+    "ASGI: round trip": (round_trips, "asgi", 1.15),
+    f"ASGI: broadcast to {LISTENERS}": (broadcast, "asgi", 1.15),
 }
 
 
 async def measure(blocks: int) -> dict[str, Any]:
     result = {}
-    for done, (name, (case, limit)) in enumerate(CASES.items(), start=1):
+    for done, (name, (case, mode, limit)) in enumerate(CASES.items(), start=1):
         print(f"[{done}/{len(CASES)}] {name}", file=sys.stderr)
         pairs = []
-        async with case(bare) as on_bare, case(staged) as on_stage:
+        scenes = partial(bare, mode), partial(staged, mode)
+        async with case(scenes[0]) as on_bare, case(scenes[1]) as on_stage:
             for n in range(blocks + 5):
                 first, second = (on_bare, on_stage) if n % 2 else (on_stage, on_bare)
                 seconds = {first: await first(), second: await second()}
@@ -158,7 +181,7 @@ async def measure(blocks: int) -> dict[str, Any]:
 
 
 async def _traffic(keep: int, broadcasts: int) -> Journal:
-    async with Stage(make_server(), keep=keep) as stage:
+    async with Stage(make_server("aiohttp"), keep=keep) as stage:
         await stage.clients("ada", "bob", "cy")
         for n in range(broadcasts):
             await stage.sio.emit("news", f"message number {n}")

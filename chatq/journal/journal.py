@@ -61,6 +61,8 @@ _STANDING: dict[type[Fact], tuple[str, int]] = {
     Unsubscribed: ("listens?", 2),
 }
 
+#: The names of the other kinds.
+_PLAIN = {kind: name for name, kind in KINDS.items() if kind not in _STANDING}
 #: Those about a present state, not an ended one.
 _PRESENT = (Connected, Joined, Froze, Subscribed)
 
@@ -104,8 +106,9 @@ class Journal:
 
     def append(self, kind: type[Fact], *values: Any) -> None:
         """Append a fact of this kind; `values` are its fields, in order."""
-        self._facts.append((kind.__name__, *values))
-        if kind in _STANDING:
+        plain = _PLAIN.get(kind)
+        self._facts.append((plain or kind.__name__, *values))
+        if plain is None:
             self._standing.append((self._written, kind(*values)))
             self._tidy()
         self._written += 1

@@ -74,6 +74,11 @@ class Stage(Scene, Lookups):
         #: The outcomes of the newest lines, see `run`.
         self.outcomes: deque[Outcome] = deque(maxlen=20)
 
+    async def _close(self) -> None:
+        await super()._close()
+        kinds = self._kinds()
+        self.journal.tell_kinds(lambda: kinds)  # who keeps the journal need not keep all the rest
+
     def watch(self, queues: _Queues) -> None:
         """Record facts of `queues` (a `chatq.Queues`) in the journal, too.
 

@@ -1,9 +1,11 @@
 """A stage opens, serves, names its clients, tells them apart, and closes without a trace."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -12,6 +14,7 @@ import socketio
 from aiohttp import web
 
 from chatq import HandlerRaised, Reason, Stage
+from chatq.waiting import give_way
 
 
 def server(**options):
@@ -518,3 +521,14 @@ async def test_closing_with_a_guest_that_changed_its_transport_leaves_no_task(si
         await client.wait()
     assert asyncio.all_tasks() <= others
     assert asyncio.all_tasks() == tasks
+
+
+async def test_a_journal_that_is_kept_keeps_nothing_else(sio):
+    async with Stage(sio) as stage:
+        await stage.client("ada")
+        journal, seen = stage.journal, weakref.ref(stage)
+    del stage
+    await give_way()  # the last call-backs of its tasks
+    gc.collect()
+    assert seen() is None
+    assert journal.kinds() == {"ada": "client"}
