@@ -166,7 +166,10 @@ function arrange() {
   stand(Number(slider.value));
 }
 
-addEventListener("resize", arrange);
+addEventListener("resize", () => {
+  arrange();
+  show(Number(slider.value)); // the panes have other heights now
+});
 table.querySelector("table").setAttribute("role", "grid");
 for (const id of ["controls", "now", "keys"]) by(id).hidden = false;
 arrange();
