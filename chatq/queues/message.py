@@ -79,12 +79,15 @@ def new_message(
 
 def plain_body(event: str, data: Any, queue: str, longest: int) -> Body:
     """Return the body of a message that has only these parts, each of them checked as by
-    `new_message`, quickly if its names have been seen before."""
+    `new_message`, quickly if its names, which are text, have been seen before."""
     if event not in _known_events:
         check_event(event)
         _remember(_known_events, event)
-    _check_one(data)
-    _check_queue_once(queue)
+    if queue not in _known_queues:
+        check_queue(queue)
+        _remember(_known_queues, queue)
+    if type(data) is not dict:
+        _check_one(data)
     return encode(data, longest)
 
 

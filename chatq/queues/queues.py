@@ -232,20 +232,17 @@ class Queues(Administration):
         (`data["order"][3]`), `QueueFull` (nothing was stored) and `StoreError`.
         """
         if type(to) is str and type(event) is str and key is None and ttl is None and delay is None:
-            return await self._emit_plain(event, data, to)
+            # The usual case, kept fast.
+            body = plain_body(event, data, to, self.rules.payload)
+            self._check_open()
+            self._delivery.expect((to,))
+            id = await self.store.put_one(event, body, to)
+            if self._delivery.observers.any:
+                self._delivery.observers.notify(Stored(observed(to, id, event, body)))
+            return id
         message = self.message(event, data, to=to, key=key, ttl=ttl, delay=delay)
         [ids] = await self.emit_many((message,))
         return ids[0] if isinstance(to, str) else ids
-
-    async def _emit_plain(self, event: str, data: Any, queue: str) -> str:
-        """The usual case of `emit`, kept fast."""
-        body = plain_body(event, data, queue, self.rules.payload)
-        self._check_open()
-        self._delivery.expect((queue,))
-        id = await self.store.put_one(event, body, queue)
-        if self._delivery.observers.any:
-            self._delivery.observers.notify(Stored(observed(queue, id, event, body)))
-        return id
 
     def message(
         self,
