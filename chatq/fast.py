@@ -3,8 +3,8 @@
 Owns what is used of the two, and what takes their place. Must not know: what is encoded, servers.
 
 orjson is used where it says the same as Python's own `json`, and only there. It reads an integer of
-more than 64 bits as a float, so it reads only what this package has written itself; it writes NaN
-as null, and text as it is, so what has a null or is not ASCII is encoded again.
+more than 64 bits as a float, so it reads only what this package has written itself. It writes text
+as it is, so what is not ASCII is encoded again; and NaN as null, so what has a null is read again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _quicker(standard: Callable[[Any], str]) -> Callable[[Any], str]:
     orjson = _imported("orjson")
     if orjson is None:
         return standard
-    quick = orjson.dumps
+    quick, read = orjson.dumps, orjson.loads
 
     def encode(data: Any) -> str:
         """Encode data as JSON, in ASCII."""
@@ -65,7 +65,9 @@ def _quicker(standard: Callable[[Any], str]) -> Callable[[Any], str]:
             text: str = quick(data).decode()  # at once: bytes are searched more slowly than text
         except TypeError:  # it takes less: no lone surrogates, no large integers
             return standard(data)
-        return text if text.isascii() and "null" not in text else standard(data)
+        if text.isascii() and ("null" not in text or read(text) == data):
+            return text
+        return standard(data)
 
     return encode
 

@@ -57,8 +57,8 @@ def test_it_is_orjson_that_encodes():
         raise AssertionError
 
     encode = fast._quicker(standard)
-    assert encode({"a": [1, "b", 2.5, True]}) == '{"a":[1,"b",2.5,true]}'
-    for data in (math.nan, None, "é", 2**64, "\ud800"):
+    assert encode({"a": [1, "b", 2.5, True, None]}) == '{"a":[1,"b",2.5,true,null]}'
+    for data in (math.nan, [None, {"a": -math.inf}], "é", 2**64, "\ud800"):
         with pytest.raises(AssertionError):
             encode(data)
 
