@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from itertools import product
 
 import aiohttp.web
@@ -537,7 +538,7 @@ async def a_future_of_a_timer():
 
 #: Ways to wait for a millisecond.
 PAUSES = {
-    "sleep": lambda: asyncio.sleep(0.001),
+    "sleep": partial(asyncio.sleep, 0.001),
     "timeout": lambda: set_within(asyncio.Event(), 0.001),
     "wait": lambda: asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.001),
     "call_later": a_future_of_a_timer,

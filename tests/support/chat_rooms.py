@@ -3,8 +3,6 @@
 uvicorn chat_rooms:app
 """
 
-import asyncio
-
 import socketio
 from fastapi import FastAPI, HTTPException
 
@@ -13,6 +11,7 @@ TOKENS = {"token of ada": "ada", "token of bob": "bob", "token of cy": "cy"}
 web = FastAPI()
 sio = socketio.AsyncServer(async_mode="asgi")
 app = socketio.ASGIApp(sio, other_asgi_app=web)
+pause = sio.sleep
 #: What was said in each room, oldest first.
 history: dict[str, list[str]] = {}
 
@@ -35,8 +34,8 @@ async def join(sid, room):
 async def catch_up(sid, room):
     """Tell a newcomer what was said before, little by little."""
     for line in [*history.get(room, [])]:
-        await asyncio.sleep(0.01)
         await sio.emit("earlier", line, to=sid)
+        await pause(0.01)
 
 
 @sio.event
