@@ -43,7 +43,7 @@ def socket_path(app: Any, sio: Any) -> str | None:
         seen.add(id(at))
         if getattr(at, "engineio_server", None) in (sio, sio.eio):
             # Without a path of its own it answers whatever is asked there.
-            return (at.engineio_path or f"{prefix}/socket.io").strip("/")
+            return (at.engineio_path or "").strip("/") or f"{prefix}/socket.io".strip("/")
         for each in at if isinstance(at, (list, tuple)) else ():
             path = getattr(each, "path", "")  # a route, or an application that is mounted there
             waiting.append((each, prefix + path if isinstance(path, str) else prefix))

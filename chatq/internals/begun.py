@@ -7,7 +7,7 @@ A task is begun in a copy of the context of whoever begins it. So what is begun 
 stage's server or client, and what that begins, and so on, is known by a variable of the context.
 Python 3.11 does not tell the context of a task: there, a task factory notes who has begun it.
 
-Touches asyncio's event loops: `run_in_executor`, and the task factory.
+Touches asyncio's event loops: `run_in_executor`, `call_exception_handler`, and the task factory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from ..waiting import give_way
-from .tasks import is_about_to_run, own_steps, told, waiter
+from .tasks import is_about_to_run, named, own_steps, told, waiter
 from .timers import Timers
 from .wrapping import Wrapped, kept_on
 
@@ -43,13 +43,14 @@ _CANCELLED = 0.5
 class Begun:
     """The tasks begun by `task`, or in a `call`, and by any of these tasks.
 
-    `context`: that of the reader when it was made, so that what is set there holds in the server,
-    too.
+    `raised` is called for each of them that has raised, if nobody has asked for that, with what
+    the task is. `context`: that of the reader when it was made, so that what is set there holds in
+    the server, too.
     """
 
     context: contextvars.Context
 
-    def __init__(self) -> None:
+    def __init__(self, raised: Callable[[str, Exception], None]) -> None:
         loop = asyncio.get_running_loop()
         if sys.version_info < (3, 12):
             kept_on(loop, _Factory)
@@ -58,7 +59,9 @@ class Begun:
         #: Tasks that wait for the others to come to rest.
         self._resting: set[asyncio.Task[Any] | None] = set()
         self._wrapped = Wrapped()
+        self._raised = raised
         self._wrapped.method(loop, "run_in_executor", self._on_run_in_executor)
+        self._wrapped.method(loop, "call_exception_handler", self._on_exception)
         self.context = self._context()
 
     async def end(self) -> None:
@@ -113,6 +116,16 @@ class Begun:
             self._threads[future] = time.monotonic()
             future.add_done_callback(lambda done: self._threads.pop(done, None))
         return future
+
+    def _on_exception(self, original: Any, context: dict[str, Any]) -> None:
+        """Take note of an exception that nobody has asked for, as asyncio tells it when the task is
+        forgotten."""
+        task: Any = context.get("future")
+        error = context.get("exception")
+        known = isinstance(task, asyncio.Task) and _begun_by(task) is self
+        if known and isinstance(error, Exception):
+            self._raised(named(task), error)
+        original(context)
 
     def _running(self) -> Iterator[asyncio.Task[Any]]:
         """Yield those that have not ended, but for those that ask."""

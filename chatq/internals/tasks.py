@@ -14,7 +14,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-__all__ = ["is_about_to_run", "own_steps", "sleeps", "told", "waiter"]
+__all__ = ["is_about_to_run", "named", "own_steps", "sleeps", "told", "waiter"]
 
 #: Where the code of libraries is, chatq's own among them.
 _LIBRARIES = (
@@ -46,6 +46,11 @@ def sleeps(task: Any) -> bool:
     """Return whether it is in `asyncio.sleep`, or about to leave it."""
     steps = [*_steps(task)] if waiter(task) is not None else []
     return bool(steps) and steps[-1][0] is asyncio.sleep.__code__
+
+
+def named(task: asyncio.Task[Any]) -> str:
+    """Return what it is: the name of its coroutine."""
+    return getattr(task.get_coro(), "__qualname__", "a task")
 
 
 def told(task: Any) -> str:

@@ -74,6 +74,11 @@ class Recorder:
             self.failures.append((event, f"{who}'s handler of {event!r} raised {told}", error))
             self.journal.append(Raised, who, event, told, cause.get())
 
+    def background_raised(self, task: str, error: Exception) -> None:
+        """Note that a background task raised `error`; settling will show it."""
+        if not any(error is seen for *_, seen in self.failures):
+            self.failures.append(("", f"a background task, {task}, raised {_told(error)}", error))
+
     def not_understood(self, who: str, message: int, error: Exception) -> None:
         """Record that the packet of this message could not be taken in; settling will show it."""
         told = _told(error)
@@ -142,7 +147,8 @@ class Tasks(waiting.Tasks):
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+    first, *more = str(error).split("\n")  # of an `assert` that pytest explains
+    return f"{type(error).__name__}: {first}{' …' if more else ''}"[:200]
 
 
 class Incoming:

@@ -22,6 +22,8 @@ from ..waiting import give_way, set_within
 
 __all__ = ["Activity", "Background", "NotSettled", "Work", "wait_for"]
 
+#: For pytest: what is raised here is about the line of the test that asks.
+__tracebackhide__ = True
 #: How many turns of the event loop have to be quiet. In one, what is on its way between two sockets
 #: of this machine arrives; in the next, the task that reads it is about to run.
 _TURNS = 3
@@ -42,7 +44,10 @@ _SENTENCES = {
 
 
 class NotSettled(TimeoutError):
-    """The deadline passed while work was still under way; the message says which."""
+    """Work is still under way, when a deadline has passed, or a question cannot be answered for it;
+    the message says which."""
+
+    __module__ = "chatq"
 
 
 class Background(Protocol):
@@ -155,20 +160,34 @@ async def wait_for(
 
     `listen(call-back)` registers a call-back for changes, after which the condition is checked
     again, and returns the function that unregisters it. It may depend on more than that: it is
-    checked several times a second, too. Raises `NotSettled` naming `what` if that takes longer than
-    `within` seconds.
+    checked several times a second, too. A question about a message that was not emitted yet, or has
+    not arrived (a plain `LookupError`, or `NotSettled`), is as good as false. Raises `NotSettled`
+    naming `what` if that takes longer than `within` seconds.
     """
-    if condition():
+    unanswered: Exception | None = None
+
+    def holds() -> object:
+        nonlocal unanswered
+        unanswered = None
+        try:
+            return condition()
+        except (LookupError, NotSettled) as error:
+            if type(error) not in (LookupError, NotSettled):  # a mistake, as of a dict's key
+                raise
+            unanswered = error
+            return False
+
+    if holds():
         return
     changed = asyncio.Event()
     stop = listen(changed.set)
     try:
         async with asyncio.timeout(within):
-            while not condition():
+            while not holds():
                 changed.clear()
                 await set_within(changed, _LOOK)
     except TimeoutError:
-        raise NotSettled(f"waited {within:g} s in vain for {what}") from None
+        raise NotSettled(f"waited {within:g} s in vain for {what}") from unanswered
     finally:
         stop()
 

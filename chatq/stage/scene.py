@@ -41,9 +41,15 @@ _HOST = "127.0.0.1"
 _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()
 
 
+#: For pytest: what is raised here is about the line of the test that asks.
+__tracebackhide__ = True
+
+
 class HandlerRaised(RuntimeError):
-    """A handler raised an exception, or a packet could not be taken in; `errors`: all the
-    exceptions, the first is the cause."""
+    """A handler or a background task raised an exception, or a packet could not be taken in;
+    `errors`: all the exceptions, the first is the cause."""
+
+    __module__ = "chatq"
 
     def __init__(self, text: str, errors: list[Exception]) -> None:
         super().__init__(text)
@@ -111,7 +117,7 @@ class Scene:
             raise RuntimeError("this stage was closed, and opens only once: make a new one")
         if before := _open_stages.get(self.sio):
             await before._end()
-        self._begun = self._recorder.activity.background = Begun()
+        self._begun = self._recorder.activity.background = Begun(self._recorder.background_raised)
         self._tap = ServerTap(self.sio, self._recorder, self._greet, self._begun)
         self._open = True
         try:
@@ -244,10 +250,24 @@ class Scene:
         if connect:
             try:
                 await client.connect(**dialling)
-            except socketio.exceptions.ConnectionError:
+            except socketio.exceptions.ConnectionError as error:
                 self._show_failures()  # the error of a `connect` handler says more
+                error.add_note(self._not_in(client))
                 raise
         return client
+
+    def _not_in(self, client: Client) -> str:
+        """Return why this client was not let in, as far as the server knows."""
+        if client.link is None:
+            where = client.dialled.get("socketio_path", self._serving.socket_path)
+            return (
+                f"{client.name} has not reached the server at /{where}/ of {self.url}: if it is at "
+                "another path, say so: stage.client(…, socketio_path=…)"
+            )
+        refused = [f for f in self.journal if isinstance(f, Rejected) and f.client == client.name]
+        return "; ".join(
+            f"{f.client} is refused in {f.namespace}: {f.reason}" for f in refused[-1:]
+        )
 
     def _greet(self, environ: dict[str, Any]) -> Link:
         name = environ.get("HTTP_" + NAME_HEADER.upper().replace("-", "_"), "")

@@ -43,7 +43,7 @@ def serving(sio: Any, app: Any) -> Serving:
     Raises `TypeError` for a server that cannot be served here, or an application that is not of its
     kind.
     """
-    made = 'sio = socketio.AsyncServer(async_mode="aiohttp"), or async_mode="asgi"'
+    made = 'sio = socketio.AsyncServer(async_mode="asgi"), or "aiohttp"; then Stage(sio, app)'
     if isinstance(sio, (socketio.Server, socketio.WSGIApp)):
         raise TypeError(
             f"a stage cannot serve {type(sio).__name__}, which needs threads: {_ELSEWHERE}"

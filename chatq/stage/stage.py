@@ -193,7 +193,10 @@ class Stage(Scene, Lookups):
         if upto is not None or keep is not None:
             over = over and (upto is None or upto >= journal.written)
             journal = journal.part(journal.written if upto is None else upto, keep)
-        return View(journal, self._kinds(), over, self._queues() if upto is None else ())
+            return View(journal, self._kinds(), over, self._queues() if upto is None else ())
+        activity = self._recorder.activity
+        under_way = activity.describe() if self._open and activity.total else ""
+        return View(journal, self._kinds(), over, self._queues(), under_way)
 
     def _queues(self) -> list[str]:
         return [*self._queue_tap.queues] if self._queue_tap else []

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..stage.stage import Stage
-from ..views.table import width
+from ..views.table import one_line
 
 __all__ = ["files", "last_rows", "without_tables"]
 
-#: So much of the table is shown: rows, and columns of a terminal.
-_ROWS, _WIDTH = 10, 160
+#: So many rows of the table are shown, so much of a line, and of the columns "message" and
+#: "from → to".
+_ROWS, _WIDTH, _LONGEST = 10, 240, {1: 40, 2: 32}
 #: Of what pytest says where a value comes from: the lines with a whole table or the stage in them.
 _TABLES = re.compile(r"\n *\+ *where (.* = )?(no\. +message .*|<[Ss]tages?: .*\.deliveries)$", re.M)
 
@@ -26,21 +28,22 @@ def last_rows(stage: Stage) -> str:
     try:
         view = stage.view()
         before = len(view.deliveries().messages) - _ROWS
-        shown = view.deliveries(last=_ROWS) if view.messages else view.diagram(rows=_ROWS)
-        lines = [_cut(line) for line in repr(shown).splitlines()]
+        if not view.messages:
+            return repr(view.diagram(rows=_ROWS))
+        table = view.deliveries(last=_ROWS).table()
+        rows = [[_cut(cell, column) for column, cell in enumerate(row)] for row in table.rows]
+        lines = repr(replace(table, rows=rows, notes=())).splitlines()
+        text = "\n".join([*(one_line(line, _WIDTH) for line in lines), *table.notes])
     except Exception as error:  # the failure of the test is the news
         return f"there is no table: {error!r}"
     if before > 0:
-        lines.insert(0, f"the last {_ROWS} of {before + _ROWS} messages:")
-    return "\n".join(lines)
+        return f"the last {_ROWS} of {before + _ROWS} messages:\n{text}"
+    return text
 
 
-def _cut(line: str) -> str:
-    if width(line) <= _WIDTH:
-        return line
-    while width(line) >= _WIDTH:
-        line = line[:-1]
-    return f"{line}…"
+def _cut(cell: str, column: int) -> str:
+    """Shorten what is long in a cell: who got it is to be seen of everybody."""
+    return one_line(cell, _LONGEST.get(column, 18))
 
 
 def files(stages: Sequence[Stage], new_folder: Callable[[], Path]) -> list[str]:

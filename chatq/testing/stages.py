@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import traceback
 from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ __all__ = ["Opening", "Stages"]
 
 #: For pytest: what is raised here, or passes, is about the line that asks.
 __tracebackhide__ = True
+
+
+async def _there(stage: Stage) -> Stage:
+    return stage
 
 
 class Opening:
@@ -60,8 +65,9 @@ class Stages:
             await stage.settle()
             assert stage.deliveries().who_got("news") == {"bob"}
 
-    `await stage(…)` takes what `Stage` takes, and returns it: `room = await stage(sio)`. In a test
-    with several stages, use what that returned.
+    `await stage(…)` takes what `Stage` takes, and returns it: `room = await stage(sio)`. Asked
+    again about the same server, it returns the same stage. In a test with several servers, use what
+    that returned.
     """
 
     def __init__(self, new_folder: Callable[[], Path]) -> None:
@@ -83,7 +89,15 @@ class Stages:
                 "a stage needs asyncio: let the test be `async def`, and pytest-asyncio or anyio's "
                 'plug-in run it (anyio: with the back end "asyncio", not "trio")'
             ) from None
-        return Opening(self._open(loop, Stage(*arguments, **options)))
+        return Opening(self._again(*arguments) or self._open(loop, Stage(*arguments, **options)))
+
+    def _again(self, sio: Any = None, *_: Any) -> Coroutine[Any, Any, Stage] | None:
+        """Return the stage on which this server is already, as to be awaited; None: it is on none.
+
+        A second stage for it would close the first.
+        """
+        stages = [stage for stage, _ in self._opened if stage.sio is sio and not stage.closed]
+        return _there(stages[-1]) if stages else None
 
     async def _open(self, loop: asyncio.AbstractEventLoop, stage: Stage) -> Stage:
         await stage.__aenter__()
@@ -181,5 +195,11 @@ class Stages:
             return ""
         seen = self._seen or self._look()  # it may have ended without its function
         stages = [stage for stage, _ in self._opened]
-        told = [f"closing it raised {type(e).__name__}: {e}" for e in self._errors]
+        told = [f"closing it raised {type(e).__name__}: {e}{_where(e)}" for e in self._errors]
         return "\n\n".join([*seen, *told, "\n".join(files(stages, self._folder))])
+
+
+def _where(error: Exception) -> str:
+    """Return where the cause of an error was raised, if it has one."""
+    steps = traceback.extract_tb(error.__cause__.__traceback__ if error.__cause__ else None)
+    return f" (line {steps[-1].lineno} of {steps[-1].filename})" if steps else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from ..journal.activity import NotSettled
 from ..journal.facts import SERVER
 from .explain import ARRIVED, Explanation, Message, Named, Reason, name_of
 from .got import Got, comparison
@@ -41,7 +42,7 @@ class Deliveries:
     Each question about an event raises `LookupError` if there is no such message in the table, and
     one about a client if there is none of that name; `event in …` asks whether there is one. What
     `who_got` and the others answer says why, and the plug-in for pytest shows it when an `assert`
-    fails.
+    fails. What cannot be answered yet, since something is under way, raises `NotSettled`.
     """
 
     messages: tuple[Message, ...]
@@ -53,19 +54,42 @@ class Deliveries:
         names: Sequence[str],
         cut: str = "",
         attempts: Sequence[Message] = (),
+        under_way: str = "",
     ) -> None:
         self.messages = tuple(messages)
         self.names = tuple(names)
         self._cut = cut
+        #: What was under way when this was asked for, in words.
+        self._under_way = under_way
         #: The emits that carry attempts to deliver messages of queues.
         shown = {id(message) for message in self.messages}
         self._attempts = tuple(m for m in attempts if id(m.attempt_of) in shown)
 
     def who_got(self, event: str) -> set[str]:
-        """Return the names of the clients whose handlers took the last message `event`."""
+        """Return the names of the clients whose handlers took the last message `event`.
+
+        Those that have no handler for it are not among them; see `reached`.
+        """
+        return self._names_of(event, (Reason.RECEIVED,))
+
+    def reached(self, event: str) -> set[str]:
+        """Return the names of those at whom the last message `event` has arrived, whether or not a
+        handler took it: so nobody else has seen it.
+
+            assert stage.deliveries().reached("secret") == {"ann"}
+        """
+        return self._names_of(event, (*ARRIVED, Reason.NOT_UNDERSTOOD))
+
+    def _names_of(self, event: str, reasons: Collection[Reason]) -> Got:
         called = [m for m in self._called(event) if not m.attempt_of]
         which = f", the last of {len(called)} called {event!r}" if len(called) > 1 else ""
-        return Got(called[-1], _about(called[-1], which))
+        explanations = called[-1].explanations.items()
+        if waits := [name for name, e in explanations if e.reason is Reason.ON_THE_WAY]:
+            raise NotSettled(
+                f"{event!r} is still on its way to {', '.join(waits)}: await stage.settle() first"
+            )
+        names = {name for name, e in explanations if e.reason in reasons}
+        return Got(called[-1], _about(called[-1], which), names)
 
     def got_in_order(self, client: str | Named, *events: str) -> Verdict:
         """Return whether the handlers of `client` took exactly these events, in this order; other
@@ -86,12 +110,25 @@ class Deliveries:
         return nobody_got(self._called(event), event, self._cut)
 
     def __contains__(self, event: object) -> bool:
+        there = self._has(event)
+        self._check_settled(event, there)
+        return there
+
+    def _has(self, event: object) -> bool:
         return any(message.emitted.event == event for message in self.messages)
+
+    def _check_settled(self, event: object, there: bool) -> None:
+        if self._under_way and not there:
+            raise NotSettled(
+                f"nobody has emitted {event!r} yet, but {self._under_way}: await stage.settle() "
+                "first"
+            )
 
     def _called(self, *events: str) -> list[Message]:
         """Return the messages with these names, with the attempts to deliver them."""
         for event in events:
-            if event not in self:
+            self._check_settled(event, there := self._has(event))
+            if not there:
                 raise LookupError(
                     f"no message {event!r} in this table; there are: {self._events()}. If that is "
                     f"what you mean: assert {event!r} not in stage.deliveries()"

@@ -20,14 +20,14 @@ _MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
 
 
 class Got(set[str]):
-    """The names of those who got `message`: a set in all that it does; `about`: the message in
+    """The `names` of those who got `message`: a set in all that it does; `about`: the message in
     words.
 
     What is made of it, a copy too, is a plain set.
     """
 
-    def __init__(self, message: Message, about: str) -> None:
-        super().__init__(message.got_by)
+    def __init__(self, message: Message, about: str, names: Set[str]) -> None:
+        super().__init__(names)
         self._message, self._about = message, about
 
     @property

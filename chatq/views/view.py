@@ -53,7 +53,7 @@ class Lookups(ABC):
         strangers = view.strangers()
         columns = [name for name in view.kinds if name not in strangers]
         attempts = [m for m in view.called(events) if m.attempt_of]
-        return Deliveries(messages, columns, view.cut, attempts)
+        return Deliveries(messages, columns, view.cut, attempts, view.under_way)
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
         """Return the sequence diagram: SVG on a screen, text everywhere else.
@@ -99,7 +99,8 @@ class Lookups(ABC):
 
 class View(Lookups):
     """A snapshot of the facts of `journal`. `kinds`: by name, "client", "process" or "guest";
-    `over`: all connections have ended; `queues`: known queues, also those without facts."""
+    `over`: all connections have ended; `queues`: known queues, also those without facts;
+    `under_way`: what has not ended yet, in words."""
 
     journal: Journal
     kinds: dict[str, str]
@@ -111,8 +112,9 @@ class View(Lookups):
         kinds: Mapping[str, str],
         over: bool = False,
         queues: Sequence[str] = (),
+        under_way: str = "",
     ) -> None:
-        self.journal, self.kinds = journal, dict(kinds)
+        self.journal, self.kinds, self.under_way = journal, dict(kinds), under_way
         self._over, self._queues = over, queues
         #: The note in tables and diagrams if facts were dropped.
         self.cut = ""

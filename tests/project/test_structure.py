@@ -550,6 +550,7 @@ IMPORTS: dict[str, set[str]] = {
         "testing.evidence",
     },
     "views.deliveries": {
+        "journal.activity",
         "journal.facts",
         "views.explain",
         "views.got",

@@ -75,6 +75,7 @@ PLACES = {
     "mounted": (lambda sio: mounted(sio, "/", "socket.io"), "socket.io"),
     "mounted at a path": (lambda sio: mounted(sio, "/ws", "/ws/socket.io"), "ws/socket.io"),
     "mounted, and all is its": (lambda sio: mounted(sio, "/ws", None), "ws/socket.io"),
+    "mounted, with no path": (lambda sio: mounted(sio, "/ws", ""), "ws/socket.io"),
     "mounted twice": (mounted_twice, "v1/ws/socket.io"),
     "in a middleware": (
         lambda sio: CORSMiddleware(socketio.ASGIApp(sio, chat(sio), None, "x"), ["*"]),

@@ -643,7 +643,76 @@ async def test_the_tasks_of_two_stages_are_not_mixed_up(sio):
         await busy.settle()
 
 
-# -- handlers that raise ------------------------------------------------------------------------
+# -- handlers and tasks that raise --------------------------------------------------------------
+
+
+async def raises(*_):
+    await turns(5)
+    raise KeyError("worker")
+
+
+async def raises_at_once(*_):
+    raise KeyError("worker")
+
+
+def kept_until_done(emit):
+    task = asyncio.create_task(emit())
+    LOOSE.add(task)
+    task.add_done_callback(LOOSE.discard)
+
+
+#: How a task is begun of which nobody asks what has become of it.
+UNASKED = {
+    "start_background_task": lambda sio, work: sio.start_background_task(work),
+    "create_task": lambda sio, work: asyncio.create_task(work()) and None,
+    "kept until done": lambda sio, work: kept_until_done(work),
+    "call_soon": lambda sio, work: asyncio.get_running_loop().call_soon(
+        lambda: asyncio.ensure_future(work()) and None
+    ),
+}
+
+
+@pytest.mark.parametrize("begin", UNASKED)
+@pytest.mark.parametrize("work", [raises, raises_at_once], ids=lambda work: work.__name__)
+@pytest.mark.parametrize("side", ["server", "ada"])
+async def test_a_background_task_that_raised_is_shown_once(sio, stage, side, work, begin):
+    def handler(*_):
+        UNASKED[begin](sio, work)
+
+    ada = await stage.client("ada")
+    (sio if side == "server" else ada).on("go", handler)
+    await (ada if side == "server" else sio).emit("go")
+    told = f"a background task, {work.__name__}, raised KeyError: 'worker'"
+    with pytest.raises(HandlerRaised, match=told) as raised:
+        await stage.settle()
+    assert [type(error) for error in raised.value.errors] == [KeyError]
+    await stage.settle()
+
+
+async def test_what_is_asked_of_a_task_is_its_owners_matter(sio, stage):
+    seen = []
+
+    async def asks():
+        for work in (raises(), raises_at_once()):
+            try:
+                await asyncio.create_task(work)
+            except KeyError as error:
+                seen.append(error)
+
+    sio.on("go", lambda sid: LOOSE.add(asyncio.create_task(asks())))
+    await (await stage.client("ada")).emit("go")
+    await stage.settle()
+    assert len(seen) == 2
+
+
+async def test_a_task_of_somebody_else_that_raises_is_no_matter_of_the_stage(sio, stage, caplog):
+    ada = await stage.client("ada")
+    await ada.emit("go")
+    task = asyncio.create_task(raises())
+    await asyncio.wait({task})
+    del task
+    assert "never retrieved" in caplog.text
+    await stage.settle()
 
 
 async def provoke(sio, ada, where):
@@ -1273,6 +1342,22 @@ async def test_waiting_in_vain_names_what_for_and_stops_listening():
     with pytest.raises(NotSettled, match=r"^waited 0.01 s in vain for the moon$"):
         await wait_for(lambda: False, changes.listen, "the moon", 0.01)
     assert changes.listeners == []
+
+
+async def test_until_may_ask_about_what_is_yet_to_come(sio, stage):
+    async def later():
+        await set_within(asyncio.Event(), 0.05)
+        await sio.emit("news")
+
+    ada = await stage.client("ada")
+    ada.on("news", echo)
+    LOOSE.add(asyncio.create_task(later()))
+    await stage.until(lambda: stage.deliveries().who_got("news") == {"ada"}, "the news", within=5)
+    with pytest.raises(NotSettled, match="in vain for more") as told:
+        await stage.until(lambda: stage.deliveries().got_once("ada", "more"), "more", within=0.1)
+    assert "no message 'more' in this table" in str(told.value.__cause__)
+    with pytest.raises(KeyError, match="misspelt"):  # a mistake is told at once
+        await stage.until(lambda: {}["misspelt"], within=60)
 
 
 async def test_until_sees_what_no_fact_goes_with(sio, stage, tmp_path):

@@ -395,6 +395,7 @@ async def test_unknown_clients_and_messages_are_named_with_those_there_are(sio, 
             ask("ada", "new")
         with pytest.raises(LookupError, match=r"no message 2 .* so far: \['news'\]"):
             ask("ada", 2)
+    await stage.settle()
     with pytest.raises(LookupError, match=r"no message 'new' in this table"):
         stage.deliveries().who_got("new")
     for do in (stage.freeze, stage.thaw, stage.cut):
@@ -532,3 +533,17 @@ async def test_a_journal_that_is_kept_keeps_nothing_else(sio):
     gc.collect()
     assert seen() is None
     assert journal.kinds() == {"ada": "client"}
+
+
+async def test_a_client_that_is_not_let_in_says_why(sio, stage):
+    def connect(sid, environ, auth):
+        raise socketio.exceptions.ConnectionRefusedError("bad token")
+
+    sio.on("connect", connect)
+    with pytest.raises(socketio.exceptions.ConnectionError) as refused:
+        await stage.client("eve")
+    assert refused.value.__notes__ == ["eve is refused in /: bad token"]
+    with pytest.raises(socketio.exceptions.ConnectionError) as lost:
+        await stage.client("bob", socketio_path="nowhere")
+    [note] = lost.value.__notes__
+    assert note.startswith(f"bob has not reached the server at /nowhere/ of {stage.url}: ")

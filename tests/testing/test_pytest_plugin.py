@@ -332,3 +332,21 @@ def test_without_the_plug_in_there_is_no_fixture(run):
     ran = run(GOOD, "-p", "no:chatq", *AUTO, PYTEST_DISABLE_PLUGIN_AUTOLOAD="")
     assert "fixture 'stage' not found" in ran.text
     assert {*ran.outcomes.values()} == {"error"}
+
+
+def test_to_ask_again_for_a_server_that_is_on_a_stage_is_to_ask_for_that_stage(run):
+    program = """
+async def test_it(stage):
+    ada = await stage(sio).client("ada")
+    bob = await stage(sio).client("bob")
+    bob.on("news", print)
+    await ada.emit("say", "hello")
+    await stage.settle()
+    assert stage.deliveries().who_got("news") == {"bob"}
+    assert await stage(sio) is await stage(sio)
+    await (await stage(sio)).close()
+    await stage(sio).client("ada")
+    assert ada.connected is False
+"""
+    ran = run(program)
+    assert ran.outcomes == {"test_it": "passed"}, ran.text

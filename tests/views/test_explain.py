@@ -20,7 +20,7 @@ from sizes import first
 from socketio.msgpack_packet import MsgPackPacket
 from socketio.packet import EVENT, Packet
 
-from chatq import HandlerRaised, Reason, Stage
+from chatq import HandlerRaised, NotSettled, Reason, Stage
 from chatq.waiting import give_way
 
 # -- random scripts against the model -----------------------------------------------------------
@@ -577,12 +577,33 @@ async def test_before_settle_a_message_is_on_the_way(sio, stage):
     await sio.emit("news", 1)
     assert stage.reason("ada", "news") is Reason.ON_THE_WAY
     assert stage.why("ada", "news") == "'news' is still on its way to ada: settle first."
-    assert stage.deliveries().who_got("news") == set()
+    for ask in (stage.deliveries().who_got, stage.deliveries().reached):
+        with pytest.raises(NotSettled, match=r"'news' is still on its way to ada: await .*settle"):
+            ask("news")
+    assert "news" in stage.deliveries()
+    for ask in (lambda: "hello" in stage.deliveries(), lambda: stage.deliveries().nobody_got("x")):
+        with pytest.raises(NotSettled, match=r"has emitted .* yet, but 1 packet is on "):
+            ask()
     await ada.emit("hello")
     assert stage.why("server", "hello") == "'hello' is still on its way to server: settle first."
     await stage.settle()
     assert stage.reason("ada", "news") is Reason.RECEIVED
     assert stage.reason("server", "hello") is Reason.NO_HANDLER
+    assert "x" not in stage.deliveries()
+
+
+async def test_a_leak_is_seen_where_nobody_listens(sio, stage):
+    ada, bob, _, dee = await stage.clients("ada", "bob", "cy", "dee")
+    hear(ada, "secret")
+    bob.on("secret", lambda: 1 / 0)
+    await sio.enter_room(dee.get_sid(), "out")
+    await sio.emit("secret", skip_sid=dee.get_sid())
+    await ada.emit("tell")
+    with pytest.raises(HandlerRaised):
+        await stage.settle()
+    assert stage.deliveries().who_got("secret") == {"ada"}
+    assert stage.deliveries().reached("secret") == {"ada", "bob", "cy"}
+    assert stage.deliveries().reached("tell") == {"server"}
 
 
 async def test_a_client_that_froze_and_was_cut_is_not_frozen_when_it_comes_again(sio, stage):
