@@ -12,9 +12,7 @@ override, and the connection's state, queue, tasks and websocket.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-import socket
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
@@ -29,6 +27,7 @@ from ..journal.journal import preview
 from ..waiting import give_way
 from .begun import Begun
 from .dispatch import listens
+from .network import cut
 from .tape import Tape
 
 __all__ = ["NAME_HEADER", "Client", "connect_options", "own_json"]
@@ -330,9 +329,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             self.tape.freeze(False)
         link.leaving()
         if wire is not None:  # else the server has closed it already
-            # Or does so just now. (What uvloop gives cannot be shut down, but its double can.)
-            with contextlib.suppress(OSError), wire.dup() as double:
-                double.shutdown(socket.SHUT_RDWR)
+            cut(wire)
 
     def check_recorded(self, what: str) -> None:
         """Raise `RuntimeError` if its frames are not recorded, and so cannot be held back."""

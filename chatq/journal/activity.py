@@ -25,7 +25,8 @@ __all__ = ["Activity", "Background", "NotSettled", "Work", "wait_for"]
 #: For pytest: what is raised here is about the line of the test that asks.
 __tracebackhide__ = True
 #: How many turns of the event loop have to be quiet. In one, what is on its way between two sockets
-#: of this machine arrives; in the next, the task that reads it is about to run.
+#: of this machine arrives (in memory, too: `internals.memory_socket`); in the next, the task that
+#: reads it is about to run.
 _TURNS = 3
 #: How often to look at a condition that nothing has to do with what is observed, in seconds.
 _LOOK = 0.05

@@ -20,6 +20,7 @@ import socketio  # type: ignore[import-untyped]
 
 from ..internals.begun import Begun
 from ..internals.client_tap import NAME_HEADER, Client, connect_options, own_json
+from ..internals.network import Network, check_network, serving_host
 from ..internals.server_tap import ServerTap
 from ..journal.accounting import Failure, Link, Recorder
 from ..journal.activity import NotSettled, wait_for
@@ -36,7 +37,6 @@ __all__ = ["HandlerRaised", "Scene"]
 
 #: How long closing waits for handlers that still run, in seconds.
 _LAST_HANDLERS = 0.2
-_HOST = "127.0.0.1"
 #: The open stage of each server, so that opening it again closes the one before.
 _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()
 
@@ -71,11 +71,14 @@ class Scene:
         *,
         keep: int = 10_000,
         hide: Iterable[str] = (),
+        network: Network = "sockets",
     ) -> None:
+        check_network(network)
         self._serving = serving(sio, app)
         self.sio, self.app = sio, self._serving.app
         self.journal = Journal(keep)
         self.url = ""
+        self._network: Network = network
         self._recorder = Recorder(
             self.journal, frozenset([hide] if isinstance(hide, str) else hide)
         )
@@ -102,12 +105,13 @@ class Scene:
         *,
         keep: int = 10_000,
         hide: Iterable[str] = (),
+        network: Network = "sockets",
     ) -> Self:
-        """Return a new stage that serves `sio` on a free port of 127.0.0.1.
+        """Return a new stage that serves `sio` on a free port of 127.0.0.1, or in memory.
 
         A stage that is still open on the same `sio` is closed first.
         """
-        stage = cls(sio, app, keep=keep, hide=hide)
+        stage = cls(sio, app, keep=keep, hide=hide, network=network)
         return await stage.__aenter__()
 
     async def __aenter__(self) -> Self:
@@ -121,7 +125,9 @@ class Scene:
         self._tap = ServerTap(self.sio, self._recorder, self._greet, self._begun)
         self._open = True
         try:
-            self.url = await self._begun.task(self._serving.begin(_HOST), self._begun.context)
+            self.url = await self._begun.task(
+                self._serving.begin(serving_host(self._network)), self._begun.context
+            )
         except BaseException:
             await self._end()
             raise
@@ -316,9 +322,15 @@ class Scene:
         If another process of this stage has printed `url`, the relay leads to that process, also
         when it is restarted and listens on another port.
 
-        Raises what `client` raises for a name, and `SyntaxError` if `program` is no Python.
+        Raises what `client` raises for a name, `SyntaxError` if `program` is no Python, and
+        `ValueError` if the network of this stage is in memory.
         """
         self._check_open()
+        if self._network == "memory":
+            raise ValueError(
+                f"the process {name!r} cannot reach a stage whose network is in memory: leave out "
+                'network="memory"'
+            )
         _check(name)
         if name not in self._programs:
             if name == SERVER or name in self._names:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import socketio  # type: ignore[import-untyped]
 
 from ..internals.client_tap import Client
+from ..internals.network import Network
 from ..journal.facts import SERVER
 from ..panel.composer import Cast, Draft
 from ..panel.line import Outcome, run
@@ -51,11 +52,14 @@ class Stage(Scene, Lookups):
     before or after. `app`: your own application, if there is one: any ASGI application (of FastAPI,
     Starlette, Quart, a `socketio.ASGIApp`), or an `aiohttp.web.Application`; `sio` may be in it
     already, and is served beside it otherwise. `keep`: the most facts in the journal; `hide`:
-    namespaces of which nothing is recorded, such as "/admin".
+    namespaces of which nothing is recorded, such as "/admin". `network`: "sockets", those of this
+    machine, or "memory", where no port is taken: for many scenes in one process, which is all that
+    can reach it.
 
     `async with Stage(sio) as stage` opens and closes it, too. Raises `TypeError` for a server or an
-    application of another kind, `ModuleNotFoundError` if uvicorn is needed and not installed; and
-    when it opens, `RuntimeError` if the ASGI application does not start.
+    application of another kind, `ValueError` for a network that there is not, `ModuleNotFoundError`
+    if uvicorn is needed and not installed; and when it opens, `RuntimeError` if the ASGI
+    application does not start.
     """
 
     def __init__(
@@ -65,8 +69,9 @@ class Stage(Scene, Lookups):
         *,
         keep: int = 10_000,
         hide: Iterable[str] = (),
+        network: Network = "sockets",
     ) -> None:
-        super().__init__(sio, app, keep=keep, hide=hide)
+        super().__init__(sio, app, keep=keep, hide=hide, network=network)
         self.journal.tell_kinds(self._kinds)
         self._queue_tap: QueueTap | None = None
         self._watched: list[_Queues] = []

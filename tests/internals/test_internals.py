@@ -199,6 +199,27 @@ TOUCHED = {
     ),
     "the NATS client": ("nats-py", nats_client, {"_server_info"}),
     "a task": (PYTHON, lambda: asyncio.Task, {"_fut_waiter"}),
+    "a transport of sockets": (
+        PYTHON,
+        lambda: asyncio.selector_events,
+        {"_SelectorSocketTransport"},
+    ),
+    "how a file is sent": (PYTHON, lambda: asyncio.constants, {"_SendfileMode"}),
+    "the event loop of a transport": (
+        PYTHON,
+        lambda: asyncio.selector_events.BaseSelectorEventLoop,
+        {
+            "_add_reader",
+            "_add_writer",
+            "_remove_reader",
+            "_remove_writer",
+            "_start_serving",
+            "_stop_serving",
+            "call_at",
+            "call_soon",
+            "get_debug",
+        },
+    ),
     "a future": (PYTHON, lambda: asyncio.Future, {"_callbacks"}),
 }
 #: Private names that are no inside: how the standard library's named tuples are used.

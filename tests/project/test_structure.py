@@ -210,6 +210,7 @@ IMPORTS: dict[str, set[str]] = {
     "internals.client_tap": {
         "internals.begun",
         "internals.dispatch",
+        "internals.network",
         "internals.tape",
         "journal.accounting",
         "journal.activity",
@@ -222,7 +223,9 @@ IMPORTS: dict[str, set[str]] = {
     "internals.dispatch": set(),
     "internals.engine": set(),
     "internals.hub_server": set(),
+    "internals.memory_socket": set(),
     "internals.nats_client": set(),
+    "internals.network": {"internals.memory_socket", "internals.wrapping"},
     "internals.server_events": {"internals.wrapping"},
     "internals.server_tap": {
         "internals.begun",
@@ -517,6 +520,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.scene": {
         "internals.begun",
         "internals.client_tap",
+        "internals.network",
         "internals.server_tap",
         "journal.accounting",
         "journal.activity",
@@ -530,6 +534,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "stage.stage": {
         "internals.client_tap",
+        "internals.network",
         "journal.facts",
         "panel.composer",
         "panel.line",
@@ -616,6 +621,13 @@ IMPORTS: dict[str, set[str]] = {
     "views.wire": {"internals.tape", "views.table"},
     "waiting": set(),
 }
+#: What of the machine a browser's tab has not, and who of those that a stage needs may touch it.
+OF_THE_MACHINE = {"multiprocessing", "select", "selectors", "socket", "ssl", "threading"}
+NEAR_THE_MACHINE = {
+    "internals.memory_socket",  # for the names of its constants
+    "internals.network",
+    "stage.process",
+}
 #: What is in no room, and every room may use.
 HALL = {"fast", "waiting"}
 #: Which rooms each room may know at all: those below it. Nothing knows a room above.
@@ -673,6 +685,25 @@ def room_of(name: str) -> str:
 def test_the_arrows_are_those_of_the_map() -> None:
     found = {name: imported(source, room_of(name)) for name, source in SOURCES.items()}
     assert found == {**IMPORTS, **{door: set() for door in DOORS}}
+
+
+def test_a_stage_has_no_sockets_and_no_threads_but_at_the_seams() -> None:
+    """The network below it is one of two; all that is above runs where there are none."""
+    needed, found = {"stage.stage"}, set()
+    while new := {arrow for name in needed for arrow in IMPORTS[name]} - needed:
+        needed |= new
+    for name in needed:
+        for node in ast.walk(ast.parse(SOURCES[name])):
+            match node:
+                case ast.Import(names=names):
+                    modules = {alias.name.partition(".")[0] for alias in names}
+                case ast.ImportFrom(level=0, module=str(module)):
+                    modules = {module.partition(".")[0]}
+                case _:
+                    continue
+            if modules & OF_THE_MACHINE:
+                found.add(name)
+    assert found == NEAR_THE_MACHINE
 
 
 def test_a_room_knows_only_the_rooms_it_may() -> None:
