@@ -16,6 +16,14 @@ def sio():
     return socketio.AsyncServer(async_mode="aiohttp")
 
 
+@pytest.fixture(params=["sockets", "memory"])
+def network(request, monkeypatch):
+    """The network of each stage that does not name one: what asks for this runs on both."""
+    for function in (Stage.__init__, Stage.open.__func__):
+        monkeypatch.setitem(function.__kwdefaults__, "network", request.param)
+    return request.param
+
+
 @pytest.fixture
 async def stage(sio):
     async with Stage(sio) as stage:

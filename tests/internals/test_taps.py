@@ -24,6 +24,8 @@ from chatq.journal.facts import (
     Rejected,
 )
 
+pytestmark = pytest.mark.usefixtures("network")  # both
+
 
 def facts(stage, *kinds):
     return [fact for fact in stage.journal if isinstance(fact, kinds)]

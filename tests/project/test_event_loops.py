@@ -90,6 +90,7 @@ def new_server() -> socketio.AsyncServer:
 # -- the stage ------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("network")
 def test_a_stage_sees_and_settles(run):
     async def scene():
         sio = new_server()
@@ -148,6 +149,7 @@ def test_no_task_of_a_handler_is_kept_when_it_has_ended(run):
     run(scene())
 
 
+@pytest.mark.usefixtures("network")
 @pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
 def test_clients_come_and_go(run, transports):
     async def scene():

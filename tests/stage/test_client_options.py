@@ -11,6 +11,8 @@ from socketio import msgpack_packet, packet
 
 from chatq import Reason, Stage
 
+pytestmark = pytest.mark.usefixtures("network")  # both
+
 
 class OwnJson:
     """Stands for the module json at a server, and writes sets, which that cannot."""

@@ -10,6 +10,8 @@ from socketio.packet import Packet
 
 from chatq import HandlerRaised, Reason, Stage
 
+pytestmark = pytest.mark.usefixtures("network")  # both
+
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
 
 

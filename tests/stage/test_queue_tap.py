@@ -11,6 +11,8 @@ from chatq.journal.facts import Died, Emitted, Redriven, Returned, Settled, Subs
 from chatq.journal.journal import preview
 from chatq.waiting import give_way
 
+pytestmark = pytest.mark.usefixtures("network")  # both
+
 
 @pytest.fixture
 def clock():

@@ -13,6 +13,8 @@ from aiohttp import web
 
 from chatq import HandlerRaised, Reason, Stage
 
+pytestmark = pytest.mark.usefixtures("network")  # both
+
 
 @pytest.mark.parametrize("side", ["server", "client"])
 async def test_an_emit_that_cannot_be_encoded_never_was(sio, stage, side):

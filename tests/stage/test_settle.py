@@ -22,8 +22,11 @@ import socketio
 from sizes import first
 
 from chatq import HandlerRaised, NotSettled, Reason, Stage
+from chatq.internals.network import serving_host
 from chatq.journal.activity import Activity, wait_for
 from chatq.waiting import give_way, set_within
+
+pytestmark = pytest.mark.usefixtures("network")  # both
 
 EITHER = pytest.mark.parametrize("transports", [["websocket"], ["polling"]], ids=lambda t: t[0])
 NAMESPACES = ("/", "/room")
@@ -428,6 +431,43 @@ async def test_what_is_left_to_a_background_task_is_waited_for(place, left):
         await leave(sio, stage, place, LEFT[left])
         await stage.settle()
         assert [m.got_by for m in stage.deliveries("news").messages] == [{"ada"}]
+
+
+class Echo(asyncio.Protocol):
+    """Answers with what it gets."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+
+async def test_a_task_that_asks_over_the_network_is_waited_for(sio, stage, network):
+    """What is on its way between two sockets of this process arrives in a turn; then it goes on."""
+    tasks, heard = [], []
+    host = serving_host(network)
+    server = await asyncio.get_running_loop().create_server(Echo, host, 0)
+
+    async def ask():
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for n in range(20):
+            writer.write(b"%d\n" % n)
+            await reader.readline()
+        await sio.emit("news", "asked")
+        writer.close()
+
+    @sio.event
+    async def begin(sid):
+        tasks.append(asyncio.create_task(ask()))
+
+    ada = await stage.client("ada")
+    ada.on("news", heard.append)
+    await ada.emit("begin")
+    await stage.settle()
+    assert heard == ["asked"]
+    await asyncio.wait(tasks)
+    server.close()
 
 
 async def test_a_task_that_waits_for_time_or_the_outside_is_not_waited_for_but_named(sio, stage):

@@ -16,6 +16,8 @@ from aiohttp import web
 from chatq import HandlerRaised, Reason, Stage
 from chatq.waiting import give_way
 
+pytestmark = pytest.mark.usefixtures("network")  # both
+
 
 def server(**options):
     return socketio.AsyncServer(async_mode="aiohttp", **options)

@@ -2,7 +2,8 @@
 
 First against an independent model: `oracle.py` writes random scripts and follows them from the
 script alone. A real stage plays them, and its answers must be those of the model, for every pair,
-at every moment of quiet. Then by example: each reason's sentence, the pictures, and hostile input.
+at every moment of quiet; and its journal must be the same on both networks. Then by example: each
+reason's sentence, the pictures, and hostile input.
 """
 
 import asyncio
@@ -326,7 +327,8 @@ def compare_one_by_one(seed, steps, world, stage):
             check(nobody is (key in world.unheard), f"{name}, reached somebody or not: {why!r}")
 
 
-async def play(seed):
+async def play(seed, network):
+    """Return the facts of the journal."""
     steps = oracle.write_script(seed, LENGTH)
     world = oracle.World()
     packets = MsgPackPacket if seed % 7 == 3 else Packet
@@ -336,7 +338,7 @@ async def play(seed):
         engineio_logger=SILENT,
     )
     keep = SHORT_MEMORY if seed % 4 == 0 else 10_000
-    async with Stage(sio, keep=keep) as stage:
+    async with Stage(sio, keep=keep, network=network) as stage:
         players = Players(sio, stage, packets)
         await players.open()
         for step in steps:
@@ -354,20 +356,22 @@ async def play(seed):
             world.apply(step)
         if seed % 5 == 0:
             compare_one_by_one(seed, steps, world, stage)
-    return world
+        return [*map(repr, stage.journal)]
 
 
 @pytest.mark.parametrize("start", first(5, range(0, SCRIPTS, BATCH)))
 async def test_every_reason_of_a_random_script_is_that_of_the_model(start):
     for seed in range(start, start + BATCH):
         try:
-            await play(seed)
+            over_sockets = await play(seed, "sockets")
+            in_memory = await play(seed, "memory")
         except Mismatch as found:
             pytest.fail(str(found), pytrace=False)
         except Exception as error:
             steps = oracle.write_script(seed, LENGTH)
             error.add_note(told(seed, steps, 0, "played this script"))
             raise
+        assert in_memory == over_sockets, f"seed {seed}"
 
 
 def test_the_scripts_are_worth_playing():
@@ -386,6 +390,12 @@ def test_the_scripts_are_worth_playing():
 
 
 # -- each reason by example ---------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stage(network, stage):
+    """What follows holds on both networks."""
+    return stage
 
 
 def hear(client, *events, namespace="/"):

@@ -12,6 +12,8 @@ from chatq import Stage
 from chatq.internals.tape import TO_CLIENT, TO_SERVER, Tape
 from chatq.views.wire import meaning, wire_table
 
+pytestmark = pytest.mark.usefixtures("network")  # both
+
 
 def rows(stage, who):
     return [tuple(row) for row in stage.wire(who).rows]
