@@ -97,3 +97,20 @@ def test_throughput_is_measured_beside_nats_alone(tmp_path: Path) -> None:
     assert done.returncode in (0, 1), done.stderr
     assert result.exists(), done.stderr
     assert all(value > 0 for value in json.loads(result.read_text("utf-8")).values())
+
+
+def test_scenes_are_played_on_both_networks(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    command = [sys.executable, str(BENCHMARK.with_name("scenes.py")), "--scenes", "1"]
+    done = subprocess.run(
+        [*command, "--json", str(result)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for row in json.loads(result.read_text("utf-8")).values():
+        for figures in row.values():
+            assert all(figure > 0 for figure in figures.values())
