@@ -28,6 +28,7 @@ from ..waiting import give_way
 from .begun import Begun
 from .dispatch import listens
 from .network import cut
+from .other_server_tap import OtherServer
 from .tape import Tape
 
 __all__ = ["NAME_HEADER", "Client", "connect_options", "own_json"]
@@ -76,7 +77,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     """A `socketio.AsyncClient` with a name, watched by a stage.
 
     By default it connects to the stage's server over a websocket, and does not reconnect by itself
-    (`reconnection=True` changes that).
+    (`reconnection=True` changes that). Of a connection to another server its own end is recorded.
     """
 
     tape: Tape
@@ -88,6 +89,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.name = name
         self.begun = begun
         self.tape = Tape()
+        #: Of its newest connection; None: of that nobody has told yet whose server it is.
         self.link: Link | None = None
         self.tasks = Tasks()
         self.recorder = recorder
@@ -121,8 +123,11 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     ) -> None:
         """Connect as `socketio.AsyncClient.connect` does.
 
-        `url` defaults to the stage's server, `transports` to ["websocket"].
+        `url` defaults to the stage's server, `transports` to ["websocket"]. Raises `ValueError` for
+        an empty `url`, as a process has that has printed no address.
         """
+        if url == "":
+            raise ValueError(f"{self.name} cannot connect to an empty url: has its server begun?")
         self.tape.dead = False
         self._left.clear()
         given = {"url": url, "headers": headers, "auth": auth, "transports": transports}
@@ -185,14 +190,16 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         """
         if self.tape.frozen and cause.get() is None:  # a running handler may end
             raise RuntimeError(f"{self.name} is frozen and cannot emit {event!r}: thaw it first")
-        namespace = namespace or "/"
-        absent = not self.link or namespace not in self.namespaces
-        if absent or namespace in self.recorder.hidden:
+        link, namespace = self.link, namespace or "/"
+        absent = namespace not in self.namespaces
+        if link is None or absent or namespace in self.recorder.hidden:
             await super().emit(event, data, namespace, callback)  # which raises if it is absent
             return
-        message = self.recorder.emitted(self.name, event, data, namespace)
+        message = self.recorder.emitted(
+            self.name, event, data, namespace, recipients=link.recipients
+        )
         if callback is not None:
-            callback = self._recording(message, callback)
+            callback = self._recording(message, link.server, callback)
         now = Sending(message)
         token = sending.set(now)
         try:
@@ -204,12 +211,12 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             now.message = None
             sending.reset(token)
 
-    def _recording(self, message: int, callback: Any) -> Any:
-        """Return a call-back that records the acknowledgement of `message`, then calls
+    def _recording(self, message: int, server: str, callback: Any) -> Any:
+        """Return a call-back that records the acknowledgement of `message` by `server`, then calls
         `callback`."""
 
         async def record(*data: Any) -> None:
-            self.recorder.journal.append(Acknowledged, message, SERVER, preview(data))
+            self.recorder.journal.append(Acknowledged, message, server, preview(data))
             result = callback(*data)
             if inspect.iscoroutine(result):
                 await result
@@ -217,8 +224,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         return record
 
     async def _handle_eio_connect(self) -> None:
-        if self.link:
-            self.link.client_opened()
+        if self.link is None:  # no server of a stage has greeted it
+            self.link = OtherServer(self, self.recorder, self.eio.url)
+        self.link.client_opened()
         await super()._handle_eio_connect()
 
     async def _handle_eio_message(self, data: Any) -> None:
@@ -231,7 +239,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             await super()._handle_eio_message(data)
         except Exception as error:  # other handlers' errors are caught below
             failed = error
-            if number is None:
+            if number is None and (link is None or link.server == SERVER):
                 self.recorder.raised(self.name, "acknowledgement", error)
         finally:
             if link:
@@ -244,7 +252,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         work: Work = ("handler", self.name, "disconnect")
         self.recorder.activity.begin(work)
         if self.link:
-            self.link.client_closed()
+            self.link.client_closed(*reason[:1])
             self.recorder.journal.append(Ended, self.name)
         try:
             await self._run_as("disconnect", super()._handle_eio_disconnect(*reason))
@@ -374,18 +382,21 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
     """
 
     http: Any  # the session that it uses, or None
+    url = ""  # the address that it has dialled last
 
     def __init__(self, owner: Client, **options: Any) -> None:
         super().__init__(**options)
         self._owner = owner
         self._closing = False
 
-    async def connect(self, *args: Any, **options: Any) -> None:
-        self._closing = False
+    async def connect(self, url: str, *args: Any, **options: Any) -> None:
+        self._closing, self.url = False, url
+        if self.state == "disconnected":
+            self._owner.link = None
         self.queue = self.create_queue()  # packets of a line that broke never count as written
         if self.http is None or self.http.closed:  # Engine.IO would open one that is not recorded
             self.http = self._owner.tape.session()
-        await super().connect(*args, **options)
+        await super().connect(url, *args, **options)
 
     def send(self, data: Any) -> Any:
         if self._owner.link and self.state == "connected":

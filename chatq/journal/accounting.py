@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from .. import waiting
 from .activity import Activity, Work
-from .facts import SERVER, Emitted, NotUnderstood, Raised
+from .facts import OTHER_SERVER, SERVER, Emitted, NotUnderstood, Raised
 from .journal import Journal, preview
 
 __all__ = [
@@ -65,6 +66,9 @@ class Recorder:
         self.activity = Activity()
         #: What went wrong since it was last asked.
         self.failures: list[Failure] = []
+        #: The other servers of which there are facts; and the name of the one at an address.
+        self.other_servers: dict[str, None] = {}
+        self.server_at: Callable[[str], str] = lambda url: OTHER_SERVER
         self._recipients: tuple[str, ...] = (SERVER,)  # of the last emit
 
     def raised(self, who: str, event: str, error: Exception) -> None:
@@ -190,6 +194,9 @@ class Incoming:
 class Link:
     """One connection: the packets on the way over it, and which of its two ends are open."""
 
+    #: The name of the server at its other end, and the recipients of what is sent there.
+    server = SERVER
+    recipients: tuple[str, ...] = (SERVER,)
     server_open: bool
     client_open: bool
     frozen: bool
@@ -249,8 +256,9 @@ class Link:
             if not self.frozen:
                 self.activity.end(self._down_work)
 
-    def client_closed(self) -> None:
-        """Note that the client's end is closed: unread packets are lost."""
+    def client_closed(self, reason: str = "") -> None:
+        """Note that the client's end is closed: unread packets are lost. `reason`: the client's,
+        where the server does not tell its own."""
         if self.client_open:
             self.freeze(False)
             self.client_open = False

@@ -15,6 +15,7 @@ from typing import Any
 __all__ = [
     "EARLIER",
     "LEASE_ENDED",
+    "OTHER_SERVER",
     "SERVER",
     "Acknowledged",
     "Connected",
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 SERVER = "server"
+#: Each server that a client of the stage has dialled instead, unless it has a name.
+OTHER_SERVER = "another server"
 #: The sender of messages that were in a queue before it had an observer.
 EARLIER = "earlier"
 #: The reason of `Returned` if the lease ended without an acknowledgement.
@@ -54,28 +57,35 @@ LEASE_ENDED = "its lease ended"
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The server let `client` into `namespace`."""
+    """The server let `client` into `namespace`; `server`: which one."""
 
     client: str
     namespace: str
+    server: str = SERVER
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The server refused `client` in `namespace`."""
+    """The server refused `client` in `namespace`; `server`: which one."""
 
     client: str
     namespace: str
     reason: str
+    server: str = SERVER
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The server regards `client` as gone from `namespace`; `reason` is python-socketio's."""
+    """The server regards `client` as gone from `namespace`; `reason` is python-socketio's.
+
+    `server`: which one. What another server regards as gone is not known: then it is the client for
+    which its connection to `namespace` has ended.
+    """
 
     client: str
     namespace: str
     reason: str
+    server: str = SERVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,10 @@ class Emitted:
     `recipients`: those of them that were connected at that moment. `cause`: the number of the
     message whose handler emitted it. `queue`: it was stored in that queue, not sent; it is the
     `cause` of each attempt to deliver it.
+
+    Of another server only that is seen which reaches a client, or is sent by it. So what comes from
+    there is one message for each client, which alone is in `clients`, and what goes there has that
+    server alone in `recipients`.
     """
 
     message: int
@@ -153,6 +167,15 @@ class Emitted:
     recipients: tuple[str, ...] = ()
     cause: int | None = None
     queue: str = ""
+
+    @property
+    def server(self) -> str:
+        """The server that sent it, or that it was sent to."""
+        if self.sender == SERVER or self.queue:
+            return SERVER
+        if self.clients:
+            return self.sender
+        return self.recipients[0] if self.recipients else SERVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +209,8 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The packet acknowledgement of `client` for `message` came back to the sender."""
+    """The packet acknowledgement of `client` for `message` came back to the sender; if that is
+    another server: the client has sent it."""
 
     message: int
     client: str

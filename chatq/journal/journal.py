@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TextIO
 
 from .facts import (
+    SERVER,
     Connected,
     Disconnected,
     Emitted,
@@ -188,12 +189,12 @@ class Journal:
     # -- who there is, and files ------------------------------------------------------------------
 
     def tell_kinds(self, told: Callable[[], Mapping[str, str]]) -> None:
-        """Let `told` say who is in the scene: by name "client", "process" or "guest"."""
+        """Let `told` say who is in the scene: by name "client", "process", "guest" or "server"."""
         self._told = told
 
     def kinds(self) -> dict[str, str]:
-        """Return who is in the scene: by name "client", "process" or "guest"; of names that nobody
-        has told, as the facts let one guess."""
+        """Return who is in the scene: by name "client", "process", "guest" or "server", which is
+        another one; of names that nobody has told, as the facts let one guess."""
         told, found = self._told(), kinds_of((*self.standing(), *self))
         return {**told, **{name: kind for name, kind in found.items() if name not in told}}
 
@@ -255,7 +256,8 @@ class Journal:
 def _key(fact: Fact) -> tuple[str, ...]:
     """Return the question that a fact about a state answers."""
     question, fields = _STANDING[type(fact)]
-    return (question, *list(dataclasses.astuple(fact))[:fields])
+    server = getattr(fact, "server", SERVER)  # inside? of one is not inside? of another
+    return (question, *list(dataclasses.astuple(fact))[:fields], server)
 
 
 class _Short(reprlib.Repr):

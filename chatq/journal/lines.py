@@ -27,14 +27,14 @@ __all__ = ["KINDS", "Head", "fact_line", "head_line", "read_line"]
 
 _VERSION = 1
 KINDS: dict[str, type[Fact]] = {kind.__name__: kind for kind in get_args(Fact)}
-_WHAT_THERE_IS = ("client", "process", "guest")
+_WHAT_THERE_IS = ("client", "process", "guest", "server")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """What a journal is beside its facts; see `Journal` for the counts.
 
-    `kinds`: by name, "client", "process" or "guest".
+    `kinds`: by name, "client", "process", "guest" or "server" (another one).
     """
 
     keep: int

@@ -26,7 +26,7 @@ class Card:
         name = seat.name
         self._status = widgets.HTML()
         self._buttons: dict[str, Any] = {}
-        self._on, self._frozen = seat.connected, seat.frozen
+        self._on, self._frozen = seat.on_a_line, seat.frozen
         rows = [self._status]
 
         self._busy = False  # a line of this card runs
@@ -97,13 +97,13 @@ class Card:
     def show(self, seat: Seat, found: Any) -> None:
         """Show the client as it is now."""
         state = seat.state
-        self._on, self._frozen = seat.connected, seat.frozen
+        self._on, self._frozen = seat.on_a_line, seat.frozen
         if seat.kind == "client":
             self._set_button("Hang up" if self._on else "Dial", "Hang up", may=not self._frozen)
             self._set_button("Cut", "Cut", may=self._on or self._frozen)
             for text in ("Join", "Leave"):
-                self._set_button(text, text, may=self._on)
-            self._rooms.layout.display = None if self._on else "none"
+                self._set_button(text, text, may=seat.connected)
+            self._rooms.layout.display = None if seat.connected else "none"
             self._offer_namespaces([*seat.rooms] or ["/"])
         elif seat.kind == "process":
             process = found[seat.name]
@@ -116,7 +116,7 @@ class Card:
             lines = [html.escape(line[:120]) for line in process.lines[-3:]]
             printed = f'<div class="chatq-log"><pre>{"<br>".join(lines)}</pre></div>'
             self._printed.value = printed if lines else ""
-        if seat.kind != "guest":
+        if seat.kind in ("client", "process"):
             runs = seat.kind == "process" and found[seat.name].code is None
             self._set_button(
                 "Thaw" if self._frozen else "Freeze", "Freeze", may=self._frozen or self._on or runs

@@ -14,7 +14,7 @@ import json
 import keyword
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..journal.facts import SERVER
@@ -145,13 +145,15 @@ def _no_number(text: str) -> float:
 class Cast:
     """The names that a line can use.
 
-    `kinds`: by name, "client", "process" or "guest"; `inside`: the namespaces in which each client
-    has a sid; `queues`: whether there are any.
+    `kinds`: by name, "client", "process", "guest" or "server" (another one); `inside`: the
+    namespaces in which each client has a sid; `queues`: whether there are any; `outside`: by
+    client, the other server that it is connected to.
     """
 
     kinds: Mapping[str, str]
     inside: Mapping[str, Collection[str]]
     queues: bool = False
+    outside: Mapping[str, str] = field(default_factory=dict)
 
     def targets(self) -> tuple[str, ...]:
         """Return the possible addressees of a message."""
@@ -172,6 +174,11 @@ class Cast:
             known = _listed(self.inside)
             raise ValueError(f"no client is called {client!r}; there are {known}")
         code = _sid(client, namespace)
+        if client in self.outside:
+            raise ValueError(
+                f"{client} is connected to {self.outside[client]}, and this server does not know "
+                f"{code!r}: choose another"
+            )
         if namespace not in self.inside[client]:
             raise ValueError(
                 f"{client} is not connected to {namespace}, so {code!r} is None, and {danger}: let "
@@ -210,6 +217,8 @@ class Draft:
             return f"{named(self.sender)}.write({self.data!r})"
         if kind == "guest":
             raise ValueError(f"{self.sender} is a client of somebody else: it sends by itself")
+        if kind == "server":
+            raise ValueError(f"{self.sender} is not the stage's: it sends by itself")
         event = self.event.strip()
         if not event:
             raise ValueError("type the name of an event first")

@@ -78,7 +78,8 @@ class Form:
     def show(self, seats: Iterable[Seat], namespaces: list[str], cast: Cast) -> None:
         """Offer these senders, rooms and namespaces."""
         self._cast = cast
-        senders = [SERVER, *(name for name, kind in cast.kinds.items() if kind != "guest")]
+        kinds = ("client", "process")
+        senders = [SERVER, *(name for name, kind in cast.kinds.items() if kind in kinds)]
         offer(self._sender, senders)
         offer(self._target, [*cast.targets()])
         offer(self._namespace, namespaces or ["/"])

@@ -31,7 +31,7 @@ __all__ = ["Folder", "Process"]
 
 _KEPT = 10_000  # lines
 _LONGEST = 1_000  # characters of a line
-_ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+_ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d+")
 
 #: Run by the new process: it reads its program from the pipe, and ends when the pipe does.
 _BOOT = r"""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from .process import Folder, Process
 from .relay import Relay
@@ -72,6 +72,14 @@ class Programs:
         if self._folder is None:
             self._folder = Folder()
         return self._folder.path
+
+    def server_at(self, url: str) -> str:
+        """Return the name of the process that serves at `url`, as it has printed; "" if none."""
+        where = urlsplit(url)
+        if where.hostname not in ("127.0.0.1", "localhost"):
+            return ""
+        ports = {name: urlsplit(each.address).port for name, each in self._running.items()}
+        return next((name for name, port in ports.items() if port and port == where.port), "")
 
     async def start(self, name: str, text: str, arguments: tuple[str, ...], url: str) -> Process:
         """Run a program that connects to `url` ("": the stage's server); see `Stage.process`."""

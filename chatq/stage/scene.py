@@ -24,7 +24,16 @@ from ..internals.network import Network, check_network, serving_host
 from ..internals.server_tap import ServerTap
 from ..journal.accounting import Failure, Link, Recorder
 from ..journal.activity import NotSettled, wait_for
-from ..journal.facts import SERVER, Connected, Disconnected, Froze, Killed, Rejected, Thawed
+from ..journal.facts import (
+    OTHER_SERVER,
+    SERVER,
+    Connected,
+    Disconnected,
+    Froze,
+    Killed,
+    Rejected,
+    Thawed,
+)
 from ..journal.journal import Journal
 from ..views.table import one_line
 from ..waiting import end_task
@@ -37,6 +46,8 @@ __all__ = ["HandlerRaised", "Scene"]
 
 #: How long closing waits for handlers that still run, in seconds.
 _LAST_HANDLERS = 0.2
+#: Names that say who is meant, and so are nobody's own.
+_RESERVED = (SERVER, OTHER_SERVER, "everyone")
 #: The open stage of each server, so that opening it again closes the one before.
 _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()
 
@@ -85,6 +96,7 @@ class Scene:
         self._recorder.activity.running = self._running
         self._clients: dict[str, Client] = {}
         self._programs = Programs(lambda: self.url, self._has_started, self._noticed)
+        self._recorder.server_at = lambda url: self._programs.server_at(url) or OTHER_SERVER
         self._unwatch: list[Callable[[], None]] = []
         self._listeners: list[Callable[[], None]] = []
         #: By name, the newest connection of each; None: a process that has not connected yet.
@@ -224,6 +236,7 @@ class Scene:
     ) -> Client:
         """Return a real `socketio.AsyncClient` called `name`, connected to the stage's server.
 
+        `url=…`: it is connected to that server instead, and only its own side of that is recorded.
         `connect=False`: it is not connected: add handlers, then `await client.connect()`.
         `reconnection=True`: it reconnects by itself. `options` are those of
         `socketio.AsyncClient.connect`, such as `transports` (default `["websocket"]`), `namespaces`
@@ -236,7 +249,7 @@ class Scene:
         """
         self._check_open()
         _check(name)
-        if name in (SERVER, "everyone") or name in self._guests:
+        if name in _RESERVED or name in self._guests:
             raise ValueError(f"a client cannot be called {name!r}: that name is not free")
         dialling, own = connect_options(options)
         if json := own.pop("json", None):  # python-socketio would set it for everybody
@@ -278,11 +291,12 @@ class Scene:
     def _greet(self, environ: dict[str, Any]) -> Link:
         name = environ.get("HTTP_" + NAME_HEADER.upper().replace("-", "_"), "")
         client = self._clients.get(name)
-        if client is not None:
+        # A client of another stage may have the name of one that is on the line here.
+        if client is not None and not (client.link and client.link.client_open):
             client.link = Link(name, self._recorder, watched=True)
             return client.link
         given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40].strip()
-        if not given.isprintable() or given == "everyone":
+        if not given.isprintable() or given in ("everyone", OTHER_SERVER):
             given = ""
         before = self._guests.get(given)
         # A process reconnects under its name; so may a guest that has left, as after a reload.
@@ -333,7 +347,7 @@ class Scene:
             )
         _check(name)
         if name not in self._programs:
-            if name == SERVER or name in self._names:
+            if name in _RESERVED or name in self._names:
                 raise ValueError(f"a process cannot be called {name!r}: that name is not free")
             self._names.append(name)
             self._guests[name] = None
@@ -409,9 +423,9 @@ class Scene:
         inside: set[str] = set()
         for fact in [*self.journal.standing(), *self.journal] if self._open else []:
             match fact:
-                case Connected(client=client, namespace=namespace) if client == name:
+                case Connected(client, namespace, server) if (client, server) == (name, SERVER):
                     inside.add(namespace)
-                case Disconnected() | Rejected() if fact.client == name:
+                case Disconnected() | Rejected() if (fact.client, fact.server) == (name, SERVER):
                     inside.discard(fact.namespace)
         return inside
 

@@ -18,9 +18,11 @@ __all__ = ["Serving", "serving"]
 #: How long requests may take to end that are under way when it closes, in seconds.
 _LAST_REQUESTS = 0.3
 _ELSEWHERE = (
-    "a stage serves in its own event loop, with aiohttp or ASGI. Servers of other kinds run as a "
-    "process of a stage: `server = await stage.process('server', program)`; clients of the stage "
-    "that connect to it, `await stage.client('ada', url=...)`, have their own side recorded"
+    "a stage serves in its own event loop, with aiohttp or ASGI. Of a server of another kind it "
+    "can record what its clients see, if that runs as a process and prints its address: "
+    "`stage = await Stage.open(socketio.AsyncServer(async_mode='aiohttp'))`, "
+    "`web = await stage.process('web', program)`, `await web.line('http://')`, "
+    "`ada = await stage.client('ada', url=web.address)`"
 )
 
 

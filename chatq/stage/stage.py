@@ -142,7 +142,12 @@ class Stage(Scene, Lookups):
     def cast(self) -> Cast:
         """Return the names that a line can use now."""
         inside = {name: [*client.namespaces] for name, client in self._clients.items()}
-        return Cast(self._kinds(), inside, bool(self._watched))
+        outside = {
+            name: client.link.server
+            for name, client in self._clients.items()
+            if client.link and client.link.server != SERVER and client.namespaces
+        }
+        return Cast(self._kinds(), inside, bool(self._watched), outside)
 
     async def _settle_if_open(self, within: float) -> None:
         if self._open:  # the line may have closed it
@@ -207,9 +212,9 @@ class Stage(Scene, Lookups):
         return [*self._queue_tap.queues] if self._queue_tap else []
 
     def _kinds(self) -> dict[str, str]:
-        kinds = dict.fromkeys(self._names, "client")
         return {
-            **kinds,
+            **dict.fromkeys(self._recorder.other_servers, "server"),
+            **dict.fromkeys(self._names, "client"),
             **dict.fromkeys(self._guests, "guest"),
             **dict.fromkeys(self._programs, "process"),
         }

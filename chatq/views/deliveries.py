@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from ..journal.activity import NotSettled
 from ..journal.facts import SERVER
 from .explain import ARRIVED, Explanation, Message, Named, Reason, name_of
+from .finding import alike
 from .got import Got, comparison
 from .matchers import Verdict, got_in_order, got_once, nobody_got
 from .sentence import target
@@ -32,6 +33,11 @@ _MEANING = {
     Reason.ON_THE_WAY: "… on the way",
     Reason.FROZEN: "… frozen: waits unread",
     Reason.WAITING: "… waits in the queue",
+}
+#: Where one of them is between a client and another server.
+_OUTSIDE = {
+    Reason.SENT: "✓ sent: more is not known",
+    Reason.TO_SERVER: "· not addressed: it is between a client and its server",
 }
 _NOT = "✗ did not get it"
 
@@ -66,7 +72,8 @@ class Deliveries:
         self._attempts = tuple(m for m in attempts if id(m.attempt_of) in shown)
 
     def who_got(self, event: str) -> set[str]:
-        """Return the names of the clients whose handlers took the last message `event`.
+        """Return the names of the clients whose handlers took the last message `event`; if that is
+        from another server: it, or one like it, since there each client's is a message of its own.
 
         Those that have no handler for it are not among them; see `reached`.
         """
@@ -83,13 +90,14 @@ class Deliveries:
     def _names_of(self, event: str, reasons: Collection[Reason]) -> Got:
         called = [m for m in self._called(event) if not m.attempt_of]
         which = f", the last of {len(called)} called {event!r}" if len(called) > 1 else ""
-        explanations = called[-1].explanations.items()
-        if waits := [name for name, e in explanations if e.reason is Reason.ON_THE_WAY]:
+        asked = alike(called, called[-1])
+        explained = [(name, e.reason) for m in asked for name, e in m.explanations.items()]
+        if waits := [name for name, reason in explained if reason is Reason.ON_THE_WAY]:
             raise NotSettled(
                 f"{event!r} is still on its way to {', '.join(waits)}: await stage.settle() first"
             )
-        names = {name for name, e in explanations if e.reason in reasons}
-        return Got(called[-1], _about(called[-1], which), names)
+        names = {name for name, reason in explained if reason in reasons}
+        return Got(asked, _about(called[-1], which), names)
 
     def got_in_order(self, client: str | Named, *events: str) -> Verdict:
         """Return whether the handlers of `client` took exactly these events, in this order; other
@@ -190,13 +198,17 @@ def _about(message: Message, which: str = "") -> str:
 def legend(explanations: Collection[Explanation]) -> list[str]:
     """Return the legend of a table with these explanations, as one line or none."""
     used = {each.reason for each in explanations}
-    texts = [text for reason, text in _MEANING.items() if reason in used]
+    outside = {each.reason for each in explanations if each.outside}
+    told = {**_MEANING, **{reason: _OUTSIDE[reason] for reason in outside & _OUTSIDE.keys()}}
+    texts = [text for reason, text in told.items() if reason in used]
     if used - set(_MEANING):
         texts.append(f"{_NOT}, and why")
     if any(each.late for each in explanations):
         texts.append("late: the server had given it up")
-    if any(each.acknowledged is not None for each in explanations):
+    if any(each.acknowledged is not None and not each.answered for each in explanations):
         texts.append("ack: its acknowledgement came back")
+    if any(each.answered for each in explanations):
+        texts.append("answered: it sent its acknowledgement")
     return ["   ".join(texts)] if texts else []
 
 
@@ -205,7 +217,8 @@ def cell(explanation: Explanation | None) -> str:
     if explanation is None:
         return ""
     attempt = f" {explanation.attempt}" if explanation.attempt else ""
-    acknowledged = "" if explanation.acknowledged is None else ", ack"
+    how = ", answered" if explanation.answered else ", ack"
+    acknowledged = "" if explanation.acknowledged is None else how
     if acknowledged and explanation.acknowledged:
         acknowledged += f" {explanation.acknowledged}"
     early = " before it was let in" if explanation.early else ""

@@ -10,6 +10,8 @@ that it was sent to.
 
 The checks have an order, and the first that fails gives the reason: connected at all? to this
 namespace? addressed? skipped? arrived?
+
+A message between a client and another server concerns these two, and nobody else.
 """
 
 from __future__ import annotations
@@ -54,7 +56,6 @@ __all__ = [
     "Reason",
     "explain",
     "explanation_of",
-    "find",
     "name_of",
 ]
 
@@ -69,12 +70,12 @@ class Reason(Enum):
     """The outcome of one message for one client; the value is its mark."""
 
     RECEIVED = "✓"
-    SENT = "✓ sent"  # not the stage's client: only the server's side is known
+    SENT = "✓ sent"  # to whom nobody observes: a guest, a process, another server
     NO_HANDLER = "○"
     RAISED = "⚡"
     NOT_UNDERSTOOD = "✗ not understood"
     SENDER = "↗"
-    TO_SERVER = "·"
+    TO_SERVER = "·"  # it is between another client and its server
     ON_THE_WAY = "…"
     FROZEN = "… frozen"
     NOT_YET = "✗ not yet"
@@ -82,6 +83,7 @@ class Reason(Enum):
     CUT_OFF = "✗ cut off"
     REFUSED = "✗ refused"
     OTHER_NAMESPACE = "✗ elsewhere"
+    OTHER_SERVER = "✗ other server"
     NOT_ADDRESSED = "· not meant"
     NOT_IN_ROOM = "✗ not in room"
     LEFT_ROOM = "✗ left room"
@@ -106,8 +108,8 @@ class Explanation:
     """A reason, its detail, and the data of the packet acknowledgement if there was one.
 
     `early`: it went to all clients, before the `connect` handler had accepted this one; `given_up`:
-    the client was frozen, and the server gave it up before it read this; `place`: the number of the
-    fact that it had arrived.
+    the client was frozen, and the server gave it up before it read this; `outside`: it is between a
+    client and another server; `place`: the number of the fact that it had arrived.
     """
 
     reason: Reason
@@ -115,6 +117,7 @@ class Explanation:
     acknowledged: str | None = None
     early: bool = False
     given_up: bool = False
+    outside: bool = False
     attempt: str = ""  # of a message of a queue: its number, and how it ended
     place: int = 0
 
@@ -122,6 +125,12 @@ class Explanation:
     def late(self) -> bool:
         """Return whether the client read it when the server had given it up."""
         return self.given_up and self.reason in ARRIVED
+
+    @property
+    def answered(self) -> bool:
+        """Return whether it is the client that has seen its own acknowledgement leave; else the
+        sender has seen it come back."""
+        return self.outside and self.acknowledged is not None and self.reason is not Reason.SENT
 
 
 @dataclass(slots=True)
@@ -158,6 +167,11 @@ class Message:
         return {name for name, v in self.explanations.items() if v.reason is Reason.RECEIVED}
 
     @property
+    def from_other_server(self) -> bool:
+        """Return whether it came from another server than the stage's."""
+        return self.emitted.sender == self.emitted.server != SERVER
+
+    @property
     def reached_nobody(self) -> bool:
         """Return whether the server had no client to send this to."""
         return self.emitted.sender == SERVER and not (self.emitted.recipients or self.life)
@@ -174,9 +188,14 @@ class _Standing:
     frozen: set[str] = field(default_factory=set)
     hung_up: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    #: By client, the other server that it is connected to, and the namespaces there.
+    outside: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
+    servers: set[str] = field(default_factory=set)
 
     def read(self, fact: Fact) -> None:
         match fact:
+            case Connected() | Rejected() | Disconnected() if fact.server != SERVER:
+                self._moved_outside(fact)
             case Connected() | Rejected() | Disconnected():
                 self._moved(fact)
             case HungUp():
@@ -206,6 +225,19 @@ class _Standing:
                 # A "transport close" for the server may have been a disconnect of the client.
                 self.polite[key] = fact.reason in _GOODBYES or fact.client in self.hung_up
 
+    def _moved_outside(self, fact: Connected | Rejected | Disconnected) -> None:
+        self.servers.add(fact.server)
+        server, inside = self.outside.pop(fact.client, ("", set[str]()))
+        inside = inside if server == fact.server else set()
+        change = inside.add if isinstance(fact, Connected) else inside.discard
+        change(fact.namespace)
+        if inside:
+            self.outside[fact.client] = (fact.server, inside)
+
+    def only_servers(self) -> set[str]:
+        """Return the names of other servers that are no clients of the stage's."""
+        return self.servers - {client for client, _ in self.namespaces}
+
     def absent(self, client: str, emitted: Emitted) -> Explanation:
         """Return why `client` is not among those the server sends `emitted` to."""
         namespace = emitted.namespace
@@ -222,6 +254,8 @@ class _Standing:
 
     def _outside(self, client: str, fact: Fact | None) -> Explanation:
         """Return why a client is not in the namespace; `fact`: its last one about that."""
+        if client in self.outside:
+            return Explanation(Reason.OTHER_SERVER, self.outside[client][0])
         if fact is None:  # never there: is it, or was it, anywhere else?
             elsewhere = [f for (name, _), f in self.namespaces.items() if name == client]
             if any(isinstance(f, Connected) for f in elsewhere):
@@ -246,7 +280,8 @@ def explain(
 ) -> list[Message]:
     """Return the messages that the journal keeps, oldest first, explained for each client.
 
-    `clients`: the names of all clients; `guests`: those among them whose side is not observed;
+    `clients`: the names of all clients, and of other servers; `guests`: those among them whose side
+    is not observed;
     `over`: all connections have ended, so messages that have not arrived are lost.
     """
     names, unseen = [*clients], {*guests}
@@ -259,9 +294,10 @@ def explain(
         match fact:
             case Emitted():
                 cause = messages.get(fact.cause) if fact.cause is not None else None
+                found = _at_emit if fact.server == SERVER else _between
                 messages[fact.message] = message = Message(
                     fact,
-                    {name: _at_emit(name, fact, standing, unseen) for name in [SERVER, *names]},
+                    {name: found(name, fact, standing, unseen) for name in [SERVER, *names]},
                     cause.emitted.sender if cause else None,
                     Life(fact.queue) if fact.queue else None,
                     cause if cause and cause.life else None,
@@ -270,7 +306,7 @@ def explain(
             case Tried() | Settled() | Returned() | Died() | Redriven():
                 if (lived := messages.get(fact.message)) and lived.life:
                     _update(lived.life, fact)
-            case Disconnected():
+            case Disconnected(server=server) if server == SERVER:
                 _server_ended(messages.values(), fact)
             case Ended() | Killed():
                 _client_ended(messages.values(), fact.client)
@@ -287,6 +323,9 @@ def explain(
         if message.life:
             for name in names:
                 message.explanations[name] = _of_queue(message.life, name)
+        if message.emitted.server == SERVER:
+            for name in standing.only_servers() & message.explanations.keys():
+                message.explanations[name] = Explanation(Reason.TO_SERVER, outside=True)
     return [*messages.values()]
 
 
@@ -355,6 +394,16 @@ def _at_emit(name: str, emitted: Emitted, standing: _Standing, unseen: set[str])
     return standing.absent(name, emitted)
 
 
+def _between(name: str, emitted: Emitted, standing: _Standing, unseen: set[str]) -> Explanation:
+    """Explain a message between a client and another server."""
+    if name == emitted.sender:
+        return Explanation(Reason.SENDER, outside=True)
+    if name in emitted.recipients:
+        reason = Reason.SENT if name == emitted.server else Reason.ON_THE_WAY
+        return Explanation(reason, outside=True)
+    return Explanation(Reason.TO_SERVER, outside=True)
+
+
 _PENDING = (Reason.ON_THE_WAY, Reason.FROZEN)
 
 
@@ -404,20 +453,6 @@ def _arrived(
         case Acknowledged(data=data):
             explanation = replace(explanation, acknowledged=data)
     message.explanations[fact.client] = explanation
-
-
-def find(messages: list[Message], which: str | int) -> Message:
-    """Return the message with this number, or the last one with this event name.
-
-    Raises `LookupError` naming the events that were emitted.
-    """
-    for message in reversed(messages):
-        if which == message.emitted.event and message.attempt_of:
-            continue  # the message that was stored is meant
-        if which in (message.emitted.message, message.emitted.event):
-            return message
-    known = sorted({m.emitted.event for m in messages})
-    raise LookupError(f"no message {which!r} was emitted; emitted so far: {known or 'nothing'}")
 
 
 def explanation_of(message: Message, client: str) -> Explanation:

@@ -6,7 +6,7 @@ why. Must not know: how a reason is found, who compares, tables.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 from .explain import Message
@@ -20,15 +20,15 @@ _MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
 
 
 class Got(set[str]):
-    """The `names` of those who got `message`: a set in all that it does; `about`: the message in
-    words.
+    """The `names` of those who got one of `messages`, each of which is another client's if they are
+    several: a set in all that it does; `about`: the last of them in words.
 
     What is made of it, a copy too, is a plain set.
     """
 
-    def __init__(self, message: Message, about: str, names: Set[str]) -> None:
+    def __init__(self, messages: Sequence[Message], about: str, names: Set[str]) -> None:
         super().__init__(names)
-        self._message, self._about = message, about
+        self._messages, self._about = messages, about
 
     @property
     def about(self) -> str:
@@ -37,8 +37,10 @@ class Got(set[str]):
 
     def why(self, name: object) -> str:
         """Return why `name` got the message, or did not, also if there is nobody of that name."""
+        last = self._messages[-1]
+        own = [each for each in self._messages if name in each.emitted.recipients]
         try:
-            return one_line(sentence(self._message, str(name)), 200)
+            return one_line(sentence(own[-1] if own else last, str(name)), 200)
         except LookupError as error:
             return str(error.args[0])
 

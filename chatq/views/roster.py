@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..journal.facts import (
+    SERVER,
     Connected,
     Disconnected,
     Ended,
@@ -31,6 +32,7 @@ _SIGNS = {
     "given up": "‖ frozen, given up by the server",
     "off": "○ off the line",
     "stranger": "– has not dialled this server",
+    "server": "– another server: its side is not seen",
 }
 
 
@@ -38,8 +40,10 @@ _SIGNS = {
 class Seat:
     """One client as the server knows it: the rooms it is in, by namespace.
 
-    `kind`: "client", "process", or "guest" (not started by the stage). `met`: it has connected, or
-    tried to.
+    `kind`: "client", "process", "guest" (not started by the stage) or "server" (another one).
+    `met`: it has connected, or tried to. `serves`: it is another server, to which a client has
+    connected, or tried to. `outside`: the other server that a client is connected to, and the
+    namespaces there.
     """
 
     name: str
@@ -47,6 +51,13 @@ class Seat:
     frozen: bool = False
     met: bool = False
     rooms: dict[str, list[str | int]] = field(default_factory=dict)
+    serves: bool = False
+    outside: tuple[str, tuple[str, ...]] = ("", ())
+
+    @property
+    def on_a_line(self) -> bool:
+        """Return whether it is connected to this server, or to another."""
+        return self.connected or bool(self.outside[1])
 
     @property
     def connected(self) -> bool:
@@ -56,17 +67,19 @@ class Seat:
     @property
     def stranger(self) -> bool:
         """Return whether it is a process that has never connected to this server: it may be one
-        itself, or connect to another."""
-        return self.kind == "process" and not self.met
+        itself, that no client has dialled, or connect to another."""
+        return self.kind in ("process", "server") and not (self.met or self.serves)
 
     @property
     def state(self) -> str:
         """Its state, as a sign and words."""
         if self.frozen:
-            return _SIGNS["frozen" if self.rooms else "given up"]
+            return _SIGNS["given up" if self.met and not self.on_a_line else "frozen"]
+        if self.serves and not self.met:
+            return _SIGNS["server"]
         if self.stranger:
             return _SIGNS["stranger"]
-        return _SIGNS["connected" if self.rooms else "off"]
+        return _SIGNS["connected" if self.on_a_line else "off"]
 
     @property
     def places(self) -> str:
@@ -76,7 +89,10 @@ class Seat:
             names = ", ".join(one_line(str(room), 20) for room in rooms)
             inside = f" (room{'s' * (len(rooms) > 1)} {names})" if rooms else ""
             places.append(one_line(namespace, 40) + inside)
-        return "; ".join(places) or ("" if self.stranger else "nowhere")
+        server, namespaces = self.outside
+        places += [f"{one_line(namespace, 40)} of {server}" for namespace in namespaces]
+        nowhere = "" if self.stranger or (self.serves and not self.met) else "nowhere"
+        return "; ".join(places) or nowhere
 
 
 class Roster:
@@ -87,10 +103,12 @@ class Roster:
     ) -> None:
         self._seats = {name: Seat(name, kind) for name, kind in kinds}
         for fact in (*journal.standing(), *journal):
+            if serving := self._seats.get(getattr(fact, "server", "")):
+                serving.serves = True
             if seat := self._seats.get(getattr(fact, "client", "")):
                 _read(seat, fact)
         for seat in self.seats if over else ():
-            seat.frozen, seat.rooms = False, {}
+            seat.frozen, seat.rooms, seat.outside = False, {}, ("", ())
 
     @property
     def seats(self) -> Sequence[Seat]:
@@ -115,6 +133,14 @@ class Roster:
 
 
 def _read(seat: Seat, fact: Fact) -> None:
+    if isinstance(fact, Connected | Rejected | Disconnected) and fact.server != SERVER:
+        before = seat.outside[1] if seat.outside[0] == fact.server else ()
+        inside = dict.fromkeys(before)
+        inside.pop(fact.namespace, None)
+        if isinstance(fact, Connected):
+            inside[fact.namespace] = None
+        seat.outside = (fact.server, tuple(inside))
+        return
     seat.met = seat.met or isinstance(fact, Connected | Rejected)
     match fact:
         case Connected(namespace=namespace):

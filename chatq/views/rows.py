@@ -4,9 +4,10 @@ Owns the translation of the journal into rows, the sign and the words of each, a
 not know: the stage, sockets, how it is drawn.
 
 To read the diagram: one column for the server and one for each client, time runs down, and a row is
-one fact; distances mean nothing. A client's line is drawn while it is connected. A message is one
-row: it leaves the sender (●), and ends at each column in the mark of what became of it. A mark is
-always a sign, never a colour alone; the legend is under the picture.
+one fact; distances mean nothing. A client's line is drawn while it is connected, and that of
+another server from when it is heard of. A message is one row: it leaves the sender (●), and ends at
+each column in the mark of what became of it. A mark is always a sign, never a colour alone; the
+legend is under the picture.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from ..journal.facts import (
     Thawed,
 )
 from .deliveries import cell, label, route
-from .explain import Message, Reason
+from .explain import Explanation, Message, Reason
 from .story import told
 from .table import one_line
 
@@ -82,6 +83,8 @@ class Layout:
     keys: list[str]
     #: The place of each name among all, the server's is 0; None: a queue.
     places: list[int | None]
+    #: Whether one of the columns is another server's.
+    outside: bool = False
 
 
 def lay_out(
@@ -104,7 +107,8 @@ def lay_out(
     emits: dict[int, int] = {}  # by message, the place of its row
     thawed: dict[int, int] = {}  # by column, the place of the row where it thawed last
     alive: list[set[int]] = []
-    inside: dict[int, set[str]] = {}
+    inside: dict[int, set[tuple[str, str]]] = {}
+    servers, outside = {*range(len(queues) + 1)}, False  # these have a line, clients or not
 
     def row(fact: Fact, column: int, sign: str) -> None:
         shown.append(Row(one_line(told(fact, by_number)), {column: sign}))
@@ -116,12 +120,12 @@ def lay_out(
                 emits[fact.message] = len(shown)
                 shown.append(_message_row(by_number[fact.message], columns, strangers))
             case Connected(namespace=namespace) if column >= 0:
-                inside.setdefault(column, set()).add(namespace)
+                inside.setdefault(column, set()).add((fact.server, namespace))
                 row(fact, column, "┬")
             case Rejected() if column >= 0:
                 row(fact, column, "✗")
             case Disconnected(namespace=namespace) if column >= 0:
-                inside.setdefault(column, set()).discard(namespace)
+                inside.setdefault(column, set()).discard((fact.server, namespace))
                 row(fact, column, "┴")
             case Joined() if column >= 0:
                 row(fact, column, "+")
@@ -150,11 +154,16 @@ def lay_out(
                     shown.append(_life_row(by_number[fact.message], fact, columns))
             case Raised() if column >= 0:
                 row(fact, column, "⚡")
+        if isinstance(fact, Connected | Rejected | Emitted) and fact.server in columns:
+            servers.add(columns[fact.server])  # from here on it is heard of
+            outside = outside or fact.server != SERVER
+        elif isinstance(fact, Killed):
+            servers.discard(column)
         while len(alive) < len(shown):
             shown[len(alive)].number = number
-            alive.append({*range(len(queues) + 1), *(c for c, spaces in inside.items() if spaces)})
+            alive.append({*servers, *(c for c, spaces in inside.items() if spaces)})
     places = [every.index(name) if name in every else None for name in heads]
-    return Layout([one_line(name, 20) for name in heads], shown, alive, heads, places)
+    return Layout([one_line(name, 20) for name in heads], shown, alive, heads, places, outside)
 
 
 def _concern(facts: Sequence[Fact], name: str) -> bool:
@@ -179,7 +188,7 @@ def _message_row(message: Message, columns: dict[str, int], strangers: Collectio
     for name, explanation in message.explanations.items():
         if name not in columns or name in strangers or explanation.reason is Reason.TO_SERVER:
             continue
-        signs[columns[name]] = _sign(explanation.reason)
+        signs[columns[name]] = _sign(explanation)
         tips[columns[name]] = one_line(f"{name}: {cell(explanation)}")
     text, way = one_line(label(message)), one_line(route(message))
     return Row(text, signs, way, tips, message=number)
@@ -195,9 +204,12 @@ _NOT_ADDRESSED = (
 )
 
 
-def _sign(reason: Reason) -> str:
+def _sign(explanation: Explanation) -> str:
+    reason = explanation.reason
     if reason is Reason.SENDER:
         return "●"
+    if reason is Reason.SENT and explanation.outside and explanation.acknowledged is None:
+        return "?"
     return "·" if reason in _NOT_ADDRESSED else reason.value[0]
 
 
@@ -240,7 +252,7 @@ def _life_row(
 
 _SIGNS = (
     "● sends   ✓ got it   ○ arrived, no handler   ✗ did not get it   · not addressed"
-    "   … on the way, or unread"
+    "   … on the way, or unread   ? sent, more is not known"
     "   ⚡ raised   ┬ connects   ↓ hangs up   ┴ is gone for the server   + joins   ⊕ consumes"
     "   − leaves   ‖ freezes   ▸ thaws   † is killed   ▣ is stored   ■ is settled, and gone"
     "   ↺ is back in the queue"
@@ -252,7 +264,10 @@ def legend(layout: Layout) -> str:
     used = {sign for row in layout.rows for sign in row.signs.values()}
     histories = [row.history for row in layout.rows if row.history]
     used |= {one.sign for history in histories for each in history.values() for one in each}
-    return "   ".join(text for text in _SIGNS.split("   ") if text[0] in used)
+    texts = _SIGNS.split("   ")
+    if layout.outside:
+        texts = [f"{text}, or off another" if text[0] == "┴" else text for text in texts]
+    return "   ".join(text for text in texts if text[0] in used)
 
 
 def broken(text: str, longest: int) -> list[str]:

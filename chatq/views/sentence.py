@@ -6,7 +6,7 @@ Owns the words. Must not know: how a reason is found, tables, pictures.
 from __future__ import annotations
 
 from ..journal.facts import SERVER, Emitted
-from .explain import Message, Reason, explanation_of
+from .explain import Explanation, Message, Reason, explanation_of
 
 __all__ = ["sentence", "target"]
 
@@ -15,8 +15,8 @@ def target(emitted: Emitted) -> str:
     """Return the addressees of a message, in words."""
     if emitted.queue:
         return f"queue {emitted.queue!r}"
-    if emitted.sender != SERVER:
-        return SERVER
+    if emitted.sender != SERVER and not emitted.clients:
+        return emitted.server
     parts = [*emitted.clients, *(f"room {room!r}" for room in emitted.rooms)]
     whom = " and ".join(parts) or "everyone"
     if emitted.skipped:
@@ -43,7 +43,7 @@ def sentence(message: Message, client: str) -> str:
         Reason.RAISED: f"{client} got {event}, but its handler raised {detail}",
         Reason.NOT_UNDERSTOOD: f"{event} arrived at {client}, which could not take it in: {detail}",
         Reason.SENDER: f"{client} sent {event} itself",
-        Reason.TO_SERVER: f"{not_got}: {emitted.sender} sent it to the server, and only there",
+        Reason.TO_SERVER: f"{not_got}: {_between_others(message, explanation)}",
         Reason.ON_THE_WAY: f"{event} is still on its way to {client}: settle first",
         Reason.FROZEN: f"{event} waits before {client}, which is frozen and reads nothing",
         Reason.NOT_YET: f"{not_got}: it was not connected yet",
@@ -51,6 +51,7 @@ def sentence(message: Message, client: str) -> str:
         Reason.CUT_OFF: f"{not_got}: its connection was already lost ({detail})",
         Reason.REFUSED: f"{not_got}: {emitted.namespace} had refused it ({detail})",
         Reason.OTHER_NAMESPACE: f"{not_got}: it is connected, but not to {emitted.namespace}",
+        Reason.OTHER_SERVER: f"{not_got}: it was connected to {detail}",
         Reason.NOT_ADDRESSED: f"{not_got}: it was sent to {target(emitted)} alone",
         Reason.NOT_IN_ROOM: f"{not_got}: it was not in room {rooms}",
         Reason.LEFT_ROOM: f"{not_got}: it {detail}",
@@ -68,10 +69,26 @@ def sentence(message: Message, client: str) -> str:
     if explanation.attempt:
         text += f" ({explanation.attempt}{_whereabouts(message)})"
     if explanation.acknowledged is not None:
-        text += f" and acknowledged it with {explanation.acknowledged or 'nothing'}"
+        acknowledged = f"acknowledged it with {explanation.acknowledged or 'nothing'}"
+        if reason is Reason.SENT and not explanation.attempt:  # so it has arrived
+            text = f"{event} was sent to {client}, which {acknowledged}"
+        else:
+            text += f" and {acknowledged}"
     if message.reached_nobody:
         text += "; the emit reached nobody at all"
     return f"{text}."
+
+
+def _between_others(message: Message, explanation: Explanation) -> str:
+    """Return between whom a message is that is none of a client's, or of a server's, business."""
+    emitted = message.emitted
+    if message.from_other_server:
+        to = target(emitted)
+        return f"this one came from {emitted.sender} to {to}; each client's is a message of its own"
+    if explanation.outside and emitted.server == SERVER:
+        return "it is a server itself, and no client of this one"
+    server = "the server" if emitted.server == SERVER else emitted.server
+    return f"{emitted.sender} sent it to {server}, and only there"
 
 
 def _went(message: Message) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..journal.facts import (
+    SERVER,
     Acknowledged,
     Connected,
     Died,
@@ -43,6 +44,8 @@ __all__ = ["told"]
 def told(fact: Fact, messages: Mapping[int, Message]) -> str:
     """Return what happened; `messages`: those that the facts so far are about, by number."""
     match fact:
+        case Connected() | Rejected() | Disconnected() if fact.server != SERVER:
+            return _outside(fact)
         case Connected(client, namespace):
             return f"{client} connects{_namespace('to', namespace)}"
         case Rejected(client, namespace, reason):
@@ -72,11 +75,26 @@ def told(fact: Fact, messages: Mapping[int, Message]) -> str:
             return f"{client}'s handler of {event!r} raised {error}"
         case Emitted():
             return _emitted(fact, messages.get(fact.message))
-    return _of_a_message(fact, _name(fact.message, messages))
+    message = messages.get(fact.message) if isinstance(fact.message, int) else None
+    outside = message is not None and message.from_other_server
+    return _of_a_message(fact, _name(fact.message, messages), outside)
 
 
-def _of_a_message(fact: Fact, event: str) -> str:
+def _outside(fact: Connected | Rejected | Disconnected) -> str:
+    client, server = fact.client, fact.server
+    place = server if fact.namespace == "/" else f"{fact.namespace} of {server}"
     match fact:
+        case Connected():
+            return f"{client} connects to {place}"
+        case Rejected(reason=reason):
+            return f"{client} is refused by {place}: {reason}"
+    return f"{client} is no longer connected to {place}: {fact.reason}"
+
+
+def _of_a_message(fact: Fact, event: str, outside: bool) -> str:
+    match fact:
+        case Acknowledged(client=client, data=data) if outside:
+            return f"{client} acknowledges {event}, with {data or 'nothing'}"
         case Received(client=client, handled=True):
             return f"{client} gets {event}"
         case Received(client=client):
@@ -105,6 +123,8 @@ def _emitted(emitted: Emitted, message: Message | None) -> str:
     if stored := message.attempt_of:
         recipients = ", ".join(emitted.recipients) or "nobody"
         return f"{label(message)} is sent to {recipients}, from {target(stored.emitted)}"
+    if message.from_other_server:
+        return f"{label(message)} comes from {emitted.sender} to {target(emitted)}{where}"
     nobody = ": nobody is there" if message.reached_nobody else ""
     return f"{emitted.sender} emits {label(message)} to {target(emitted)}{where}{nobody}"
 

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from ..journal.facts import Connected, Disconnected, Subscribed, Unsubscribed
+from ..journal.facts import SERVER, Connected, Disconnected, Subscribed, Unsubscribed
 from ..journal.journal import Journal
 from .deliveries import Deliveries
 from .diagram import Diagram
-from .explain import Message, Named, Reason, explain, explanation_of, find, name_of
+from .explain import Message, Named, Reason, explain, explanation_of, name_of
+from .finding import find
 from .moments import moments
 from .replay import page, write
 from .roster import Roster
@@ -73,13 +74,16 @@ class Lookups(ABC):
         """Return one sentence that says why `client` did, or did not, get `message`.
 
         `message`: the name of an event (the last such message) or a message's number in the table.
-        Raises `LookupError` for an unknown client or message.
+        Of a message from another server the one is meant that came to `client`, if one did. Raises
+        `LookupError` for an unknown client or message.
         """
-        return one_line(sentence(find(self.view().messages, message), name_of(client)), 400)
+        name = name_of(client)
+        return one_line(sentence(find(self.view().messages, message, name), name), 400)
 
     def reason(self, client: str | Named, message: str | int) -> Reason:
         """Return the `Reason` behind `why`, for programs. Raises `LookupError` as `why` does."""
-        return explanation_of(find(self.view().messages, message), name_of(client)).reason
+        name = name_of(client)
+        return explanation_of(find(self.view().messages, message, name), name).reason
 
     def replay(self, path: str | Path, title: str = "", *, facts: int = 500) -> Path:
         """Write the scene as one HTML file that needs no network and no kernel, and return its
@@ -98,9 +102,9 @@ class Lookups(ABC):
 
 
 class View(Lookups):
-    """A snapshot of the facts of `journal`. `kinds`: by name, "client", "process" or "guest";
-    `over`: all connections have ended; `queues`: known queues, also those without facts;
-    `under_way`: what has not ended yet, in words."""
+    """A snapshot of the facts of `journal`. `kinds`: by name, "client", "process", "guest" or
+    "server" (another one); `over`: all connections have ended; `queues`: known queues, also those
+    without facts; `under_way`: what has not ended yet, in words."""
 
     journal: Journal
     kinds: dict[str, str]
@@ -147,7 +151,8 @@ class View(Lookups):
         return [m for m in self.messages if not events or m.emitted.event in events]
 
     def strangers(self) -> list[str]:
-        """Return the names of processes that have never connected to this server."""
+        """Return the names of processes that have never connected to this server, and of other
+        servers that no client has dialled."""
         return [seat.name for seat in self.seats.seats if seat.stranger]
 
     def queues(self) -> Table:
@@ -174,11 +179,13 @@ class View(Lookups):
                     found[client, queue] = None
                 case Unsubscribed(client=client, queue=queue):
                     found.pop((client, queue), None)
-                case Connected(client=client, namespace=namespace):
+                case Connected(client, namespace, server) if server == SERVER:
                     if all(name != client for name, _ in inside):  # earlier subscriptions are over
                         found = {key: None for key in found if key[0] != client}
                     inside.add((client, namespace))
-                case Disconnected(client=client, namespace=namespace):
+                case Disconnected(client=client, namespace=namespace, server=server) if (
+                    server == SERVER
+                ):
                     inside.discard((client, namespace))
                     if all(name != client for name, _ in inside):
                         found = {key: None for key in found if key[0] != client}

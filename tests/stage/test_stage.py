@@ -331,11 +331,11 @@ async def test_a_client_connects_again_after_disconnecting(sio, stage):
         (lambda: object(), r"needs a socketio.AsyncServer, not object: sio = socketio"),
         (
             lambda: socketio.Server(async_mode="threading"),
-            r"cannot serve Server, which needs threads: .*await stage.process\('server', program\)",
+            r"cannot serve Server, which needs threads: .*await stage.process\('web', program\)",
         ),
         (
             lambda: socketio.WSGIApp(socketio.Server(async_mode="threading")),
-            r"cannot serve WSGIApp, which needs threads: .* stage.client\('ada', url=\.\.\.\)",
+            r"cannot serve WSGIApp, which needs threads: .* stage.client\('ada', url=web.address\)",
         ),
         (
             lambda: socketio.AsyncServer(async_mode="tornado"),

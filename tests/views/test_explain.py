@@ -28,6 +28,8 @@ from chatq.waiting import give_way
 
 #: Shown by example in `test_queue_tap.py`.
 OF_QUEUES = {Reason.WAITING, Reason.OTHER_CONSUMER, Reason.EXPIRED, Reason.DEAD}
+#: A guest's, a moment's, and that of who is elsewhere: shown by example below.
+BY_EXAMPLE = {"SENT", "ON_THE_WAY", "OTHER_SERVER"}
 SCRIPTS, BATCH, LENGTH = 520, 20, 25
 #: Every fourth script is played with a journal that forgets: what is left must still be right.
 SHORT_MEMORY = 45
@@ -386,7 +388,7 @@ def test_the_scripts_are_worth_playing():
                 seen[reason] += 1
     rare = {r.name for r, n in seen.items() if n < 60}
     queues = {reason.name for reason in OF_QUEUES}
-    assert rare - queues == {"SENT", "ON_THE_WAY"}  # a guest's, and a moment's: by example below
+    assert rare - queues == BY_EXAMPLE
 
 
 # -- each reason by example ---------------------------------------------------------------------
@@ -514,6 +516,15 @@ async def other_namespace(sio, stage):
     return "ada did not get 'news': it is connected, but not to /vip."
 
 
+async def other_server(sio, stage):
+    async with Stage(socketio.AsyncServer(async_mode="aiohttp")) as other:
+        ada, _ = await stage.clients("ada", "bob")
+        await ada.disconnect()
+        await ada.connect(other.url)
+        await sio.emit("news", 1)
+        return "ada did not get 'news': it was connected to another server."
+
+
 async def not_addressed(sio, stage):
     _, bob = await stage.clients("ada", "bob")
     await sio.emit("news", 1, to=bob.get_sid())
@@ -556,6 +567,7 @@ SCENES = (
         not_understood,
         refused,
         other_namespace,
+        other_server,
         not_addressed,
         not_in_room,
         left_room,
