@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs
 
 import socketio  # type: ignore[import-untyped]
 
@@ -37,6 +36,7 @@ from ..journal.facts import (
 from ..journal.journal import Journal
 from ..views.table import one_line
 from ..waiting import end_task
+from .names import Names
 from .process import Process
 from .programs import Programs
 from .serving import serving
@@ -46,8 +46,6 @@ __all__ = ["HandlerRaised", "Scene"]
 
 #: How long closing waits for handlers that still run, in seconds.
 _LAST_HANDLERS = 0.2
-#: Names that say who is meant, and so are nobody's own.
-_RESERVED = (SERVER, OTHER_SERVER, "everyone")
 #: The open stage of each server, so that opening it again closes the one before.
 _open_stages: weakref.WeakKeyDictionary[socketio.AsyncServer, Scene] = weakref.WeakKeyDictionary()
 
@@ -99,9 +97,7 @@ class Scene:
         self._recorder.server_at = lambda url: self._programs.server_at(url) or OTHER_SERVER
         self._unwatch: list[Callable[[], None]] = []
         self._listeners: list[Callable[[], None]] = []
-        #: By name, the newest connection of each; None: a process that has not connected yet.
-        self._guests: dict[str, Link | None] = {}
-        self._names: list[str] = []
+        self._names = Names()
         self._tap: ServerTap | None = None
         self._begun: Begun
         self._closing: asyncio.Task[None] | None = None
@@ -226,7 +222,7 @@ class Scene:
         `options` are those of `client`.
         """
         for name in names:
-            _check(name)
+            Names.check(name)
         if len(set(names)) < len(names):
             raise ValueError(f"each client needs a name of its own, not {names}")
         return [await self.client(name, **options) for name in names]
@@ -248,9 +244,7 @@ class Scene:
         this name is not done.
         """
         self._check_open()
-        _check(name)
-        if name in _RESERVED or name in self._guests:
-            raise ValueError(f"a client cannot be called {name!r}: that name is not free")
+        self._names.check_client(name)
         dialling, own = connect_options(options)
         if json := own.pop("json", None):  # python-socketio would set it for everybody
             own["serializer"] = own_json(own.get("serializer", self.sio.packet_class), json)
@@ -264,8 +258,7 @@ class Scene:
         path = self._serving.socket_path
         client = Client(name, self.url, path, self._recorder, self._begun, **own)
         self._clients[name] = client
-        if name not in self._names:
-            self._names.append(name)
+        self._names.add_client(name)
         if connect:
             try:
                 await client.connect(**dialling)
@@ -295,19 +288,8 @@ class Scene:
         if client is not None and not (client.link and client.link.client_open):
             client.link = Link(name, self._recorder, watched=True)
             return client.link
-        given = parse_qs(environ.get("QUERY_STRING", "")).get("name", [""])[0][:40].strip()
-        if not given.isprintable() or given in ("everyone", OTHER_SERVER):
-            given = ""
-        before = self._guests.get(given)
-        # A process reconnects under its name; so may a guest that has left, as after a reload.
-        back = before is not None and (not before.server_open or before.departed)
-        if given not in self._programs and not back:
-            number = len(self._guests) + 1
-            while not given or given == SERVER or given in self._names:
-                given, number = f"guest {number}", number + 1
-            self._names.append(given)
-        link = self._guests[given] = Link(given, self._recorder, watched=False)
-        return link
+        query = environ.get("QUERY_STRING", "")
+        return self._names.greet(query, self._programs, self._recorder)
 
     # -- processes ------------------------------------------------------------------------------
 
@@ -345,12 +327,9 @@ class Scene:
                 f"the process {name!r} cannot reach a stage whose network is in memory: leave out "
                 'network="memory"'
             )
-        _check(name)
+        Names.check(name)
         if name not in self._programs:
-            if name in _RESERVED or name in self._names:
-                raise ValueError(f"a process cannot be called {name!r}: that name is not free")
-            self._names.append(name)
-            self._guests[name] = None
+            self._names.add_process(name)
         return await self._programs.start(name, program, arguments, url)
 
     def _has_started(self, process: Process) -> None:
@@ -526,13 +505,3 @@ class Scene:
         if not isinstance(client, str) and client is not self._clients[name]:
             raise LookupError(f"this {name!r} is not, or no longer, a client of this stage")
         return self._clients[name]
-
-
-def _check(name: object) -> None:
-    """Raise `TypeError` or `ValueError` if `name` cannot be the name of a client."""
-    if not isinstance(name, str):
-        raise TypeError(f"a client cannot be called {name!r}: a name is a string")
-    if not 0 < len(name) <= 40 or not name.isprintable():
-        raise ValueError(
-            f"a client cannot be called {name!r}: a name has 1 to 40 printable characters"
-        )

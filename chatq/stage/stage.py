@@ -176,7 +176,7 @@ class Stage(Scene, Lookups):
         for name in self._programs:
             await self.restart(name)
         for name, process in self._programs.processes().items():
-            if self._guests[name] is not None:  # it had connected to this server before
+            if self._names.guests[name] is not None:  # it had connected to this server before
                 await self.until(partial(self._is_back, process), f"{name} to be connected again")
         await self.settle()
 
@@ -215,7 +215,7 @@ class Stage(Scene, Lookups):
         return {
             **dict.fromkeys(self._recorder.other_servers, "server"),
             **dict.fromkeys(self._names, "client"),
-            **dict.fromkeys(self._guests, "guest"),
+            **dict.fromkeys(self._names.guests, "guest"),
             **dict.fromkeys(self._programs, "process"),
         }
 

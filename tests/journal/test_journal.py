@@ -229,8 +229,7 @@ def test_what_is_written_is_read_as_the_same_journal(
 async def test_a_journal_that_was_read_explains_as_the_stage_does(sio, stage, part):
     _, bob = await stage.clients("ada", "bob")
     await sio.enter_room(bob.get_sid(), 17)
-    stage._guests["zoe"] = None
-    stage._names.append("zoe")
+    stage._names.add_process("zoe")
     await stage.freeze("bob")
     await sio.emit("job", "🙂", room=17)
     await sio.emit("job", room="17")

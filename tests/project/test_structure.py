@@ -523,6 +523,7 @@ IMPORTS: dict[str, set[str]] = {
     "stage.programs": {"stage.process", "stage.relay"},
     "stage.queue_tap": {"journal.accounting", "journal.activity", "journal.facts"},
     "stage.relay": {"waiting"},
+    "stage.names": {"journal.accounting", "journal.facts"},
     "stage.serving": {"internals.asgi"},
     "stage.scene": {
         "internals.begun",
@@ -533,6 +534,7 @@ IMPORTS: dict[str, set[str]] = {
         "journal.activity",
         "journal.facts",
         "journal.journal",
+        "stage.names",
         "stage.process",
         "stage.programs",
         "stage.serving",

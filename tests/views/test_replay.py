@@ -415,8 +415,7 @@ def saved(view, path):
 
 async def test_the_command_makes_the_page_that_the_stage_makes(sio, stage, tmp_path, capsys):
     ada = await stage.client("ada")
-    stage._guests["zoe"] = None
-    stage._names.append("zoe")
+    stage._names.add_process("zoe")
     await ada.emit("hello", "🙂")
     await stage.settle()
     journal = saved(stage.view(), tmp_path / "scene.jsonl")
