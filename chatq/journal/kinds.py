@@ -51,7 +51,6 @@ def kinds_of(facts: Iterable[Fact]) -> dict[str, str]:
         names.update(dict.fromkeys(named))
         if isinstance(fact, _OF_SERVERS) and fact.server != SERVER:
             servers[fact.server] = None
-            own.update(named)
         elif isinstance(fact, Connected):
             connected.add(fact.client)
         elif isinstance(fact, Killed):

@@ -19,7 +19,14 @@ from aiohttp import web
 from sizes import size
 
 from chatq import HandlerRaised, Journal, NotSettled, Reason, Stage
-from chatq.journal.facts import Acknowledged, Connected, Disconnected, Emitted, Rejected
+from chatq.journal.facts import (
+    Acknowledged,
+    Connected,
+    Disconnected,
+    Emitted,
+    Rejected,
+    Subscribed,
+)
 from chatq.panel.composer import Draft
 from chatq.views.moments import moments
 from chatq.views.view import View
@@ -171,6 +178,8 @@ async def test_each_question_is_answered_in_true_words(sio, stage, elsewhere):
     assert stage.reason(OTHER, "local") is Reason.TO_SERVER
     assert stage.reason(OTHER, "say") is Reason.SENT
     assert row(stage, 3)["bob"] == "✓, answered 'thanks'"
+    assert "bob acknowledges 'news', with 'thanks'" in words(stage)
+    assert "ack: " not in repr(stage.deliveries("news"))
     assert row(stage, 2)[OTHER] == "✓ sent, ack 'heard'"
     assert repr(stage.deliveries()).splitlines()[-1] == (
         "✓ got it   ✓ sent: more is not known   ○ arrived, but no handler listens   ↗ sent it   "
@@ -615,6 +624,35 @@ async def test_what_is_forgotten_still_stands(sio, elsewhere):
         assert stage.roster().table().rows[1][2] == "○ off the line"
 
 
+async def test_what_is_forgotten_of_two_servers_is_kept_apart(sio, elsewhere):
+    async with Stage(sio, keep=3) as stage:
+        ada, bob = await stage.clients("ada", "bob")
+        await sio.disconnect(ada.get_sid())
+        await stage.settle()
+        await ada.connect(elsewhere.url)
+        await stage.cut(ada)
+        for number in range(4):
+            await bob.emit("say", number)
+            await stage.settle()
+        await sio.emit("news")
+        await stage.settle()
+        assert stage.why("ada", "news") == (
+            "ada did not get 'news': it had already left (server disconnect)."
+        )
+
+
+def test_who_consumes_a_queue_is_no_matter_of_another_server():
+    journal = Journal()
+    for kind, *values in (
+        (Connected, "ada", "/"),
+        (Subscribed, "ada", "orders"),
+        (Connected, "ada", "/caps", OTHER),  # before this server has noticed that it is gone
+        (Disconnected, "ada", "/", "transport close"),
+    ):
+        journal.append(kind, *values)
+    assert not View(journal, journal.kinds()).queues().rows
+
+
 async def test_before_it_was_dialled_it_has_no_column_in_the_past(stage, elsewhere):
     await stage.client("ada")
     bob = await stage.client("bob", url=elsewhere.url)
@@ -858,7 +896,10 @@ async def test_what_a_refusal_advises_works_word_for_word(refused, program):
             *([name, "client", "○ off the line", "nowhere"] for name in ("ada", "bob", "cy")),
         ]
         picture = repr(stage.diagram()).splitlines()
-        assert any(re.match(r"│ +† .*web is killed", line) for line in picture)
+        [killed] = [n for n, line in enumerate(picture) if "web is killed" in line]
+        assert re.match(r"│ +† ", picture[killed])
+        column = picture[killed].index("†")
+        assert {line[column : column + 1] for line in picture[killed + 1 : -2]} <= {" "}
 
 
 async def test_two_processes_that_serve_are_two(stage):
