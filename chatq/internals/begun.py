@@ -67,6 +67,7 @@ class Begun:
     async def end(self) -> None:
         """Cancel those that have not ended, and wait for them for a moment."""
         self._wrapped.undo()
+        self._raised = _nobody  # tasks that are kept know these, and so would keep all the rest
         left = [*self._running()]
         for task in left:
             task.cancel()
@@ -188,6 +189,10 @@ class Begun:
     def told(self, tasks: Iterable[Any]) -> list[str]:
         """Return a line for each of these tasks: what it is, what it waits for, and where."""
         return sorted(map(told, tasks))
+
+
+def _nobody(task: str, error: Exception) -> None:
+    """Nobody is told any more."""
 
 
 # -- who has begun a task ---------------------------------------------------------------------

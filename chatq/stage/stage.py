@@ -167,6 +167,7 @@ class Stage(Scene, Lookups):
             await self.kill(name)
         await self._recorder.activity.quiet(5.0)
         self._recorder.failures.clear()
+        self._recorder.other_servers.clear()
         self.journal.forget()
         if self._queue_tap is not None:
             self._queue_tap.forget()

@@ -75,7 +75,7 @@ class Seat:
         """Its state, as a sign and words."""
         if self.frozen:
             return _SIGNS["given up" if self.met and not self.on_a_line else "frozen"]
-        if self.serves and not self.met:
+        if self.kind == "server" or (self.serves and not self.met):
             return _SIGNS["server"]
         if self.stranger:
             return _SIGNS["stranger"]

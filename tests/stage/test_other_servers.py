@@ -938,3 +938,16 @@ async def test_a_server_in_a_process_may_be_a_client_of_the_stage(sio, stage):
     assert stage.reason("web", "local") is Reason.SENT
     assert stage.reason("ada", "local") is Reason.OTHER_SERVER
     assert [*stage.roster().table().rows[0]] == ["web", "process", "● connected", "/"]
+
+
+async def test_a_stage_that_is_reset_has_forgotten_other_servers(sio, stage, elsewhere):
+    ada, bob = await stage.clients("ada", "bob")
+    await bob.disconnect()
+    await bob.connect(elsewhere.url)
+    assert OTHER in repr(stage.roster())
+    await bob.disconnect()
+    await bob.connect()
+    await stage.reset()
+    assert [seat.name for seat in stage.roster().seats] == ["ada", "bob"]
+    assert OTHER not in repr(stage.deliveries())
+    await ada.disconnect()
