@@ -18,7 +18,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from ..waiting import end_task
+from ..waiting import Tasks, end_task
 
 __all__ = ["AsgiServer", "socket_path"]
 
@@ -117,12 +117,14 @@ class AsgiServer:
             server.close()
         for connection in [*state.connections]:
             connection.shutdown()
-        if tasks := [*state.tasks]:
-            await asyncio.wait(tasks, timeout=self._last)
-            log = logging.getLogger("uvicorn.error")
-            log.addFilter(_is_no_cancellation)
-            for task in tasks:
-                await end_task(task, 0)
+        requests = Tasks()
+        for task in state.tasks:
+            requests.add(task, "a request")
+        log = logging.getLogger("uvicorn.error")
+        log.addFilter(_is_no_cancellation)
+        try:
+            await requests.end(self._last)
+        finally:
             log.removeFilter(_is_no_cancellation)
         await self._server.lifespan.shutdown()
         with suppress(TimeoutError):

@@ -71,16 +71,19 @@ class Recorder:
         self.server_at: Callable[[str], str] = lambda url: OTHER_SERVER
         self._recipients: tuple[str, ...] = (SERVER,)  # of the last emit
 
+    def _is_new(self, error: Exception) -> bool:
+        return not any(error is seen for *_, seen in self.failures)
+
     def raised(self, who: str, event: str, error: Exception) -> None:
         """Record, once, that a handler raised `error`; settling will show it."""
-        if not any(error is seen for *_, seen in self.failures):
+        if self._is_new(error):
             told = _told(error)
             self.failures.append((event, f"{who}'s handler of {event!r} raised {told}", error))
             self.journal.append(Raised, who, event, told, cause.get())
 
     def background_raised(self, task: str, error: Exception) -> None:
         """Note that a background task raised `error`; settling will show it."""
-        if not any(error is seen for *_, seen in self.failures):
+        if self._is_new(error):
             self.failures.append(("", f"a background task, {task}, raised {_told(error)}", error))
 
     def not_understood(self, who: str, message: int, error: Exception) -> None:

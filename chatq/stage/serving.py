@@ -89,15 +89,9 @@ class _Aiohttp:
         await self._runner.cleanup()
 
 
-class _Asgi:
+class _Asgi(AsgiServer):
     def __init__(self, sio: Any, app: Any) -> None:
         path = socket_path(app, sio)
         self.app = app if path is not None else socketio.ASGIApp(sio, app)
         self.socket_path = path or "socket.io"
-        self._server = AsgiServer(self.app, _LAST_REQUESTS)
-
-    async def begin(self, host: str) -> str:
-        return await self._server.begin(host)
-
-    async def end(self) -> None:
-        await self._server.end()
+        super().__init__(self.app, _LAST_REQUESTS)

@@ -48,12 +48,13 @@ class Lookups(ABC):
         """
         view = self.view()
         # Attempts are shown in the cells of their message.
-        messages = [m for m in view.called(events) if not m.attempt_of]
+        called = view.called(events)
+        messages = [m for m in called if not m.attempt_of]
         if last is not None:
             messages = messages[-last:] if last > 0 else []
         strangers = view.strangers()
         columns = [name for name in view.kinds if name not in strangers]
-        attempts = [m for m in view.called(events) if m.attempt_of]
+        attempts = [m for m in called if m.attempt_of]
         return Deliveries(messages, columns, view.cut, attempts, view.under_way)
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
