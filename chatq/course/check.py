@@ -1,12 +1,13 @@
 """The check of an answer on a private server: what was proved, or the first counter-example.
 
-Owns the verdicts, and that an answer can do no harm: it is ended if it never returns, blocks, or
-raises. Must not know: the task of any exercise.
+Owns the verdicts. Must not know: the task of any exercise.
+
+An answer is tried twice over: in the scene that the lesson tells, and then in scenes that nobody
+has thought of, until one goes wrong; that is shrunk, and told as a story.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import re
 import tempfile
@@ -16,16 +17,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..journal.activity import NotSettled
-from ..stage.scene import HandlerRaised
-from .blame import forgotten, place, unawaited
-from .invariants import Wrong
-from .sandbox import Blocked, Fence, ends_what_blocks
-from .trial import NotDone, Trial
+from .attempt import Outcome, attempt
+from .blame import forgotten, unawaited
+from .generate import Tried, try_scenes
+from .sandbox import Fence
+from .scenes import Scene
+from .trial import Trial
 
 __all__ = ["Exercise", "Verdict", "check", "exercise", "take_given"]
 
-#: Seconds, for all of an answer.
+#: Seconds, for the scene that the lesson tells.
 _WITHIN = 20.0
 
 Answer = Callable[..., Any]
@@ -34,12 +35,13 @@ Answer = Callable[..., Any]
 @dataclass(frozen=True)
 class Exercise:
     """One exercise: its number ("03.1"), its task in a few words, the scene that tries an answer,
-    and one hint."""
+    one hint, and the scenes that are generated."""
 
     name: str
     task: str
     scene: Callable[[Trial], Awaitable[None]]
     hint: str
+    generated: type[Scene] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,26 +103,30 @@ async def check(name: str, answer: Answer) -> Verdict:
         )
     with tempfile.TemporaryDirectory(prefix="chatq-") as folder, Fence() as fence:
         trial = Trial(answer, Path(folder), fence)
-        judging = asyncio.create_task(_judge(asked, trial))
         try:
-            with ends_what_blocks():
-                verdict = await judging
-        except asyncio.CancelledError:
-            if (current := asyncio.current_task()) and current.cancelling():
-                raise  # cancelled by the caller
-            verdict = _failed(asked, "the answer cancelled the task that tries it")
+            outcome = await attempt(trial, asked.scene, _WITHIN)
+            tried = Tried(0)
+            if outcome.passed and asked.generated:
+                tried = await try_scenes(asked.generated, answer, fence)
         finally:
-            left = await _close(trial)
             unused = forgotten(answer, trial.sides)
             for side in trial.sides:  # so that Python warns now of coroutines never awaited
                 side.handlers.clear()
-    if fence.troubles:
-        verdict = _failed(asked, str(fence.troubles[0]))
-    if left and verdict.passed:
-        verdict = _failed(asked, left)
-    verdict = _with_notes(verdict, trial, fence, unused)
+    verdict = _with_notes(_verdict(asked, trial, outcome, tried), trial, fence, unused)
     _given[name] = verdict.state
     return verdict
+
+
+def _verdict(asked: Exercise, trial: Trial, outcome: Outcome, tried: Tried) -> Verdict:
+    if tried.outcome is not None:
+        outcome = tried.outcome
+    lines = outcome.lines
+    if outcome.passed:
+        proved = [*trial.proved]
+        if asked.generated:
+            proved.append(f"{tried.scenes} generated scenes: {asked.generated.proves}")
+        lines = tuple(f"proved    {what}" for what in proved)
+    return Verdict(asked, outcome.state, lines, outcome.raised)
 
 
 #: The newest state of each exercise since the last `take_given`.
@@ -151,43 +157,3 @@ def _with_notes(verdict: Verdict, trial: Trial, fence: Fence, unused: list[str])
     # The same mistake has the same text: an object's address would differ each time.
     lines = tuple(re.sub(r"x[0-9a-f]{8,}", "x…", line) for line in (*lines, *notes))
     return replace(verdict, state=state, lines=lines, raised=raised)
-
-
-async def _judge(asked: Exercise, trial: Trial) -> Verdict:
-    try:
-        async with asyncio.timeout(_WITHIN):
-            await asked.scene(trial)
-        return Verdict(asked, "passed", tuple(f"proved    {what}" for what in trial.proved))
-    except NotDone:
-        return Verdict(asked, "not done yet")
-    except Wrong as wrong:
-        return Verdict(asked, "failed", wrong.lines)
-    except Blocked as blocked:
-        what = f"{blocked}: nothing else can run meanwhile, and it was ended"
-        return _failed(asked, what, place(blocked))
-    except HandlerRaised as raised:
-        return _failed(asked, str(raised), place(raised.errors[0]))
-    except NotSettled as late:
-        return _failed(asked, f"it never comes to an end: {late}")
-    except TimeoutError:
-        return _failed(asked, f"it was not over after {_WITHIN:g} s, and was ended")
-    except (Exception, SystemExit) as error:
-        if lost := trial.lost(error):
-            return Verdict(asked, "failed", lost.lines, raised=True)
-        what = f"the answer raised {type(error).__name__}: {error}"
-        return _failed(asked, what, place(error))
-
-
-async def _close(trial: Trial) -> str:
-    """Close the trial; return why something could not be closed, or ""."""
-    try:
-        with ends_what_blocks():
-            await trial.close()
-    except (Exception, Blocked) as error:
-        return f"what the answer left cannot be closed: {type(error).__name__}: {error}"
-    return ""
-
-
-def _failed(asked: Exercise, what: str, where: str = "") -> Verdict:
-    lines = (f"got       {what}", *([f"where     {where}"] if where else []))
-    return Verdict(asked, "failed", lines, raised=True)

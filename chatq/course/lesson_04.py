@@ -9,16 +9,14 @@ from collections.abc import Iterable
 
 from ..internals.client_tap import Client
 from .check import Exercise
+from .generated.lesson_04 import WORDS, Doors, Members
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
 
-#: The password of each room.
-_WORDS = {"book club": "moby-dick", "cooks": "saffron"}
-
 
 async def _ask_before_you_let_in(trial: Trial) -> None:
-    await trial.serve({**_WORDS})
+    await trial.serve({**WORDS})
     ada, bob, cy, dan = await trial.clients("ada", "bob", "cy", "dan", hears=["said"])
     tries: list[tuple[Client, str, str | None, list[str]]] = [
         (ada, "book club", "moby-dick", ["ada"]),
@@ -41,11 +39,11 @@ async def _ask_before_you_let_in(trial: Trial) -> None:
 
 
 async def _a_room_for_members(trial: Trial) -> None:
-    await trial.serve({**_WORDS})
+    await trial.serve({**WORDS})
     ada, bob, cy, dan = await trial.clients("ada", "bob", "cy", "dan", hears=["said", "left"])
     for room, members in (("book club", [ada, bob, cy]), ("cooks", [bob, cy])):
         for client in members:
-            await client.emit("join", (room, _WORDS[room]))
+            await client.emit("join", (room, WORDS[room]))
             await trial.settle()
     await _says(trial, bob, "book club", ["ada", "cy"])
     await _says(trial, dan, "book club", [], "dan, who is not in,")
@@ -98,6 +96,7 @@ EXERCISES = [
         _ask_before_you_let_in,
         "both the room and the word are only somebody's claim: what do you hold them against, "
         "and is it this room's word?",
+        Doors,
     ),
     Exercise(
         "04.2",
@@ -105,5 +104,6 @@ EXERCISES = [
         _a_room_for_members,
         "the server knows at every moment who is in which room: ask it before you send, and mind "
         "who is on the list while you do",
+        Members,
     ),
 ]

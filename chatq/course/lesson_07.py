@@ -16,6 +16,7 @@ from ..internals.client_tap import Client
 from ..queues.rules import Rules
 from ..stage.scene import HandlerRaised
 from .check import Exercise
+from .generated.lesson_07 import OnDisk
 from .invariants import Wrong
 from .queue_trial import Clock, Errands
 from .trial import Trial
@@ -329,6 +330,7 @@ EXERCISES = [
         _on_disk,
         "whatever is only in a variable is gone when the program ends: what has to be in the file, "
         "and committed, before each handler returns?",
+        OnDisk,
     ),
     Exercise(
         "07.5",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import io
 import signal
 import sqlite3
 import sys
@@ -19,7 +20,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn
 
-__all__ = ["Blocked", "Fence", "contained", "ends_what_blocks", "refuse"]
+__all__ = ["Blocked", "Fence", "contained", "ends_what_blocks", "refuse", "replaced"]
 
 #: How long an answer may block the event loop, and how often that is looked at, in seconds.
 _BLOCKING, _TICK = 2.0, 0.1
@@ -78,18 +79,18 @@ class Fence:
             for name in ("stdout", "stderr"):
                 pipe = _Limited(getattr(sys, name), budget)
                 self._pipes.append(pipe)
-                stack.enter_context(_replaced(sys, name, pipe))
+                stack.enter_context(replaced(sys, name, pipe))
             stop = refuse("loop.stop() ends the program that the check runs in")
-            stack.enter_context(_replaced(loop, "stop", stop))
+            stack.enter_context(replaced(loop, "stop", stop))
             # `for task in asyncio.all_tasks(): task.cancel()` would end the notebook's own.
             others, all_tasks = asyncio.all_tasks(), asyncio.all_tasks
 
             def own_tasks(*given: Any) -> set[Any]:
                 return all_tasks(*given) - others
 
-            stack.enter_context(_replaced(asyncio, "all_tasks", own_tasks))
-            stack.enter_context(_replaced(asyncio.tasks, "all_tasks", own_tasks))
-            stack.enter_context(_replaced(sqlite3, "connect", self._connecting(sqlite3.connect)))
+            stack.enter_context(replaced(asyncio, "all_tasks", own_tasks))
+            stack.enter_context(replaced(asyncio.tasks, "all_tasks", own_tasks))
+            stack.enter_context(replaced(sqlite3, "connect", self._connecting(sqlite3.connect)))
             stack.callback(loop.set_task_factory, loop.get_task_factory())
             loop.set_task_factory(self._task)
             self._stack = stack.pop_all()
@@ -109,6 +110,14 @@ class Fence:
             return database
 
         return noting
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Drop what is printed: it was shown when the answer was tried for the first time."""
+        with contextlib.ExitStack() as stack:
+            for name in ("stdout", "stderr"):
+                stack.enter_context(replaced(sys, name, io.StringIO()))
+            yield
 
     def close_databases(self) -> None:
         """Close what the answer has opened and not closed, as is done when a program ends."""
@@ -155,7 +164,7 @@ class _Limited:
 
 
 @contextlib.contextmanager
-def _replaced(target: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(target: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute within this context."""
     own = name in vars(target)
     before = getattr(target, name)

@@ -24,6 +24,7 @@ import socketio  # type: ignore[import-untyped]
 from ..internals.client_events import around_handlers
 from ..internals.client_tap import Client
 from ..internals.dispatch import listens
+from ..internals.network import Network
 from ..journal.facts import SERVER, Disconnected, Raised, Received
 from ..stage.stage import Stage
 from .blame import place
@@ -46,7 +47,7 @@ class NotDone(Exception):
 
 class Trial(Invariants):
     """One trial of `answer` inside `fence`; `folder`: for its files; `random`: seeded, the same for
-    every try."""
+    every try; `network`: that of its stages."""
 
     answer: Any
     folder: Path
@@ -55,9 +56,12 @@ class Trial(Invariants):
     #: For how many seconds to wait until all is quiet.
     patience: float = 5.0
 
-    def __init__(self, answer: Any, folder: Path, fence: Fence) -> None:
+    def __init__(
+        self, answer: Any, folder: Path, fence: Fence, network: Network = "sockets"
+    ) -> None:
         super().__init__()
         self.answer, self.folder, self.random = answer, folder, Random(17)
+        self._network: Network = network
         self._fence = fence
         self.sio: socketio.AsyncServer
         #: The servers and clients with the answer in them.
@@ -103,7 +107,7 @@ class Trial(Invariants):
 
     async def _open(self, sio: socketio.AsyncServer) -> Stage:
         self.sio = sio
-        self.stage = await Stage.open(self.sio)
+        self.stage = await Stage.open(self.sio, network=self._network)
         self._stages.append((self.stage, _protect(self.sio)))
         return self.stage
 
@@ -247,6 +251,11 @@ class Trial(Invariants):
     async def settle(self) -> None:
         """Wait until all is quiet."""
         await self.stage.settle(self.patience)
+
+    def trouble(self) -> str:
+        """Return the first error of the answer's background tasks since the last call, or ""."""
+        troubles, self._fence.troubles[:] = [*self._fence.troubles], []
+        return str(troubles[0]) if troubles else ""
 
     async def close(self) -> None:
         """Close everything; what cannot be closed raises after the rest is closed."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from places import NOTEBOOKS
 
-__all__ = ["EXERCISES", "NOTEBOOKS", "solution"]
+__all__ = ["EXERCISES", "NOTEBOOKS", "SOLUTIONS", "made", "solution", "stub"]
 
 _SOLUTION = re.compile(
     r"<details>\s*<summary>Solution (\d\d\.\d+)</summary>\s*```python\n(.*?)```\s*</details>", re.S
@@ -38,15 +38,16 @@ EXERCISES = sorted(STUBS)
 
 def solution(exercise: str) -> Callable[..., Any]:
     """Return the answer that the lesson gives itself."""
-    return _answer(exercise, SOLUTIONS[exercise])
+    return made(exercise, SOLUTIONS[exercise])
 
 
 def stub(exercise: str) -> Callable[..., Any]:
     """Return the answer as the reader finds it."""
-    return _answer(exercise, _CHECKED.sub("", STUBS[exercise]))
+    return made(exercise, _CHECKED.sub("", STUBS[exercise]))
 
 
-def _answer(exercise: str, text: str) -> Callable[..., Any]:
+def made(exercise: str, text: str) -> Callable[..., Any]:
+    """Return the answer that this text defines, as a cell of the exercise would."""
     checked = _CHECKED.search(STUBS[exercise])
     assert checked is not None
     names: dict[str, Any] = {"__name__": f"exercise {exercise}"}

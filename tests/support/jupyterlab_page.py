@@ -124,7 +124,7 @@ class Page:
     async def run_all(self, within: float = RUNS) -> list[int]:
         """Run all cells; return their counts when JupyterLab is through with all of them.
 
-        A cell that was not run, as an earlier one failed, has 0.
+        A cell that was not run has 0.
         """
         await self._over(await self.menu("Run", "Run All Cells"), within)
         return await self.counts()

@@ -1,0 +1,191 @@
+"""The search for a scene that goes wrong: scripts are drawn, and the first that fails is shrunk.
+
+Owns how many scripts are tried, and that the same answer has the same result everywhere. Must not
+know: how a script is played, what is right, verdicts.
+
+Hypothesis draws and shrinks, in a thread of its own; what it draws is played on the event loop.
+Touches Hypothesis: `_get_local_constants` of its providers, see `_only_by_seed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from .sandbox import replaced
+from .scenes import Scene, Script, Step
+
+__all__ = ["Failure", "Search"]
+
+#: How many scripts are played to find a smaller one that fails, too.
+_SHRINKS = 120
+
+_Told = TypeVar("_Told")
+
+
+@dataclass(frozen=True)
+class Failure(Generic[_Told]):
+    """The smallest script that was found to fail, and what came of it."""
+
+    script: Script
+    told: _Told
+
+
+class _Fails(Exception):
+    """The script fails: said to Hypothesis."""
+
+
+class _Over(BaseException):
+    """The search is given up; no `Exception`, so that Hypothesis does not shrink it."""
+
+
+class Search(Generic[_Told]):
+    """One search: `play` plays a script, and returns what went wrong, or None.
+
+    `slow`: says of a result that it took its time, so that shrinking tries only few more.
+    """
+
+    def __init__(
+        self,
+        scene: type[Scene],
+        play: Callable[[Script], Awaitable[_Told | None]],
+        *,
+        scenes: int,
+        seed: int,
+        slow: Callable[[_Told], bool] = lambda _: False,
+    ) -> None:
+        self._scene, self._play, self._slow = scene, play, slow
+        self._scenes, self._seed = scenes, seed
+        #: What came of each script, by its text.
+        self._results: dict[str, _Told | None] = {}
+        self._failure: Failure[_Told] | None = None
+        self._shrinks = _SHRINKS
+        self._current: Any = None
+        self._given_up = False
+
+    @property
+    def scenes(self) -> int:
+        """How many different scripts were played."""
+        return len(self._results)
+
+    async def run(self) -> Failure[_Told] | None:
+        """Return the smallest failure, or None if no script of those drawn fails."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        thread = threading.Thread(target=self._work, args=(loop, over), name="search", daemon=True)
+        thread.start()
+        try:
+            await asyncio.shield(over)
+        except asyncio.CancelledError:
+            self._given_up = True
+            if self._current is not None:
+                self._current.cancel()
+            await asyncio.wait({over})
+            raise
+        return self._failure
+
+    def _work(self, loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
+        error: BaseException | None = None
+        try:
+            with _only_by_seed():
+                self._draw(loop)
+        except (_Fails, _Over):
+            pass
+        except BaseException as raised:
+            error = raised
+        loop.call_soon_threadsafe(_end, over, error)
+
+    def _draw(self, loop: asyncio.AbstractEventLoop) -> None:
+        import hypothesis
+        from hypothesis import Phase, Verbosity, strategies
+
+        steps = [
+            strategies.builds(
+                partial(_step, name),
+                **{key: strategies.sampled_from(values) for key, values in mark.operands.items()},
+            )
+            for name, mark in self._scene.steps().items()
+        ]
+        scripts = strategies.lists(
+            strategies.one_of(steps), min_size=1, max_size=self._scene.longest
+        )
+
+        def plays(script: Script) -> None:
+            if self._fails(script, loop):
+                raise _Fails
+
+        hypothesis.seed(self._seed)(
+            hypothesis.settings(
+                max_examples=self._scenes,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate, Phase.shrink],
+                suppress_health_check=[*hypothesis.HealthCheck],
+                report_multiple_bugs=False,
+                verbosity=Verbosity.quiet,
+            )(hypothesis.given(scripts)(plays))
+        )()
+
+    def _fails(self, script: Script, loop: asyncio.AbstractEventLoop) -> bool:
+        text = repr(script)
+        if text not in self._results:
+            if self._failure is not None:  # it shrinks
+                if self._shrinks <= 0:
+                    return False
+                self._shrinks -= 1
+            self._results[text] = self._played(script, loop)
+        told = self._results[text]
+        if told is None:
+            return False
+        if self._failure is None and self._slow(told):
+            self._shrinks = min(self._shrinks, 3)
+        self._failure = Failure(script, told)
+        return True
+
+    def _played(self, script: Script, loop: asyncio.AbstractEventLoop) -> _Told | None:
+        if self._given_up:
+            raise _Over
+
+        async def playing() -> _Told | None:
+            return await self._play(script)
+
+        self._current = asyncio.run_coroutine_threadsafe(playing(), loop)
+        try:
+            result: _Told | None = self._current.result()
+        except BaseException:
+            if self._given_up:
+                raise _Over from None
+            raise
+        return result
+
+
+def _step(name: str, **operands: Any) -> Step:
+    return Step(name, operands)
+
+
+def _end(over: asyncio.Future[None], error: BaseException | None) -> None:
+    if error is None:
+        over.set_result(None)
+    else:
+        over.set_exception(error)
+
+
+@contextlib.contextmanager
+def _only_by_seed() -> Iterator[None]:
+    """Keep Hypothesis from drawing what depends on which modules the program has loaded.
+
+    It looks for constants in them, and draws some of those, too.
+    """
+    from hypothesis.internal.conjecture import providers
+
+    if hasattr(providers, "_get_local_constants"):
+        nothing = partial(type(providers._local_constants))
+        with replaced(providers, "_get_local_constants", nothing):
+            yield
+    else:
+        yield
