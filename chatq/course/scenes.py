@@ -21,7 +21,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..internals.client_tap import Client
 from .attempt import Outcome
@@ -106,16 +106,16 @@ def step(words: str, **operands: Sequence[Any]) -> Callable[[_Method], _Method]:
 class Scene:
     """One scene, for one new trial of an answer; see the module."""
 
-    #: The greatest number of steps.
-    longest: ClassVar[int] = 10
+    #: The greatest number of steps; half as many are usual.
+    longest: int = 24
     #: The events that clients listen to; others are not looked at.
-    hears: ClassVar[tuple[str, ...]] = ()
+    hears: tuple[str, ...] = ()
     #: Whether each client has to hear the events of one step in this order.
-    ordered: ClassVar[bool] = True
+    ordered: bool = True
     #: Whether it is played in a process of its own, so that a step may kill it: see `dies`.
-    in_processes: ClassVar[bool] = False
+    in_processes: bool = False
     #: What all scenes together prove, in words: "whoever joins, leaves or is gone".
-    proves: ClassVar[str] = ""
+    proves: str = ""
 
     def __init__(self, trial: Trial) -> None:
         self.trial = trial
@@ -202,6 +202,10 @@ class Scene:
                 got="gets no answer" if got is None else f"is answered {got!r:.100}",
             )
 
+    def heard(self, who: str) -> list[Heard]:
+        """Return what this client has heard since the last step was judged."""
+        return [*self._inboxes.get(who, [])]
+
     def judge(self, expected: Expected | None) -> None:
         """Require that everybody has heard what he had to hear since the last time."""
         for name, inbox in self._inboxes.items():
@@ -256,7 +260,7 @@ def _hears(what: list[Heard]) -> str:
 # -- in words ------------------------------------------------------------------------------------
 
 #: Where the actor ends in what is said of a step: "ada", "the hub".
-_AT_VERB = re.compile(r"(?<!^the) ")
+_AT_VERB = re.compile(r"(?<!^the)(?<!^all) ")
 #: How many lines the steps of a story may take, and how long one should be.
 _LINES, _WIDTH = 3, 72
 

@@ -99,6 +99,73 @@ def answers_by_emit(sio, words):
         await sio.emit("answer", welcome, to=sid)
 
 
+@wrong("04.1", client="ada", says="joins 'book club' with the word ''")
+def a_part_of_the_word(sio, words):
+    """`in` is taken for "is"; of a text it means "is a part of", and the empty one is always."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if room not in words or not isinstance(word, str) or word not in words[room]:
+            return False
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="ada", says="is answered False")
+def one_word_opens_all(sio, words):
+    """Who has once said a right word is known, and is let in everywhere."""
+    known = set()
+
+    @sio.event
+    async def join(sid, room, word):
+        if room not in words or (sid not in known and words[room] != word):
+            return False
+        known.add(sid)
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="bob", says="is answered False")
+def open_once_opened(sio, words):
+    """A door that somebody has opened stays open for all who come after."""
+    opened = set()
+
+    @sio.event
+    async def join(sid, room, word):
+        if room not in opened and (room, word) not in words.items():
+            return False
+        opened.add(room)
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="ada", says="with the word 'Moby-Dick'")
+def in_any_case(sio, words):
+    """Capital letters are taken for small ones."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if room not in words or words[room] != str(word).lower():
+            return False
+        await sio.enter_room(sid, room)
+        return True
+
+
+@wrong("04.1", client="ada", says="the server speaks in 'book club'")
+def one_room_at_a_time(sio, words):
+    """Who enters a second room is put out of the first."""
+
+    @sio.event
+    async def join(sid, room, word):
+        if (room, word) not in words.items():
+            return False
+        for other in sio.rooms(sid):
+            if other != sid:
+                await sio.leave_room(sid, other)
+        await sio.enter_room(sid, room)
+        return True
+
+
 # -- 04.2 ---------------------------------------------------------------------------------------
 
 
@@ -109,8 +176,10 @@ def chat(sio, words, *, but=""):
         return room in sio.rooms(sid) and room != sid
 
     async def join(sid, room, word):
-        if (room, word) in words.items():
-            await sio.enter_room(sid, room)
+        if (room, word) not in words.items():
+            return False
+        await sio.enter_room(sid, room)
+        return True
 
     async def say(sid, room, text):
         if is_in(sid, room):
@@ -123,8 +192,7 @@ def chat(sio, words, *, but=""):
 
     async def disconnect(sid, reason):
         for room in sio.rooms(sid):
-            if room != sid:
-                await sio.emit("left", room, to=room, skip_sid=sid)
+            await leave(sid, room)
 
     for handler in (join, say, leave, disconnect):
         if handler.__name__ != but:
@@ -278,3 +346,70 @@ def everybody_is_told(sio, words):
             if room in sio.rooms(sid):
                 await sio.emit("left", room, skip_sid=sid)
                 return
+
+
+@wrong("04.2", client="bob", says="emits an event named 'disconnect', and stays")
+def taken_in_by_an_event(sio, words):
+    """`disconnect` is taken for a fact; a client may emit an event of that name, and stay."""
+    chat(sio, words, but="disconnect")
+
+    @sio.event
+    async def disconnect(sid, reason):
+        for room in sio.rooms(sid):
+            if room != sid:
+                await sio.emit("left", room, to=room, skip_sid=sid)
+
+
+@wrong("04.2", client="ada", says="expected  is answered True")
+def no_answer(sio, words):
+    """Who is let in is not told so: the handler returns nothing."""
+    chat(sio, words, but="join")
+
+    @sio.event
+    async def join(sid, room, word):
+        if (room, word) in words.items():
+            await sio.enter_room(sid, room)
+
+
+@wrong("04.2", client="bob", says="expected  hears nothing")
+def once_a_member_always_a_member(sio, words):
+    """Who may speak is noted under the sid at the door, and never crossed out when he leaves."""
+    chat(sio, words, but="say")
+    members = set()
+    join = sio.handlers["/"]["join"]
+
+    @sio.on("join")
+    async def note(sid, room, word):
+        if welcome := await join(sid, room, word):
+            members.add((sid, room))
+        return welcome
+
+    @sio.event
+    async def say(sid, room, text):
+        if (sid, room) in members:
+            await sio.emit("said", text, to=room, skip_sid=sid)
+
+
+@wrong("04.2", client="ada", says="expected  hears said ''")
+def nothing_to_say(sio, words):
+    """A text without characters is taken for none."""
+    chat(sio, words, but="say")
+
+    @sio.event
+    async def say(sid, room, text):
+        if text and room != sid and room in sio.rooms(sid):
+            await sio.emit("said", text, to=room, skip_sid=sid)
+
+
+@wrong("04.2", client="bob", says="leaves 'book club'")
+def only_the_first_room_is_told(sio, words):
+    """Of the rooms of somebody who is gone, the first is told, and that is that."""
+    chat(sio, words, but="disconnect")
+
+    @sio.event
+    async def disconnect(sid, reason):
+        for room in sorted(sio.rooms(sid)):
+            if room in words:
+                await sio.leave_room(sid, room)
+                await sio.emit("left", room, to=room)
+                break
