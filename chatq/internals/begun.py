@@ -155,7 +155,7 @@ class Begun:
         try:
             await give_way()
             while True:
-                if any(is_about_to_run(task) for task in self._running() if not timers.woke(task)):
+                if any(is_about_to_run(t) and not timers.woke(t) for t in self._running()):
                     await give_way()
                 elif left := self._thread_time():
                     done = asyncio.FIRST_COMPLETED
