@@ -56,7 +56,12 @@ def message(kind, number):
         ([("execute_request", 1), ("comm_msg", 1), ("execute_request", 1)], "execute_request 1"),
         ([("execute_request", 1), ("execute_request", 2)], "execute_request 2"),
         (
-            [("execute_request", 1), ("comm_msg", 1), ("execute_request", 2), ("execute_request", 1)],
+            [
+                ("execute_request", 1),
+                ("comm_msg", 1),
+                ("execute_request", 2),
+                ("execute_request", 1),
+            ],
             "execute_request 2",
         ),
         ([("execute_request", 1), ("comm_msg", 1)], "comm_msg 1"),

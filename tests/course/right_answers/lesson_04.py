@@ -48,7 +48,7 @@ def doors_in_a_catch_all(sio, words):
     async def anything(words, event, sid, *said):
         if event == "join":
             room, word = said
-            if (welcome := word is not None and words.get(room) == word):
+            if welcome := word is not None and words.get(room) == word:
                 await sio.enter_room(sid, room)
             return welcome
 
