@@ -747,6 +747,7 @@ async def test_a_message_whose_lease_is_over_is_not_begun(hub, dial, caplog):
     await hub.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("waits", ["in the frame at hand", "in later frames"])
 async def test_long_work_is_no_failure_and_keeps_nothing_from_others(hub, dial, waits):
     """A job of many leases: it is done once, and what waited behind it is done by somebody else."""
@@ -1206,6 +1207,7 @@ def rides(file):
         return [order for (order,) in database.execute("SELECT order_id FROM rides")]
 
 
+@pytest.mark.long
 async def test_the_effect_happens_once_wherever_the_consumer_is_killed(tmp_path, dial):
     """Each process dies at its own moment; the last one finds nothing left to do twice."""
     n = 60

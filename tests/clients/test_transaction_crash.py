@@ -58,6 +58,7 @@ async def test_so_does_one_that_sends_to_a_hub(tmp_path, step):
     await hub.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("journal", first(1, ["wal", "delete"]))
 async def test_hundreds_of_transactions_and_kills_at_seeded_moments(tmp_path, journal):
     """Exactly those whose row is there are delivered, each once, in the order of the commits."""
@@ -96,6 +97,7 @@ for number in range(int(sys.argv[2]), int(sys.argv[3])):
 """
 
 
+@pytest.mark.long
 async def test_processes_that_only_write_may_be_killed_while_another_sends(tmp_path):
     random, path = Random(5), tmp_path / "shop.db"
     new_shop(path).close()

@@ -36,6 +36,7 @@ async def publish(hub: Hub, client: socketio.AsyncClient, n: int, **more: Any) -
     return await hub.call(client, "publish", {"queue": "q", "event": "e", "data": n, **more})
 
 
+@pytest.mark.long
 async def test_publish_at_one_hub_receive_at_another_and_go_on_at_a_third(tmp_path):
     with several(3, new_stream(), tmp_path) as (first, second, third):
         producer, consumer = await first.client(), await second.client()

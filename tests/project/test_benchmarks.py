@@ -18,6 +18,7 @@ BENCHMARK = BENCHMARKS / "queues.py"
 PARTS = ["single", "depth", "opening", "fan-out", "frames"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("parts", [PARTS, *first(0, [["users"]])], ids=" ".join)
 def test_each_kind_of_part_measures_and_leaves_nothing_behind(
     tmp_path: Path, parts: list[str]
@@ -99,6 +100,7 @@ def test_throughput_is_measured_beside_nats_alone(tmp_path: Path) -> None:
     assert all(value > 0 for value in json.loads(result.read_text("utf-8")).values())
 
 
+@pytest.mark.long
 def test_scenes_are_played_on_both_networks(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     command = [sys.executable, str(BENCHMARK.with_name("scenes.py")), "--scenes", "1"]

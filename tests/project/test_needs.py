@@ -110,6 +110,7 @@ def test_in_ci_nothing_is_skipped(run):
     assert "2 failed, 1 deselected, 1 error" in said
 
 
+@pytest.mark.long
 def test_two_processes_tell_the_same(run):
     said = run("--numprocesses=2", there=False)
     assert WITHOUT in said
@@ -117,6 +118,7 @@ def test_two_processes_tell_the_same(run):
     assert "1 failed, 2 skipped" in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "workers"), [([], True), (["--long"], True), (["tests"], False)]
 )

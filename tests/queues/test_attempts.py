@@ -592,6 +592,7 @@ async def test_an_acknowledgement_of_another_form_is_the_librarys(stage, url, si
 # -- servers that end -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 async def test_restarts_of_the_server_count_against_no_message(tmp_path, number):
     """A healthy consumer, and a hub that is restarted more often than a message may fail."""

@@ -1323,7 +1323,7 @@ TestMemory = MemoryMachine.TestCase
 TestMemory.settings = PROFILE
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = PROFILE
-TestNats = pytest.mark.needs("nats")(NatsMachine.TestCase)
+TestNats = pytest.mark.long(pytest.mark.needs("nats")(NatsMachine.TestCase))
 TestNats.settings = PROFILE
 
 

@@ -196,6 +196,7 @@ bob.on("news", heard.append)
         assert await runs.run(4) == ["<Stage: open, clients: ada>"]
 
 
+@pytest.mark.long
 def test_regenerating_twice_changes_nothing_and_a_failing_cell_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

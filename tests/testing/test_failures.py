@@ -113,6 +113,7 @@ def test_each_question_says_why_it_does_not_hold(answers, condition):
     assert "chatq/" not in said, "it ends where the question is"
 
 
+@pytest.mark.long
 def test_there_is_as_much_of_the_table_as_one_reads(run):
     program = """
 async def test_it(stage):

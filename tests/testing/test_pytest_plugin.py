@@ -36,6 +36,7 @@ def test_whoever_runs_the_tests(run, mark, options):
     assert not [*ran.folder.rglob("journal*")]
 
 
+@pytest.mark.long
 def test_a_test_in_a_class_with_parameters_and_several_processes(run):
     program = """
 class TestRooms:
@@ -328,6 +329,7 @@ def test_a_run_without_a_stage_pays_for_nothing():
     assert told == "chatq chatq.pytest_plugin\n"
 
 
+@pytest.mark.long
 def test_without_the_plug_in_there_is_no_fixture(run):
     ran = run(GOOD, "-p", "no:chatq", *AUTO, PYTEST_DISABLE_PLUGIN_AUTOLOAD="")
     assert "fixture 'stage' not found" in ran.text

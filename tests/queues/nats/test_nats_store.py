@@ -445,6 +445,7 @@ async def test_a_server_that_slept_while_records_went_begins_again_where_all_oth
     await sleeper.close()
 
 
+@pytest.mark.long
 async def test_much_to_read_takes_longer_than_patience_and_that_is_no_failure():
     log = await NatsLog.open(Address.parse(new_stream()))
     for _ in range(10):
