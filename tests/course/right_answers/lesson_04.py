@@ -45,12 +45,11 @@ def doors_in_a_class(sio, words):
 def doors_in_a_catch_all(sio, words):
     """One handler for all events, with what it is given bound to it."""
 
-    async def anything(words, event, sid, *said):
-        if event == "join":
-            room, word = said
-            if welcome := word is not None and words.get(room) == word:
-                await sio.enter_room(sid, room)
-            return welcome
+    async def anything(words, event, sid, room, word):
+        welcome = event == "join" and word is not None and words.get(room) == word
+        if welcome:
+            await sio.enter_room(sid, room)
+        return welcome
 
     sio.on("*", partial(anything, words))
 

@@ -125,7 +125,7 @@ def one_word_opens_all(sio, words):
         return True
 
 
-@wrong("04.1", client="bob", says="is answered False")
+@wrong("04.1", client="dan", says="when dan has tried the word 'let me in'")
 def open_once_opened(sio, words):
     """A door that somebody has opened stays open for all who come after."""
     opened = set()
@@ -390,7 +390,7 @@ def once_a_member_always_a_member(sio, words):
             await sio.emit("said", text, to=room, skip_sid=sid)
 
 
-@wrong("04.2", client="ada", says="expected  hears said ''")
+@wrong("04.2", client="bob", says="expected  hears said ''")
 def nothing_to_say(sio, words):
     """A text without characters is taken for none."""
     chat(sio, words, but="say")
@@ -401,7 +401,7 @@ def nothing_to_say(sio, words):
             await sio.emit("said", text, to=room, skip_sid=sid)
 
 
-@wrong("04.2", client="bob", says="leaves 'book club'")
+@wrong("04.2", client="bob", says="expected  hears left 'book club', then left 'cooks'")
 def only_the_first_room_is_told(sio, words):
     """Of the rooms of somebody who is gone, the first is told, and that is that."""
     chat(sio, words, but="disconnect")
