@@ -75,8 +75,11 @@ async def attempt(
 
 def _notes(trial: Trial, error: BaseException) -> list[str]:
     """Return what is known of why an error was raised."""
-    if found := raised_in(error):
-        trial.clues.told.add((found[0].f_code.co_filename, found[1]))
+    one: BaseException | None = error
+    while one is not None:
+        if found := raised_in(one):
+            trial.clues.told.add((found[0].f_code.co_filename, found[1]))
+        one = one.__context__
     return trial.clues.about(error) or advice(error, codes_of(trial.answer, trial.sides))
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import socketio  # type: ignore[import-untyped]
 
+from ..internals.client_tap import Client
 from ..internals.dispatch import next_handler
 from ..journal.journal import preview
 from .blame import called_at, place
@@ -138,7 +139,7 @@ class Clues:
 
     def _watch_emits(self) -> None:
         if not self._watched:
-            for kind in (socketio.AsyncServer, socketio.AsyncClient):
+            for kind in (socketio.AsyncServer, socketio.AsyncClient, Client):
                 noting = self._noting_emit(kind.emit)
                 self._stack.enter_context(replaced(kind, "emit", noting))
             self._watched = True
@@ -321,7 +322,7 @@ def _called_with(
     if (kind, event) in _OWN and not catches:
         shown, more = _OWN[kind, event]
         return f"python-socketio calls it as {name}({shown}){more}"
-    values = [repr(one)[:30] for one in given[kind == "server" :]]
+    values = [_shown(one) for one in given[kind == "server" :]]
     sender = "client" if kind == "server" else "server"
     count = f"{len(values)} value{'s' * (len(values) != 1)}"
     first = [*(repr(one) for one in catches), *(["sid"] if kind == "server" else [])]
@@ -331,6 +332,12 @@ def _called_with(
         f"python-socketio calls it with {then} the {sender} has sent, here {count}: "
         f"{name}({', '.join([*first, *values])})"
     )
+
+
+def _shown(value: Any) -> str:
+    """Return a value in short; what is in a dict may differ each time."""
+    plain = value is None or isinstance(value, (str, int, float))
+    return repr(value)[:30] if plain else f"a {type(value).__name__}"
 
 
 def _field(lines: tuple[str, ...], name: str) -> str:

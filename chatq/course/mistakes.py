@@ -145,7 +145,7 @@ def _variables(code: CodeType) -> tuple[set[str], set[str]]:
                 # What a loop, or a tuple, unpacks may well be there for its neighbour.
                 if kind == "LOAD" or len(kinds) > 1 or before.startswith(("FOR_", "UNPACK")):
                     loaded.add(name)
-                else:
+                elif "FAST" in one.opname:  # or else it is `nonlocal`
                     stored.add(name)
         before = one.opname
     return stored, loaded - {None}
