@@ -20,7 +20,8 @@ from typing import Any
 
 from .attempt import Outcome, attempt
 from .blame import codes_of, forgotten, unawaited
-from .generate import Tried, try_scenes
+from .generate import Tried, require, try_scenes
+from .interrupt import ends_when_interrupted
 from .mistakes import shadowed
 from .sandbox import Fence
 from .scenes import Scene
@@ -96,13 +97,21 @@ async def check(name: str, answer: Answer) -> Verdict:
         await check("03.1", answer)
 
     Errors of the answer are not raised, but part of the `Verdict`. Raises `LookupError` for an
-    unknown exercise, `TypeError` for an answer that is no function.
+    unknown exercise, `TypeError` for an answer that is no function, `ModuleNotFoundError` naming
+    the command that brings what is missing, `KeyboardInterrupt` if it is interrupted: then nothing
+    of it goes on.
     """
-    asked = exercise(name)
+    with ends_when_interrupted(f"the check of {name}"):
+        return await _check(exercise(name), answer)
+
+
+async def _check(asked: Exercise, answer: Answer) -> Verdict:
     if not callable(answer):
         raise TypeError(
-            f"an answer is a function, not {type(answer).__name__}: check({name!r}, answer)"
+            f"an answer is a function, not {type(answer).__name__}: check({asked.name!r}, answer)"
         )
+    if asked.generated:
+        require(asked.generated)
     with tempfile.TemporaryDirectory(prefix="chatq-") as folder, Fence() as fence:
         trial = Trial(answer, Path(folder), fence)
         try:

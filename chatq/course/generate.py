@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from .scenes import Played, Scene, Script, story
 from .search import Search
 from .trial import Trial
 
-__all__ = ["SCENES", "SEED", "Tried", "try_scenes"]
+__all__ = ["SCENES", "SEED", "Tried", "require", "try_scenes"]
 
 #: How many scenes are played, and what they are drawn with: the same answer gets the same text.
 SCENES, SEED = 100, 19
@@ -40,6 +41,20 @@ class Tried:
 
     scenes: int
     outcome: Outcome | None = None
+
+
+def require(scene: type[Scene]) -> None:
+    """Import what these scenes are played with. Raises `ModuleNotFoundError` saying how to get
+    it."""
+    for name in ("hypothesis", *(["cloudpickle"] if scene.in_processes else [])):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as missing:
+            if missing.name not in (name, None):
+                raise
+            raise ModuleNotFoundError(
+                f"this check needs {name}: python -m pip install 'chatq[lessons]'", name=name
+            ) from None
 
 
 async def try_scenes(

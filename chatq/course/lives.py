@@ -69,6 +69,7 @@ class Lives:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             limit=2**24,
+            start_new_session=True,  # an interrupt is for who has begun it
         )
         lives = cls(process)
         try:

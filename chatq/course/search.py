@@ -65,7 +65,7 @@ class Search(Generic[_Told]):
         self._results: dict[str, _Told | None] = {}
         self._failure: Failure[_Told] | None = None
         self._shrinks = _SHRINKS
-        self._current: Any = None
+        self._playing: asyncio.Task[Any] | None = None
         self._given_up = False
 
     @property
@@ -83,9 +83,9 @@ class Search(Generic[_Told]):
             await asyncio.shield(over)
         except asyncio.CancelledError:
             self._given_up = True
-            if self._current is not None:
-                self._current.cancel()
-            await asyncio.wait({over})
+            if self._playing is not None:
+                self._playing.cancel()
+            await asyncio.wait({over})  # which comes when what is played has ended
             raise
         return self._failure
 
@@ -152,11 +152,13 @@ class Search(Generic[_Told]):
             raise _Over
 
         async def playing() -> _Told | None:
+            if self._given_up:
+                return None
+            self._playing = asyncio.current_task()
             return await self._play(script)
 
-        self._current = asyncio.run_coroutine_threadsafe(playing(), loop)
         try:
-            result: _Told | None = self._current.result()
+            result = asyncio.run_coroutine_threadsafe(playing(), loop).result()
         except BaseException:
             if self._given_up:
                 raise _Over from None
