@@ -50,7 +50,7 @@ def require(scene: type[Scene]) -> None:
         try:
             import_module(name)
         except ModuleNotFoundError as missing:
-            if missing.name not in (name, None):
+            if missing.name != name:
                 raise
             raise ModuleNotFoundError(
                 f"this check needs {name}: python -m pip install 'chatq[lessons]'", name=name
