@@ -13,7 +13,6 @@ import inspect
 import itertools
 import linecache
 import re
-import sys
 import sysconfig
 import traceback
 import warnings
@@ -65,7 +64,7 @@ def _line(file: str, line: int, where: str = "") -> str:
 def called_at() -> tuple[tuple[str, int], str]:
     """Return the line of the answer that is calling: its file and number, and in words; ("", 0) and
     "" if no answer is, as far as the event loop."""
-    frame: Any = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename != _LOOP:
         file, line = frame.f_code.co_filename, frame.f_lineno
         if not file.startswith(_LIBRARY):
