@@ -21,11 +21,15 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+import engineio  # type: ignore[import-untyped]
+import socketio  # type: ignore[import-untyped]
+
 __all__ = ["called_at", "codes_of", "forgotten", "place", "raised_in", "unawaited"]
 
 #: Files that are not part of an answer.
 _LIBRARY = (
     "<frozen",
+    *{str(Path(one.__file__).resolve().parent) for one in (engineio, socketio)},
     str(Path(__file__).resolve().parent.parent),
     *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
