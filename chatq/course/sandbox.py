@@ -30,7 +30,7 @@ _BLOCKING, _TICK = 2.0, 0.1
 #: How many characters it may print.
 _PRINTED = 2_000
 #: How many frames are noted of who has made a coroutine.
-_ORIGINS = 8
+_ORIGINS = 5
 
 
 class Blocked(BaseException):
