@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         add_arguments(serve)
         serve.set_defaults(run=run)
     progress = commands.add_parser(
-        "progress", help="run learners' notebooks and say who has solved which exercise"
+        "progress", help="try the answers in learners' notebooks: who has solved which exercise"
     )
     if given[:1] == ["progress"]:
         from .course.progress import add_arguments as add

@@ -7,13 +7,14 @@ blocks, or raises. Must not know: the task of any exercise, verdicts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 
 from ..journal.activity import NotSettled
 from ..stage.scene import HandlerRaised
-from .blame import place
+from .blame import codes_of, place, raised_in
 from .invariants import Wrong
+from .mistakes import advice
 from .sandbox import Blocked, ends_what_blocks
 from .trial import NotDone, Trial
 
@@ -38,10 +39,14 @@ class Outcome:
         return self.state == "passed"
 
 
-def failed(what: str, where: str = "", *, late: bool = False) -> Outcome:
-    """Return the outcome of an error: `what` was met, and `where` in the answer."""
+def failed(what: str, where: str = "", notes: Iterable[str] = (), *, late: bool = False) -> Outcome:
+    """Return the outcome of an error: `what` was met, `where` in the answer, with `notes` on it."""
     lines = (f"got       {what}", *([f"where     {where}"] if where else []))
-    return Outcome("failed", lines, raised=True, late=late)
+    return Outcome("failed", _noted(lines, notes), raised=True, late=late)
+
+
+def _noted(lines: tuple[str, ...], notes: Iterable[str]) -> tuple[str, ...]:
+    return (*lines, *(f"note      {one}" for one in notes))
 
 
 async def attempt(
@@ -59,8 +64,23 @@ async def attempt(
     finally:
         left = await _close(trial)
     if trouble := trial.trouble():
-        return failed(trouble)
-    return failed(left, late=True) if left and outcome.passed else outcome
+        return failed(str(trouble), place(trouble), _notes(trial, trouble))
+    if left and outcome.passed:
+        return failed(left, late=True)
+    if outcome.state == "failed":
+        clues = trial.clues.notes(outcome.lines, counter_example=not outcome.raised)
+        outcome = replace(outcome, lines=_noted(outcome.lines, clues))
+    return outcome
+
+
+def _notes(trial: Trial, error: BaseException) -> list[str]:
+    """Return what is known of why an error was raised."""
+    one: BaseException | None = error
+    while one is not None:
+        if found := raised_in(one):
+            trial.clues.told.add((found[0].f_code.co_filename, found[1]))
+        one = one.__context__
+    return trial.clues.about(error) or advice(error, codes_of(trial.answer, trial.sides))
 
 
 async def _judge(trial: Trial, scene: Callable[[Trial], Awaitable[None]], within: float) -> Outcome:
@@ -74,9 +94,10 @@ async def _judge(trial: Trial, scene: Callable[[Trial], Awaitable[None]], within
         return Outcome("failed", wrong.lines)
     except Blocked as blocked:
         what = f"{blocked}: nothing else can run meanwhile, and it was ended"
-        return failed(what, place(blocked), late=True)
+        return failed(what, place(blocked), _notes(trial, blocked), late=True)
     except HandlerRaised as raised:
-        return failed(str(raised), place(raised.errors[0]))
+        error = raised.errors[0]
+        return failed(str(raised), place(error), _notes(trial, error))
     except NotSettled as late:
         return failed(f"it never comes to an end: {late}", late=True)
     except TimeoutError:
@@ -85,7 +106,7 @@ async def _judge(trial: Trial, scene: Callable[[Trial], Awaitable[None]], within
         if lost := trial.lost(error):
             return Outcome("failed", lost.lines, raised=True)
         what = f"the answer raised {type(error).__name__}: {error}"
-        return failed(what, place(error))
+        return failed(what, place(error), _notes(trial, error))
 
 
 async def _close(trial: Trial) -> str:

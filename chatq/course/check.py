@@ -8,6 +8,7 @@ has thought of, until one goes wrong; that is shrunk, and told as a story.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
 import tempfile
@@ -18,13 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from .attempt import Outcome, attempt
-from .blame import forgotten, unawaited
-from .generate import Tried, try_scenes
+from .blame import codes_of, forgotten, unawaited
+from .generate import Tried, require, try_scenes
+from .interrupt import ends_when_interrupted
+from .mistakes import shadowed
 from .sandbox import Fence
 from .scenes import Scene
 from .trial import Trial
 
-__all__ = ["Exercise", "Verdict", "check", "exercise", "take_given"]
+__all__ = ["Exercise", "Verdict", "check", "exercise"]
 
 #: Seconds, for the scene that the lesson tells.
 _WITHIN = 20.0
@@ -94,13 +97,21 @@ async def check(name: str, answer: Answer) -> Verdict:
         await check("03.1", answer)
 
     Errors of the answer are not raised, but part of the `Verdict`. Raises `LookupError` for an
-    unknown exercise, `TypeError` for an answer that is no function.
+    unknown exercise, `TypeError` for an answer that is no function, `ModuleNotFoundError` naming
+    the command that brings what is missing, `KeyboardInterrupt` if it is interrupted: then nothing
+    of it goes on.
     """
-    asked = exercise(name)
+    with ends_when_interrupted(f"the check of {name}"):
+        return await _check(exercise(name), answer)
+
+
+async def _check(asked: Exercise, answer: Answer) -> Verdict:
     if not callable(answer):
         raise TypeError(
-            f"an answer is a function, not {type(answer).__name__}: check({name!r}, answer)"
+            f"an answer is a function, not {type(answer).__name__}: check({asked.name!r}, answer)"
         )
+    if asked.generated:
+        require(asked.generated)
     with tempfile.TemporaryDirectory(prefix="chatq-") as folder, Fence() as fence:
         trial = Trial(answer, Path(folder), fence)
         try:
@@ -108,13 +119,26 @@ async def check(name: str, answer: Answer) -> Verdict:
             tried = Tried(0)
             if outcome.passed and asked.generated:
                 tried = await try_scenes(asked.generated, answer, fence)
+            verdict = _verdict(asked, trial, outcome, tried)
+            seen = [] if verdict.passed else _diagnosis(trial, fence, verdict)
         finally:
-            unused = forgotten(answer, trial.sides)
-            for side in trial.sides:  # so that Python warns now of coroutines never awaited
+            for side in trial.sides:
                 side.handlers.clear()
-    verdict = _with_notes(_verdict(asked, trial, outcome, tried), trial, fence, unused)
-    _given[name] = verdict.state
-    return verdict
+    return _with_notes(verdict, trial, fence, seen)
+
+
+def _diagnosis(trial: Trial, fence: Fence, verdict: Verdict) -> list[str]:
+    """Return what can be seen in an answer that is wrong, or not begun."""
+    answer, sides = trial.answer, trial.sides
+    codes = codes_of(answer, sides)
+    seen: list[str] = []
+    if not verdict.raised:
+        elsewhere = [one.handler for one in trial.clues.elsewhere]
+        seen = forgotten(answer, sides, elsewhere, makes=trial.makes) + shadowed(answer, codes)
+    for side in sides:
+        side.handlers.clear()
+    gc.collect()  # so that Python warns now of coroutines never awaited
+    return seen + unawaited(fence.unheard, codes, trial.clues.told)
 
 
 def _verdict(asked: Exercise, trial: Trial, outcome: Outcome, tried: Tried) -> Verdict:
@@ -129,29 +153,17 @@ def _verdict(asked: Exercise, trial: Trial, outcome: Outcome, tried: Tried) -> V
     return Verdict(asked, outcome.state, lines, outcome.raised)
 
 
-#: The newest state of each exercise since the last `take_given`.
-_given: dict[str, str] = {}
-
-
-def take_given() -> dict[str, str]:
-    """Return the states of the verdicts since the last call, by exercise."""
-    taken = {**_given}
-    _given.clear()
-    return taken
-
-
-def _with_notes(verdict: Verdict, trial: Trial, fence: Fence, unused: list[str]) -> Verdict:
+def _with_notes(verdict: Verdict, trial: Trial, fence: Fence, diagnosis: list[str]) -> Verdict:
     """Add the diagnosis of a wrong answer, and a note on output that was cut."""
-    notes: list[str] = []
     state, lines, raised = verdict.state, verdict.lines, verdict.raised
     if not verdict.passed:
-        notes += [f"note      {one}" for one in ([] if raised else unused)]
-        if notes and state == "not done yet":
-            state, raised, lines = "failed", True, ("got       no handler is registered",)
-        missing = unawaited(fence.unheard) if state == "failed" else []
-        notes += [f"note      {one}" for one in missing]
+        if state == "not done yet":
+            diagnosis = [*trial.clues.notes((), counter_example=False), *diagnosis]
+            if diagnosis:
+                state, raised, lines = "failed", True, ("got       no handler is registered",)
         if state == "failed" and inspect.iscoroutinefunction(trial.answer):
-            notes.append("note      the answer is an `async def`; a plain `def` is asked for")
+            diagnosis = [*diagnosis, "the answer is an `async def`; a plain `def` is asked for"]
+    notes = [f"note      {one}" for one in diagnosis]
     if fence.cut:
         notes.append(f"printed   {fence.cut} characters more, which are not shown")
     # The same mistake has the same text: an object's address would differ each time.

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from .scenes import Played, Scene, Script, story
 from .search import Search
 from .trial import Trial
 
-__all__ = ["SCENES", "SEED", "Tried", "try_scenes"]
+__all__ = ["SCENES", "SEED", "Tried", "require", "try_scenes"]
 
 #: How many scenes are played, and what they are drawn with: the same answer gets the same text.
 SCENES, SEED = 100, 19
@@ -42,6 +43,20 @@ class Tried:
     outcome: Outcome | None = None
 
 
+def require(scene: type[Scene]) -> None:
+    """Import what these scenes are played with. Raises `ModuleNotFoundError` saying how to get
+    it."""
+    for name in ("hypothesis", *(["cloudpickle"] if scene.in_processes else [])):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as missing:
+            if missing.name != name:
+                raise
+            raise ModuleNotFoundError(
+                f"this check needs {name}: python -m pip install 'chatq[lessons]'", name=name
+            ) from None
+
+
 async def try_scenes(
     scene: type[Scene], answer: Any, fence: Fence, *, scenes: int = SCENES, seed: int = SEED
 ) -> Tried:
@@ -49,7 +64,14 @@ async def try_scenes(
     async with _player(scene, answer, fence) as play:
         if isinstance(play, Outcome):
             return Tried(0, play)
-        search = Search(scene, play, scenes=scenes, seed=seed, slow=lambda told: told.outcome.late)
+        search = Search(
+            scene,
+            play,
+            scenes=scenes,
+            seed=seed,
+            steps=lambda told: told.steps,
+            slow=lambda told: told.outcome.late,
+        )
         failure = await search.run()
         if failure is None:
             return Tried(search.scenes)
@@ -82,4 +104,4 @@ async def _play(scene: type[Scene], answer: Any, fence: Fence, script: Script) -
         playing = scene(trial)
         with fence.silent():
             outcome = await attempt(trial, lambda _: playing.play(script), _WITHIN)
-    return None if outcome.passed else Played(playing.played, outcome)
+    return None if outcome.passed else Played(playing.played, outcome, playing.position)

@@ -69,6 +69,7 @@ class Lives:
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             limit=2**24,
+            start_new_session=True,  # an interrupt is for who has begun it
         )
         lives = cls(process)
         try:
@@ -140,10 +141,12 @@ def _play(scene: type[Scene], answer: Any, script: Script) -> Played | None:
             kind, *rest = pickle.loads(said) if said else ("",)
             if kind == "over":
                 (played,) = rest
-                return played and Played([*before, *played.script], played.outcome)
+                if played is None:
+                    return None
+                return Played([*before, *played.script], played.outcome, position + played.steps)
             if kind != "killed" or os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
                 ended = f"got       its process ended: exit status {status}"
-                return Played(script, Outcome("failed", (ended,), raised=True))
+                return Played(script, Outcome("failed", (ended,), raised=True), len(script))
             model, steps, played_steps = rest
             position += steps
             before += played_steps
@@ -176,4 +179,4 @@ async def _life(
 
         playing.dies = dies  # type: ignore[method-assign]
         outcome = await attempt(trial, lambda _: playing.play(script), _WITHIN)
-    return None if outcome.passed else Played(playing.played, outcome)
+    return None if outcome.passed else Played(playing.played, outcome, playing.position)

@@ -1,45 +1,49 @@
-"""The progress of a class: learners' notebooks are run again, and their verdicts put in a table.
+"""The progress of a class: the answers in learners' notebooks are tried, and put in a table.
 
-Owns the running of untrusted notebooks: each in a kernel of its own, each cell with a time limit.
-Must not know: the task of any exercise.
+Owns the command and its table. Must not know: the task of any exercise, how a notebook is read, how
+an answer is tried.
 
     python -m chatq progress FOLDER
 
-Stored outputs do not count: every cell is run. A learner is a folder of notebooks, or a notebook in
-FOLDER itself.
+Stored outputs do not count, nor what a notebook calls `check`: each answer is tried anew, with what
+it needs of the cells above it and nothing else. A learner is a folder of notebooks, or a notebook
+in FOLDER itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import asyncio
-import contextlib
 import json
-import re
-import subprocess
+import secrets
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from ..views.table import Table, one_line
+from .excerpt import Asked, Cells
+from .isolated import TooLate, run_isolated
 
 __all__ = ["Run", "add_arguments", "run"]
 
-_CHECKED = re.compile(r"\bcheck\(\s*[\"'](\d\d\.\d+)[\"']")
 _WORDS = {"passed": "✓", "failed": "✗ wrong", "not done yet": "… not done"}
-#: Evaluated in a kernel: the verdicts of chatq's own `check`, whatever the notebook calls `check`.
-_TAKE = "__import__('importlib').import_module('chatq.course.check').take_given()"
-#: The longest output of a cell before it is interrupted, in characters; and the time limit of a
-#: notebook, in seconds.
-_LONGEST, _NOTEBOOK = 200_000, 300.0
+_NO_VERDICT = "✗ no verdict"
+_JUDGE = f"{__package__}.judge"
+#: The largest notebook, in bytes, and the longest note, in characters.
+_LARGEST, _NOTE = 50_000_000, 300
+#: Said by the command itself, since who runs it has to know.
+_WARNING = (
+    "Answers are code, and are run as you: each in a process of its own with few variables of the "
+    "environment, in a copy of its folder. That protects from mistakes, and from answers that "
+    "pretend to be right; not from who takes pains to read or delete what you may, or to fool the "
+    "check from inside. For a class that you do not know: a container or a virtual machine."
+)
 
 
 @dataclass
 class Run:
-    """The result of one notebook: a mark for each exercise, and errors."""
+    """The result of one notebook: a mark for each exercise, and what there is to say."""
 
     learner: str
     path: Path
@@ -49,19 +53,15 @@ class Run:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `python -m chatq progress`."""
+    parser.description = _WARNING
     parser.add_argument("folder", type=Path, help="where the notebooks are")
     parser.add_argument(
-        "--cell", type=float, default=30.0, help="a limit for each cell, in seconds (%(default)s)"
+        "--limit", type=float, default=60.0, help="for each answer, in seconds (%(default)s)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the notebooks and print the table; return the exit status: 0, or 2 if there are none."""
-    try:
-        import ipykernel  # noqa: F401
-    except ModuleNotFoundError:
-        print("progress runs notebooks: pip install ipykernel", file=sys.stderr)
-        return 2
+    """Try the answers and print the table; return the exit status: 0, or 2 if there are none."""
     paths = [
         path
         for path in sorted(options.folder.rglob("*.ipynb"))
@@ -70,25 +70,12 @@ def run(options: argparse.Namespace) -> int:
     if not paths:
         print(f"there are no notebooks in {options.folder}", file=sys.stderr)
         return 2
-    records = asyncio.run(_run_all(options.folder, paths, options.cell, sys.stderr))
+    records = asyncio.run(_run_all(options.folder, paths, options.limit, sys.stderr))
     print(table(records))
     for record in records:
-        for note in _grouped(record.notes):
-            print(f"{record.path.relative_to(options.folder)}: {note}")
+        for note in record.notes:
+            print(one_line(f"{record.path.relative_to(options.folder)}: {note}", _NOTE))
     return 0
-
-
-def _grouped(notes: list[str]) -> list[str]:
-    """Return the first of the errors of each kind, with the number of the others."""
-    kinds: dict[str, list[str]] = {}
-    for note in notes:
-        kinds.setdefault(re.sub(r"^code cell \d+ |(?<=Error):.*", "", note, flags=re.S), []).append(
-            note
-        )
-    return [
-        first + (f" (and {len(more)} more cells {kind})" if more else "")
-        for kind, (first, *more) in kinds.items()
-    ]
 
 
 async def _run_all(folder: Path, paths: list[Path], limit: float, progress: TextIO) -> list[Run]:
@@ -97,7 +84,7 @@ async def _run_all(folder: Path, paths: list[Path], limit: float, progress: Text
         _show(progress, number, len(paths), str(path.relative_to(folder)))
         parent = path.parent.relative_to(folder)
         learner = str(parent) if parent.parts else path.stem
-        records.append(await _record(learner, path, limit))
+        records.append(await _record(learner, path, limit, deep=bool(parent.parts)))
     _show(progress, len(paths), len(paths), "")
     print(file=progress)
     return records
@@ -112,28 +99,56 @@ def _show(out: TextIO, done: int, all: int, name: str) -> None:
     out.flush()
 
 
-async def _record(learner: str, path: Path, limit: float) -> Run:
+async def _record(learner: str, path: Path, limit: float, *, deep: bool) -> Run:
     record = Run(learner, path)
     try:
-        cells = _cells(path)
-    except (OSError, ValueError) as error:
+        cells = Cells(_cells(path))
+    except (OSError, ValueError, RecursionError) as error:
         record.notes.append(f"cannot be read: {error}")
         return record
-    for source in cells:
-        for name in _CHECKED.findall(source):
-            record.marks.setdefault(name, "not reached")
-    try:
-        async with asyncio.timeout(_NOTEBOOK):
-            await _run_cells(record, cells, limit)
-    except TimeoutError:
-        record.notes.append(f"was not over after {_NOTEBOOK:g} s")
-    except Exception as error:  # one notebook must not stop the others
-        record.notes.append(f"could not be run: {type(error).__name__}: {error}")
+    record.notes += cells.problems
+    for number, asked in sorted(cells.asked.items()):
+        try:
+            mark, note = await _try(asked, path.parent, limit, deep=deep)
+        except Exception as error:  # one answer must not stop the others
+            mark, note = _NO_VERDICT, f"could not be tried: {type(error).__name__}: {error}"
+        record.marks[number] = mark
+        if note and note not in cells.problems:
+            record.notes.append(f"{number} {note}")
     return record
+
+
+async def _try(asked: Asked, files: Path, limit: float, *, deep: bool) -> tuple[str, str]:
+    """Try one answer; return its mark, and why there is no verdict."""
+    if asked.problem:
+        return _NO_VERDICT, asked.problem
+    token = secrets.token_hex(16)
+    request = {
+        "token": token, "number": asked.number, "source": asked.source, "answer": asked.answer,
+    }  # fmt: skip
+    try:
+        line = await run_isolated(
+            _JUDGE, json.dumps(request).encode(), files=files, deep=deep, within=limit
+        )
+    except TooLate:
+        return _NO_VERDICT, f"was not over after {limit:g} s, and was ended"
+    try:
+        told = json.loads(line)
+        known = told["token"] == token
+        mark, why = _WORDS.get(told["state"], _NO_VERDICT), str(told["why"])
+    except (ValueError, TypeError, KeyError):
+        known = False
+    if not known:
+        return _NO_VERDICT, "ended its process, or spoke in its place"
+    return mark, f"has no verdict: {why}" if mark == _NO_VERDICT else ""
 
 
 def _cells(path: Path) -> list[str]:
     """Return the sources of the code cells. Raises `ValueError` if it is no notebook."""
+    if not path.is_file():
+        raise ValueError("it is no file")
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST} bytes")
     notebook = json.loads(path.read_text("utf-8"))
     try:
         return [
@@ -141,161 +156,6 @@ def _cells(path: Path) -> list[str]:
         ]
     except (KeyError, TypeError):
         raise ValueError("it is no notebook of version 4") from None
-
-
-async def _run_cells(record: Run, cells: Iterable[str], limit: float) -> None:
-    kernel = _Kernel(record.path.parent)
-    try:
-        for number, source in enumerate(cells, 1):
-            names = _CHECKED.findall(source)
-            if names:  # a notebook may have its own `check`, or none in a restarted kernel
-                await kernel.run("from chatq import check", limit)
-            went_wrong = (await kernel.run(source, limit))[1]
-            given = await kernel.ask(_TAKE, limit) if names else {}
-            for name in names:
-                if given.get(name) in _WORDS:
-                    record.marks[name] = _WORDS[given[name]]
-                elif record.marks[name] == "not reached":
-                    record.marks[name] = "✗ no verdict"
-                    went_wrong = went_wrong or "gave no verdict: is its `check` that of chatq?"
-            if went_wrong:
-                record.notes.append(f"code cell {number} {went_wrong}")
-    finally:
-        await kernel.end()
-
-
-class _Kernel:
-    """A kernel that is interrupted when a cell takes too long or prints too much, and restarted
-    when the interrupt does not help, or it has died."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._manager: Any = None
-        self._client: Any = None
-        #: The imports and definitions so far, for a restarted kernel.
-        self._definitions: list[str] = []
-
-    async def _begin(self) -> None:
-        from jupyter_client.manager import AsyncKernelManager
-
-        self._manager = AsyncKernelManager(kernel_name="python3")
-        self._manager.kernel_spec.argv[0] = sys.executable
-        await self._manager.start_kernel(
-            cwd=str(self._folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self._client = self._manager.client()
-        self._client.start_channels()
-        await self._client.wait_for_ready(timeout=60)
-
-    async def run(self, source: str, limit: float) -> tuple[str, str]:
-        """Run a cell; return its output (as text) and its error, or ""."""
-        if self._client is None:
-            await self._begin()
-            earlier, self._definitions = self._definitions, []
-            for one in earlier:  # some may fail without the rest of their notebook
-                await self.run(one, limit)
-        self._definitions += _definitions(source)
-        request = self._client.execute(source, allow_stdin=False)
-        output: list[str] = []
-        try:
-            async with asyncio.timeout(limit):
-                raised = await self._collect(request, output)
-            return "".join(output), raised
-        except TimeoutError:
-            return "".join(output), await self._stop(request, f"was not over after {limit:g} s")
-        except _TooMuch:
-            why = f"said more than {_LONGEST} characters"
-            return "".join(output), await self._stop(request, why)
-        except _Died:
-            await self.end()
-            return "".join(output), "ended its kernel; the cells after it ran in a new one"
-
-    async def ask(self, expression: str, limit: float) -> dict[str, str]:
-        """Return the dict that `expression` evaluates to; empty without a kernel."""
-        if self._client is None:
-            return {}
-        try:
-            given = ast.literal_eval((await self.run(expression, limit))[0].strip())
-        except (SyntaxError, ValueError):
-            return {}
-        return given if isinstance(given, dict) else {}
-
-    async def _collect(self, request: str, output: list[str]) -> str:
-        """Collect the output of a cell until it is over; return its exception, or ""."""
-        raised, length = "", 0
-        while True:
-            message = await self._message()
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            content = message["content"]
-            match message["msg_type"]:
-                case "stream":
-                    text = content["text"]
-                case "execute_result" | "display_data":
-                    text = content["data"].get("text/plain", "") + "\n"
-                case "error":
-                    raised, text = f"raised {content['ename']}: {content['evalue']}"[:200], ""
-                case "status" if content["execution_state"] == "idle":
-                    return raised
-                case _:
-                    text = ""
-            length += len(text)
-            if length > _LONGEST:
-                raise _TooMuch
-            output.append(text)
-
-    async def _message(self) -> Any:
-        waiting = asyncio.ensure_future(self._client.get_iopub_msg())
-        try:
-            # A kernel that has died sends nothing.
-            while not (await asyncio.wait({waiting}, timeout=1.0))[0]:
-                if not await self._manager.is_alive():
-                    raise _Died
-            return waiting.result()
-        finally:
-            waiting.cancel()
-
-    async def _stop(self, request: str, why: str) -> str:
-        """Interrupt a cell; if that does not help, end its kernel. Return what happened."""
-        await self._manager.interrupt_kernel()
-        with contextlib.suppress(_TooMuch, _Died, TimeoutError):
-            async with asyncio.timeout(5):
-                while True:
-                    message = await self._message()
-                    idle = message["content"].get("execution_state") == "idle"
-                    if idle and message["parent_header"].get("msg_id") == request:
-                        return f"{why}, and was interrupted"
-        await self.end()
-        return f"{why}, and its kernel was ended; the cells after it ran in a new one"
-
-    async def end(self) -> None:
-        """End the kernel, if there is one."""
-        if self._client is not None:
-            self._client.stop_channels()
-            self._client = None
-        if self._manager is not None:
-            await self._manager.shutdown_kernel(now=True)
-            self._manager = None
-
-
-def _definitions(source: str) -> list[str]:
-    """Return the imports, functions and classes of a cell, without its other statements."""
-    try:
-        # With `await` outside of functions, as cells may have it.
-        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        nodes = compile(source, "<cell>", "exec", flags).body
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return [ast.unparse(node) for node in nodes if isinstance(node, kinds)]
-
-
-class _TooMuch(Exception):
-    """The output of a cell is too long."""
-
-
-class _Died(Exception):
-    """The kernel has died."""
 
 
 def table(records: list[Run]) -> Table:

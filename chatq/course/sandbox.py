@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
+import inspect
 import io
 import signal
 import sqlite3
@@ -18,6 +20,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from types import CoroutineType
 from typing import Any, NoReturn
 
 __all__ = ["Blocked", "Fence", "contained", "ends_what_blocks", "refuse", "replaced"]
@@ -26,6 +29,8 @@ __all__ = ["Blocked", "Fence", "contained", "ends_what_blocks", "refuse", "repla
 _BLOCKING, _TICK = 2.0, 0.1
 #: How many characters it may print.
 _PRINTED = 2_000
+#: How many frames are noted of who has made a coroutine.
+_ORIGINS = 5
 
 
 class Blocked(BaseException):
@@ -46,17 +51,19 @@ async def contained(
 ) -> Any:
     """Await `work`; an exception that would end the program becomes a `RuntimeError` that names
     `who`; `note` is called with that."""
+    cause: BaseException
     try:
         return await work
     except SystemExit as error:
-        replaced = RuntimeError(f"{who} called sys.exit({error.code!r})")
+        cause, what = error, f"{who} called sys.exit({error.code!r})"
     except Blocked as blocked:
-        replaced = RuntimeError(f"{who} never gives way: {blocked}")
-    except KeyboardInterrupt:
-        replaced = RuntimeError(f"{who} was interrupted")
+        cause, what = blocked, f"{who} never gives way: {blocked}"
+    except KeyboardInterrupt as stopped:
+        cause, what = stopped, f"{who} was interrupted"
+    replaced = RuntimeError(what)
     if note:
         note(replaced)
-    raise replaced
+    raise replaced from cause
 
 
 class Fence:
@@ -73,8 +80,14 @@ class Fence:
     def __enter__(self) -> Fence:
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
+            # What an earlier check has left is held for as long, and so cannot be heard in this.
+            stack.callback(_unbegun().clear)
             self.unheard = stack.enter_context(warnings.catch_warnings(record=True))
             warnings.simplefilter("always")
+            stack.callback(
+                sys.set_coroutine_origin_tracking_depth, sys.get_coroutine_origin_tracking_depth()
+            )
+            sys.set_coroutine_origin_tracking_depth(_ORIGINS)
             budget = [_PRINTED]
             for name in ("stdout", "stderr"):
                 pipe = _Limited(getattr(sys, name), budget)
@@ -132,12 +145,23 @@ class Fence:
 
     def _task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> Any:
         """Return a task in which `sys.exit()` ends the task only."""
+        if not asyncio.iscoroutine(work):
+            return asyncio.Task(work, loop=loop, **options)  # which says what is wrong with it
         task: asyncio.Task[Any] = asyncio.Task(self._contain(work), loop=loop, **options)
         task.add_done_callback(lambda _: work.close())  # it may have been cancelled before it began
         return task
 
     async def _contain(self, work: Coroutine[Any, Any, Any]) -> Any:
         return await contained("a task of the answer", work, self.troubles.append)
+
+
+def _unbegun() -> list[Any]:
+    """Return all coroutines that have not begun yet."""
+    return [
+        one
+        for one in gc.get_objects()
+        if type(one) is CoroutineType and inspect.getcoroutinestate(one) == inspect.CORO_CREATED
+    ]
 
 
 class _Database(sqlite3.Connection):

@@ -70,10 +70,12 @@ Script = list[Step]
 
 
 class Played(NamedTuple):
-    """What came of a script that went wrong, and the steps that were played until then."""
+    """What came of a script that went wrong: with its step of this number, and what was played
+    until then."""
 
     script: Script
     outcome: Outcome
+    steps: int
 
 
 class Skip(Exception):

@@ -23,7 +23,9 @@ from .scenes import Scene, Script, Step
 __all__ = ["Failure", "Search"]
 
 #: How many scripts are played to find a smaller one that fails, too.
-_SHRINKS = 120
+_SHRINKS = 250
+#: And how many if each takes its time.
+_SLOW = 3
 #: The most steps in one part of a scene.
 _PART = 8
 #: More than there are scenes in one search.
@@ -51,7 +53,8 @@ class _Over(BaseException):
 class Search(Generic[_Told]):
     """One search: `play` plays a script, and returns what went wrong, or None.
 
-    `slow`: says of a result that it took its time, so that shrinking tries only few more.
+    `steps`: says of a result how many steps of its script it took; `slow`: whether it took its
+    time, so that shrinking tries only few more.
     """
 
     def __init__(
@@ -61,21 +64,21 @@ class Search(Generic[_Told]):
         *,
         scenes: int,
         seed: int,
+        steps: Callable[[_Told], int],
         slow: Callable[[_Told], bool] = lambda _: False,
     ) -> None:
-        self._scene, self._play, self._slow = scene, play, slow
+        self._scene, self._play, self._steps, self._slow = scene, play, steps, slow
         self._scenes, self._seed = scenes, seed
-        #: What came of each script, by its text.
-        self._results: dict[str, _Told | None] = {}
+        #: How many scripts were played.
+        self.scenes = 0
+        #: What goes well, and all that these begin with; and what goes wrong, with the rest cut
+        #: off: each step as text.
+        self._well: set[tuple[str, ...]] = set()
+        self._wrong: dict[tuple[str, ...], _Told] = {}
         self._failure: Failure[_Told] | None = None
         self._shrinks = _SHRINKS
-        self._current: Any = None
+        self._playing: asyncio.Task[Any] | None = None
         self._given_up = False
-
-    @property
-    def scenes(self) -> int:
-        """How many different scripts were played."""
-        return len(self._results)
 
     async def run(self) -> Failure[_Told] | None:
         """Return the smallest failure, or None if no script of those drawn fails."""
@@ -87,9 +90,9 @@ class Search(Generic[_Told]):
             await asyncio.shield(over)
         except asyncio.CancelledError:
             self._given_up = True
-            if self._current is not None:
-                self._current.cancel()
-            await asyncio.wait({over})
+            if self._playing is not None:
+                self._playing.cancel()
+            await asyncio.wait({over})  # which comes when what is played has ended
             raise
         return self._failure
 
@@ -153,19 +156,27 @@ class Search(Generic[_Told]):
             )()
 
     def _fails(self, script: Script, loop: asyncio.AbstractEventLoop) -> bool:
-        text = repr(script)
-        if text not in self._results:
+        steps = tuple(map(repr, script))
+        begins = [steps[:at] for at in range(len(steps) + 1)]
+        known = next((begin for begin in begins if begin in self._wrong), None)
+        if known is None and steps not in self._well:
             if self._failure is not None:  # it shrinks
                 if self._shrinks <= 0:
                     return False
                 self._shrinks -= 1
-            self._results[text] = self._played(script, loop)
-        told = self._results[text]
-        if told is None:
+            self.scenes += 1
+            told = self._played(script, loop)
+            if told is not None:
+                known = steps[: self._steps(told)]
+                self._wrong[known] = told
+            if told is None or not self._slow(told):  # that may be seen only in the end
+                self._well.update(begins[: None if known is None else len(known)])
+        if known is None:
             return False
+        told = self._wrong[known]
         if self._failure is None and self._slow(told):
-            self._shrinks = min(self._shrinks, 3)
-        self._failure = Failure(script, told)
+            self._shrinks = min(self._shrinks, _SLOW)
+        self._failure = Failure(script[: len(known)], told)
         return True
 
     def _played(self, script: Script, loop: asyncio.AbstractEventLoop) -> _Told | None:
@@ -173,11 +184,13 @@ class Search(Generic[_Told]):
             raise _Over
 
         async def playing() -> _Told | None:
+            if self._given_up:
+                return None
+            self._playing = asyncio.current_task()
             return await self._play(script)
 
-        self._current = asyncio.run_coroutine_threadsafe(playing(), loop)
         try:
-            result: _Told | None = self._current.result()
+            result = asyncio.run_coroutine_threadsafe(playing(), loop).result()
         except BaseException:
             if self._given_up:
                 raise _Over from None

@@ -28,6 +28,7 @@ from ..internals.network import Network
 from ..journal.facts import SERVER, Disconnected, Raised, Received
 from ..stage.stage import Stage
 from .blame import place
+from .clues import Clues
 from .invariants import Invariants, Wrong, listing
 from .sandbox import Fence, contained, refuse
 
@@ -70,6 +71,8 @@ class Trial(Invariants):
         self._stages: list[tuple[Stage, Callable[[], None]]] = []
         #: Fixed sids, since a verdict may show one, and must not vary.
         self._sids = (f"sid-{n}" for n in count(1))
+        #: What is seen of its mistakes; whether it makes its servers itself.
+        self.clues, self.makes = Clues(self.sides), False
         #: Called on closing, before the servers are closed.
         self.closing: list[Callable[[], Awaitable[object]]] = []
 
@@ -87,19 +90,32 @@ class Trial(Invariants):
 
     async def made(self, *given: Any) -> Stage:
         """Open a stage on a server that the answer makes; `given`: its arguments."""
-        made = self.answer(*given)
-        if inspect.isawaitable(made):
-            made = await made
+        self.makes = True
+        with self.clues.registering():
+            made = self.answer(*given)
+            if inspect.isawaitable(made):
+                made = await made
         if made is None and not getattr(getattr(self.answer, "__code__", None), "co_names", ()):
             raise NotDone  # it uses no name at all
         if not isinstance(made, socketio.AsyncServer):
-            raise Wrong(expected="returns a socketio.AsyncServer", got=f"returns {made!r:.200}")
+            missing = "" if made is not None else self._what_to_return()
+            raise Wrong(
+                expected="returns a socketio.AsyncServer",
+                got=f"returns {made!r:.200}",
+                note=missing,
+            )
         if made in self.sides:
             raise Wrong(expected="returns a new server each time", got="returned the same twice")
         made.logger = made.eio.logger = _SILENT
         self.sides.append(made)
-        around_handlers(made, partial(contained, "the handler"))
+        around_handlers(made, partial(self._handles, made))
         return await self._open(made)
+
+    def _what_to_return(self) -> str:
+        self.clues.all_elsewhere = True
+        made = [one.side for one in self.clues.elsewhere]
+        name = self.clues.name_of(made[-1]) if made else ""
+        return f"`return {name or 'the server'}` is missing as the last line of the answer"
 
     async def host(self) -> Stage:
         """Open a stage on a new server without the answer in it: the answer is a client's."""
@@ -123,12 +139,40 @@ class Trial(Invariants):
         """Let the answer register its handlers at a server or a client."""
         before = _registered(side)
         self.sides.append(side)
-        result = self.answer(side, *given)
-        if inspect.isawaitable(result):
-            await result
+        with self.clues.registering(side):
+            result = self.answer(side, *given)
+            if inspect.isawaitable(result):
+                await result
         if _registered(side) == before:
+            if self.clues.elsewhere:
+                self._elsewhere(side)
             raise NotDone
-        around_handlers(side, partial(contained, "the handler"))
+        around_handlers(side, partial(self._handles, side))
+
+    def _elsewhere(self, side: Any) -> None:
+        """Raise `Wrong`: the answer has registered its handlers, but not at `side`."""
+        self.clues.all_elsewhere = True
+        mine = "server" if isinstance(side, socketio.AsyncServer) else "client"
+        other = type(self.clues.elsewhere[0].side).__name__
+        raise Wrong(
+            expected=f"registers its handlers at the {mine} that it is given",
+            got=f"handlers were registered at another one than the one given, which is never asked "
+            f"(socketio.{other})",
+            where=self.clues.elsewhere[0].line,
+            note="the answer makes none of its own, and uses none from outside: take its parameter",
+        )
+
+    async def _handles(
+        self, side: Any, work: Any, event: str, namespace: str, given: tuple[Any, ...]
+    ) -> Any:
+        """Let a handler work, and see what comes of it."""
+        try:
+            result = await contained("the handler", work)
+        except TypeError as error:
+            self.clues.misfit(side, error, event, namespace, given)
+            raise
+        self.clues.result(event, result)
+        return result
 
     async def clients(
         self,
@@ -252,15 +296,16 @@ class Trial(Invariants):
         """Wait until all is quiet."""
         await self.stage.settle(self.patience)
 
-    def trouble(self) -> str:
-        """Return the first error of the answer's background tasks since the last call, or ""."""
+    def trouble(self) -> RuntimeError | None:
+        """Return the first error of the answer's background tasks since the last call, if any."""
         troubles, self._fence.troubles[:] = [*self._fence.troubles], []
-        return str(troubles[0]) if troubles else ""
+        return troubles[0] if troubles else None
 
     async def close(self) -> None:
         """Close everything; what cannot be closed raises after the rest is closed."""
         async with AsyncExitStack() as stack:
             stack.callback(self._fence.close_databases)
+            stack.callback(self.clues.close)
             for stage, restore in self._stages:
                 stack.push_async_callback(stage.close)
                 stack.callback(restore)

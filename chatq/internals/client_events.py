@@ -64,12 +64,16 @@ def listen_no_more(client: Any, listener: Listener) -> None:
         events.end_if_idle()
 
 
-def around_handlers(side: Any, around: Callable[[Awaitable[Any]], Awaitable[Any]]) -> None:
-    """Run every handler of a server or a client inside `around`, from now on."""
+def around_handlers(side: Any, around: Callable[..., Awaitable[Any]]) -> None:
+    """Run every handler of a server or a client inside `around`, from now on.
+
+    It is given the work, the event, the namespace, and what the handler is called with.
+    """
     original = side._trigger_event
 
-    async def trigger(*arguments: Any, **options: Any) -> Any:
-        return await around(original(*arguments, **options))
+    async def trigger(event: str, namespace: str, *arguments: Any) -> Any:
+        work = original(event, namespace, *arguments)
+        return await around(work, event, namespace, arguments)
 
     side._trigger_event = trigger
 

@@ -402,7 +402,7 @@ def one_argument(sio):
         ("03.1", unregistered, "'say' is defined, and never registered"),
         ("03.2", one_unregistered, "'whisper' is defined, and never registered"),
         ("03.1", no_await, "an `await` is missing before a call of emit"),
-        ("03.1", no_await_and_not_async, "an `await` is missing before a call of emit"),
+        ("03.1", no_await_and_not_async, "returns a coroutine of emit, which nobody awaits"),
         ("03.1", no_plain_function, "the answer is an `async def`; a plain `def` is asked for"),
         ("03.1", other_event, "emits no 'news' at all; it emits 'new'"),
         ("03.1", other_handler, "no handler listens to 'say', only to 'sey'"),

@@ -228,8 +228,8 @@ TOUCHED = {
 NO_INSIDE = {"_make", "_replace"}
 #: Set or looked for by chatq itself where a library has it, see their modules.
 OPTIONAL = {"_handle_emit", "_reply_subshell_for", "_response"}
-#: Widgets are shown by a method of theirs that Jupyter calls.
-PROTOCOL = {"_repr_html_", "_repr_mimebundle_", "_repr_svg_"}
+#: Widgets and errors are shown by a method of theirs that Jupyter calls.
+PROTOCOL = {"_render_traceback_", "_repr_html_", "_repr_mimebundle_", "_repr_svg_"}
 
 
 @pytest.mark.parametrize("what", TOUCHED)
