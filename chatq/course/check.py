@@ -20,7 +20,7 @@ from typing import Any
 
 from .attempt import Outcome, attempt
 from .blame import codes_of, forgotten, unawaited
-from .generate import Tried, require, try_scenes
+from .generate import Tried, in_processes, require, try_scenes
 from .interrupt import ends_when_interrupted
 from .mistakes import shadowed
 from .sandbox import Fence
@@ -147,8 +147,10 @@ def _verdict(asked: Exercise, trial: Trial, outcome: Outcome, tried: Tried) -> V
     lines = outcome.lines
     if outcome.passed:
         proved = [*trial.proved]
-        if asked.generated:
-            proved.append(f"{tried.scenes} generated scenes: {asked.generated.proves}")
+        if scene := asked.generated:
+            killed = scene.in_processes and not in_processes(scene)
+            without = " (nothing was killed: this system cannot fork)" if killed else ""
+            proved.append(f"{tried.scenes} generated scenes: {scene.proves}{without}")
         lines = tuple(f"proved    {what}" for what in proved)
     return Verdict(asked, outcome.state, lines, outcome.raised)
 

@@ -7,6 +7,7 @@ any exercise, verdicts.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from .scenes import Played, Scene, Script, story
 from .search import Search
 from .trial import Trial
 
-__all__ = ["SCENES", "SEED", "Tried", "require", "try_scenes"]
+__all__ = ["SCENES", "SEED", "Tried", "in_processes", "require", "try_scenes"]
 
 #: How many scenes are played, and what they are drawn with: the same answer gets the same text.
 SCENES, SEED = 100, 19
@@ -46,7 +47,7 @@ class Tried:
 def require(scene: type[Scene]) -> None:
     """Import what these scenes are played with. Raises `ModuleNotFoundError` saying how to get
     it."""
-    for name in ("hypothesis", *(["cloudpickle"] if scene.in_processes else [])):
+    for name in ("hypothesis", *(["cloudpickle"] if in_processes(scene) else [])):
         try:
             import_module(name)
         except ModuleNotFoundError as missing:
@@ -86,12 +87,18 @@ def _lines(told: list[str], outcome: Outcome) -> list[str]:
     return [f"{'' if at else 'story':9} {line}" for at, line in enumerate(told)] + [*outcome.lines]
 
 
+def in_processes(scene: type[Scene]) -> bool:
+    """Return whether these scenes are played in processes: on Windows, which cannot fork, those
+    that could be killed are played here, and are not."""
+    return scene.in_processes and hasattr(os, "fork")
+
+
 @contextlib.asynccontextmanager
 async def _player(
     scene: type[Scene], answer: Any, fence: Fence
 ) -> AsyncIterator[Callable[[Script], Awaitable[Played | None]] | Outcome]:
     """Give what plays a script: what came of it, if it went wrong; or why none can be played."""
-    if not scene.in_processes:
+    if not in_processes(scene):
         yield partial(_play, scene, answer, fence)
         return
     async with Lives.of(scene, answer) as lives:

@@ -82,8 +82,15 @@ class Lives:
         """Play a script, over as many lives as it takes; return what went wrong, or None."""
         await self._give(pickle.dumps(script))
         assert self._process.stdout is not None
-        length = await self._process.stdout.readexactly(_LENGTH.size)
-        body = await self._process.stdout.readexactly(*_LENGTH.unpack(length))
+        try:
+            length = await self._process.stdout.readexactly(_LENGTH.size)
+            body = await self._process.stdout.readexactly(*_LENGTH.unpack(length))
+        except asyncio.IncompleteReadError:
+            status = await self._process.wait()
+            raise RuntimeError(
+                f"the process that plays scenes has ended by itself, with exit status {status}: "
+                "check once more"
+            ) from None
         played: Played | None = pickle.loads(body)
         return played
 
