@@ -12,13 +12,20 @@ from typing import Any, Self
 
 from ..internals.client_tap import Client
 from ..queues.queues import Queues
+from ..queues.receipts import EVENTS
 from ..queues.rules import Rules
+from ..stage.scene import HandlerRaised
 from .invariants import Wrong, listing, times
+from .sandbox import replaced
 from .trial import Trial
 
 __all__ = ["Clock", "Errands"]
 
 _QUEUE, _EVENT = "drivers", "pickup"
+
+
+async def _kept() -> None:
+    """Close nothing: the store is opened again at once."""
 
 
 class Clock:
@@ -40,15 +47,42 @@ class Errands:
     def __init__(self, trial: Trial, queues: Queues, clock: Clock) -> None:
         self.trial, self.queues, self.clock = trial, queues, clock
 
+    async def restart(self) -> None:
+        """Close the queues, and open new ones on the same store; nobody consumes them yet."""
+        store = self.queues.store
+        with replaced(store, "close", _kept):
+            await self.queues.close(within=0)
+        for event in EVENTS:
+            self.trial.sio.handlers["/"].pop(event, None)
+        self.queues = Queues(
+            store, self.queues.rules, clock=self.clock, random=self.trial.random
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        self.trial.closing.append(partial(self.queues.close, within=0))
+        self.queues.attach(self.trial.sio)
+        self.trial.stage.watch(self.queues)
+
     @classmethod
-    async def open(cls, trial: Trial, rules: Rules) -> Self:
-        """Serve queues in memory with these rules, for an answer that is a client's."""
-        stage, clock = await trial.host(), Clock()
-        queues = await Queues.open("memory:", rules, clock=clock, random=trial.random)
-        trial.closing.append(partial(queues.close, within=0))
-        queues.attach(trial.sio)
-        stage.watch(queues)
-        return cls(trial, queues, clock)
+    async def open(
+        cls, trial: Trial, rules: Rules, url: str = "memory:", clock: Clock | None = None
+    ) -> Self:
+        """Serve queues at `url` with these rules, for an answer that is a client's."""
+        await trial.host()
+        clock = clock or Clock()
+        queues = await Queues.open(url, rules, clock=clock, random=trial.random)
+        errands = cls(trial, queues, clock)
+        errands._begin()
+        return errands
+
+    async def settle(self, *expected: type[Exception]) -> None:
+        """Wait until all is quiet; a handler may have raised these errors."""
+        try:
+            await self.trial.settle()
+        except HandlerRaised as raised:
+            if not all(isinstance(error, expected) for error in raised.errors):
+                raise
 
     async def put(self, *packages: str) -> None:
         """Put packages into the queue, to be delivered as `pickup`."""
