@@ -16,7 +16,7 @@ from ..queues.rules import Rules
 from .check import Exercise
 from .generated.lesson_08 import Doorstep, Failures
 from .ledger import TABLES, Ledger
-from .queue_trial import Errands
+from .queue_trial import Errands, on_a_quick_line
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
@@ -84,6 +84,7 @@ class _Driver:
         self.ledger = sqlite3.connect(self.file, factory=Ledger)
         self.power = _Power(self.ledger, statements)
         self.client = await self.trial.equipped("ada", self.ledger)
+        on_a_quick_line(self.client)
         self.power.failed = self.client.cut
         await self.client.connect()
         await self.errands.go_to(self.client, window=1)

@@ -81,7 +81,9 @@ class Reader(Scene):
 
     @step(
         "the vendor sends {one!r} and {two!r} at once{then}",
-        **{"one": _PACKAGES, "two": _PACKAGES, "then": _THEN},
+        one=_PACKAGES,
+        two=_PACKAGES,
+        then=_THEN,
     )
     async def sends_two(self, one: str, two: str, then: str) -> Expected:
         """Two messages, out at the same time."""

@@ -6,7 +6,6 @@ answer is tried.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sqlite3
 from collections import Counter
@@ -16,14 +15,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import socketio  # type: ignore[import-untyped]
 
-from ...internals.client_tap import Client
 from ...journal.facts import QueueFact, Settled
 from ...queues.observers import Observer
-from ...queues.receipts import EVENTS
 from ...queues.rules import Rules
 from ..invariants import Wrong, listing, times
 from ..ledger import TABLES, Ledger
-from ..queue_trial import Clock, Errands
+from ..queue_trial import Errands, on_a_quick_line
 from ..scenes import Expected, Scene, Script, Skip, Step, step
 
 __all__ = ["Doorstep", "Failures"]
@@ -66,8 +63,10 @@ class _Answered(Observer):
 
 
 class Doorstep(Scene):
-    """Each message is one row, wherever the program is killed; hub and program share a process,
-    and what the program has sent reaches the hub before it dies."""
+    """Each message is one row, wherever the program is killed.
+
+    The hub is killed with it, and keeps what it has; what the program has sent is there by then.
+    """
 
     proves = "the program killed between any two statements and within one, and the cable cut"
     in_processes = True
@@ -76,21 +75,19 @@ class Doorstep(Scene):
     async def opens(self) -> None:
         """Start hub and program, on the files that there are."""
         if self.model is None:
-            self.model = {"sent": [], "now": 0.0, "sound": True}
-        clock = Clock()
-        clock.now = self.model["now"]
-        url = f"sqlite:///{self.trial.folder / 'queue.db'}"
-        self.errands = await Errands.open(self.trial, Rules(lease=30, attempts=1000), url, clock)
+            self.model = {"sent": [], "now": 0.0, "sound": True, "queue": None}
+        now, queue = self.model["now"], self.model["queue"]
+        rules = Rules(lease=30, attempts=1000)
+        self.errands = await Errands.open(self.trial, rules, now=now, kept=queue)
         self.errands.queues.watch(_Answered(partial(self._reaches, "answered", 0)))
         self.file = self.trial.folder / "ledger.db"
-        with contextlib.closing(sqlite3.connect(self.file)) as db:
-            db.executescript(TABLES)
         self.fault, self.statement = _Fault(), 0
         self.db = sqlite3.connect(self.file, factory=Ledger)
-        self.db.execute("PRAGMA synchronous = OFF")  # it is a process that dies, no computer
+        # It is a process that dies, no computer: what is written need not be on the disk itself.
+        self.db.executescript(f"PRAGMA synchronous = OFF; PRAGMA journal_mode = TRUNCATE; {TABLES}")
         self.db.begins, self.db.ended = self._begins, self._ended
         self.ada = await self.trial.equipped("ada", self.db)
-        _waits_for_the_hub(self.ada)
+        on_a_quick_line(self.ada)
         await self._dials()
 
     async def _dials(self) -> None:
@@ -121,7 +118,11 @@ class Doorstep(Scene):
         if what == "cut":
             self.ada.cut()
         else:
-            self.dies()
+            self._dies()
+
+    def _dies(self) -> None:
+        self.model["queue"] = self.errands.kept()
+        self.dies()
 
     # -- what happens
 
@@ -132,7 +133,9 @@ class Doorstep(Scene):
 
     @step(
         "the vendor sends {one!r} and {two!r} at once{then}",
-        **{"one": _PACKAGES, "two": _PACKAGES, "then": (*_FAULTS,)},
+        one=_PACKAGES,
+        two=_PACKAGES,
+        then=(*_FAULTS,),
     )
     async def sends_two(self, one: str, two: str, then: str) -> Expected:
         """Two messages, in the queue at the same time."""
@@ -158,7 +161,7 @@ class Doorstep(Scene):
     @step("ada's program is killed, and started again")
     async def is_killed(self) -> Expected:
         """While nothing is under way."""
-        self.dies()
+        self._dies()
         raise Skip
 
     async def play(self, script: Script) -> None:
@@ -185,24 +188,6 @@ class Doorstep(Scene):
         if sound:
             await _nothing_left(self.errands)
         return {}
-
-
-def _waits_for_the_hub(client: Client) -> None:
-    """Let an answer that is an event reach the hub before `emit` returns, as on a quick line."""
-    original = client.emit
-
-    async def emit(event: Any, data: Any = None, namespace: Any = None, callback: Any = None) -> None:
-        if event not in EVENTS or callback is not None:
-            return await original(event, data, namespace, callback)
-        there = asyncio.Event()
-        await original(event, data, namespace, lambda *_: there.set())
-        waiting = asyncio.ensure_future(there.wait())
-        over = asyncio.ensure_future(client.eio.wait())  # it was cut
-        await asyncio.wait({waiting, over}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        over.cancel()
-
-    client.emit = emit
 
 
 async def _nothing_left(errands: Errands) -> None:
@@ -325,7 +310,7 @@ class Failures(Scene):
             if (tried := self.tried[package]) > count:
                 raise Wrong(
                     client="ada",
-                    expected=f"delivers {package!r} once for each time that it comes: {times(count)}",
+                    expected=f"delivers {package!r} once each time it comes: {times(count)}",
                     got=f"called deliver {times(tried)}",
                 )
         if not self.messages:

@@ -257,3 +257,15 @@ def tried_again_by_itself(driver, deliver):
             except Exception:
                 continue
         return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="after statement 1 of the handler; it comes again: 'O-1'")
+def emitted_first(driver, db):
+    """`emit` sends the answer at once, not when the handler is done."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        await driver.emit("received", {"receipt": delivery["receipt"]})
+        with db:
+            if db.execute(NOTE, [delivery["id"]]).rowcount:
+                db.execute(PUT_DOWN, [package])
