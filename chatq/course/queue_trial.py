@@ -214,7 +214,7 @@ def on_a_quick_line(client: Client) -> None:
         severed.append(client.link)
         cut()
 
-    vars(client).update(emit=emits, cut=is_cut)
+    client.__dict__.update(emit=emits, cut=is_cut)
 
 
 def _fate(reason: str | None) -> str:
