@@ -140,22 +140,23 @@ class TwoServers:
         """
         for stage in self.stages:
             await stage.settle(patience)
-        number = next(self._marks)
+        number, apart = next(self._marks), False
         for index, stage in enumerate(self.stages):
             await stage.sio.emit(_MARK, [index, number])
         for name, there in places.items():
             for index, here in enumerate(self.stages):
                 if not _linked(here.sio.manager, there.sio.manager):
-                    continue
-                if not await self._until(partial(self._has, name, (index, number)), _MARKED):
+                    apart = True
+                elif not await self._until(partial(self._has, name, (index, number)), _MARKED):
                     raise Wrong(
                         client=name,
                         expected="the servers hear of each other through NATS at the url that is "
                         "given",
-                        got=f"what the other server emits has not come in {_MARKED:g} s: its client "
-                        f"manager is a {type(here.sio.manager).__name__}",
+                        got=f"what the other server emits has not come in {_MARKED:g} s: its "
+                        f"client manager is a {type(here.sio.manager).__name__}",
                     )
-        await self._until(came, _COMES)
+        if apart:
+            await self._until(came, _COMES)
         for stage in self.stages:
             await stage.settle(patience)
 

@@ -41,6 +41,8 @@ class _Fault(NamedTuple):
     statement: int = 0
 
 
+#: The most lives of a program in one scene.
+_LIVES = 3
 _KILLED = ", and ada's program is killed"
 _FAULTS = {
     "": _Fault(),
@@ -75,7 +77,7 @@ class Doorstep(Scene):
     async def opens(self) -> None:
         """Start hub and program, on the files that there are."""
         if self.model is None:
-            self.model = {"sent": [], "now": 0.0, "sound": True, "queue": None}
+            self.model = {"sent": [], "now": 0.0, "sound": True, "queue": None, "lives": 1}
         now, queue = self.model["now"], self.model["queue"]
         rules = Rules(lease=30, attempts=1000)
         self.errands = await Errands.open(self.trial, rules, now=now, kept=queue)
@@ -97,6 +99,12 @@ class Doorstep(Scene):
             await self.errands.go_to(self.ada, window=1)
 
     # -- faults
+
+    def _aim(self, fault: _Fault) -> None:
+        """Let this happen next. Each life takes its time: in one scene there are only a few."""
+        if fault.what not in ("", "cut") and self.model["lives"] == _LIVES:
+            raise Skip
+        self.fault, self.statement = fault, 0
 
     def _begins(self, statement: str) -> None:
         self.statement += 1
@@ -122,6 +130,7 @@ class Doorstep(Scene):
 
     def _dies(self) -> None:
         self.model["queue"] = self.errands.kept()
+        self.model["lives"] += 1
         self.dies()
 
     # -- what happens
@@ -142,7 +151,7 @@ class Doorstep(Scene):
         return await self._send(then, one, two)
 
     async def _send(self, then: str, *packages: str) -> Expected:
-        self.fault, self.statement = _FAULTS[then], 0
+        self._aim(_FAULTS[then])
         self.model["sent"] += packages  # if she dies of it, it was stored
         message = partial(self.errands.queues.message, "pickup", to=_QUEUE)
         await self.errands.queues.emit_many([message(package) for package in packages])
@@ -151,8 +160,8 @@ class Doorstep(Scene):
     @step("ada is on the line for a minute{then}", then=(*_FAULTS,))
     async def a_minute_passes(self, then: str) -> Expected:
         """Whatever is not answered for comes again."""
+        self._aim(_FAULTS[then])
         await self._dials()
-        self.fault, self.statement = _FAULTS[then], 0
         self.model["now"] += _LONG
         self.model["sound"] = True
         self.errands.later(_LONG)
@@ -161,6 +170,7 @@ class Doorstep(Scene):
     @step("ada's program is killed, and started again")
     async def is_killed(self) -> Expected:
         """While nothing is under way."""
+        self._aim(_Fault("now"))
         self._dies()
         raise Skip
 

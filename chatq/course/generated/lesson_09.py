@@ -356,7 +356,7 @@ class Truth(_OnNats):
         if self.places:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_COMES):
-                    while self.got.total() < len(self.stored) or await self._keeps():
+                    while await self._keeps():
                         self.changed.clear()
                         await set_within(self.changed, _SOON)
             await self._settle()
