@@ -109,7 +109,8 @@ async def check(name: str, answer: Answer) -> Verdict:
             if outcome.passed and asked.generated:
                 tried = await try_scenes(asked.generated, answer, fence)
         finally:
-            unused = forgotten(answer, trial.sides)
+            # An answer that returns no server has none of which its functions could be handlers.
+            unused = forgotten(answer, trial.sides) if trial.sides else []
             for side in trial.sides:  # so that Python warns now of coroutines never awaited
                 side.handlers.clear()
     verdict = _with_notes(_verdict(asked, trial, outcome, tried), trial, fence, unused)

@@ -6,7 +6,6 @@ how an answer is tried.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -16,20 +15,17 @@ from ..queues.queues import Queues
 from ..queues.store import StoreError
 from ..stage.scene import HandlerRaised
 from ..stage.stage import Stage
-from ..waiting import give_way
 from .check import Exercise
 from .generated.lesson_09 import Everywhere, Truth
 from .invariants import Wrong
 from .trial import Trial
-from .two_servers import TwoServers, one_node
+from .two_servers import TwoServers, back, one_node
 
 __all__ = ["EXERCISES"]
 
 _PACKAGES = ["O-1", "O-2", "O-3"]
 #: The time-out of an emit without NATS, in seconds.
 _PATIENCE = 1
-#: For how many seconds queues may look for a node that runs again.
-_BACK = 10.0
 
 
 # -- 09.1 -----------------------------------------------------------------------------------------
@@ -47,7 +43,7 @@ class _Guest:
 async def _everywhere(trial: Trial) -> None:
     async with AsyncExitStack() as until:
         node = await until.enter_async_context(one_node())
-        both = await TwoServers.open(trial, node.url, until, apart=False)
+        both = await TwoServers.open(trial, node.url, until)
         guests: dict[str, _Guest] = {}
         for name, where in (("ada", 0), ("bob", 0), ("cat", 1)):
             stage = both.stages[where]
@@ -115,28 +111,13 @@ async def _the_truth(trial: Trial) -> None:
         await hands_over(other, 1, "O-2", False, "while no node runs")
         await node.start()
         for own in queues:
-            await _back(own)
+            await back(own)
         await hands_over(
             vendor, 0, "O-2", True, "again, at the other server, when the node is back"
         )
         await hands_over(vendor, 0, "O-3", True, "when the node is back")
         what = "ada was off all the time, and drives at the other server"
         trial.in_order(what, "ada", await _drives(trial, stages[1]), _PACKAGES)
-
-
-async def _back(queues: Queues) -> None:
-    """Wait until these queues have reconnected; each try has the time-out of an emit."""
-    time = asyncio.get_running_loop().time
-    end = time() + _BACK
-    while True:
-        try:
-            await queues.emit("probe", None, to="probe")
-            return
-        except StoreError as error:
-            if time() > end:
-                what = f"queues that find the node again within {_BACK:g} s"
-                raise NotSettled(f"waited in vain for {what}: {error}") from None
-        await give_way()  # a store that does nothing more says so at once
 
 
 async def _drives(trial: Trial, stage: Stage) -> list[Any]:

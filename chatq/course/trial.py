@@ -93,7 +93,8 @@ class Trial(Invariants):
         if made is None and not getattr(getattr(self.answer, "__code__", None), "co_names", ()):
             raise NotDone  # it uses no name at all
         if not isinstance(made, socketio.AsyncServer):
-            raise Wrong(expected="returns a socketio.AsyncServer", got=f"returns {made!r:.200}")
+            got = f"returns {made!r:.200}" + ("" if made else ": is a `return` missing?")
+            raise Wrong(expected="returns a socketio.AsyncServer", got=got)
         if made in self.sides:
             raise Wrong(expected="returns a new server each time", got="returned the same twice")
         made.logger = made.eio.logger = _SILENT

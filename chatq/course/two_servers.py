@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -16,17 +17,24 @@ from itertools import count
 from typing import Any
 
 from ..internals.client_tap import Client
+from ..journal.activity import NotSettled
+from ..queues.queues import Queues
+from ..queues.store import StoreError
 from ..stage.nats_server import MISSING, NatsNode, NatsServers, available
 from ..stage.stage import Stage
+from ..waiting import give_way
 from .invariants import Wrong
 from .trial import Trial
 
-__all__ = ["TwoServers", "elsewhere", "one_node"]
+__all__ = ["TwoServers", "back", "elsewhere", "one_node"]
 
 #: Emitted as an end mark: a client that has it has all that this server emitted before.
 _MARK = "mark"
 #: Seconds: until a manager has connected to NATS; until a mark has come, and anything else.
 _CONNECTS, _MARKED, _COMES = 5.0, 8.0, 2.0
+
+#: For how many seconds queues may look for a node that runs again.
+_BACK = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -51,18 +59,40 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
+#: Each answer as it was before it was called.
+_unused: weakref.WeakKeyDictionary[Callable[..., Any], bytes] = weakref.WeakKeyDictionary()
+
+
 def elsewhere(answer: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a copy of an answer that shares no variable with it, as another program would.
+    """Return a copy of an answer that shares no variable with it, as in another program, and is as
+    it was when this was first asked.
 
     Where it holds what cannot be copied, return the answer itself.
     """
     import cloudpickle  # type: ignore[import-untyped]
 
     try:
-        copied: Callable[..., Any] = cloudpickle.loads(cloudpickle.dumps(answer))
+        if answer not in _unused:
+            _unused[answer] = cloudpickle.dumps(answer)
+        copied: Callable[..., Any] = cloudpickle.loads(_unused[answer])
     except Exception:
         return answer
     return copied
+
+
+async def back(queues: Queues) -> None:
+    """Wait until these queues have reconnected; each try has the time-out of an emit."""
+    time = asyncio.get_running_loop().time
+    end = time() + _BACK
+    while True:
+        try:
+            await queues.emit("probe", None, to="probe")
+            return
+        except StoreError as error:
+            if time() > end:
+                what = f"queues that find the node again within {_BACK:g} s"
+                raise NotSettled(f"waited in vain for {what}: {error}") from None
+        await give_way()  # a store that does nothing more says so at once
 
 
 class TwoServers:
@@ -77,26 +107,23 @@ class TwoServers:
         self._came = asyncio.Event()
 
     @classmethod
-    async def open(
-        cls, trial: Trial, url: str, until: AsyncExitStack, *, apart: bool
-    ) -> TwoServers:
-        """Open a stage on each of two servers; `apart`: the answer is copied for the second."""
-        first, stages = trial.answer, list[Stage]()
+    async def open(cls, trial: Trial, url: str, until: AsyncExitStack) -> TwoServers:
+        """Open a stage on each of two servers, which share nothing."""
+        answer, stages = trial.answer, list[Stage]()
+        copies = [elsewhere(answer) for _ in range(2)]
         try:
-            for index in range(2):
+            for trial.answer in copies:
                 stages.append(await trial.made(url))
                 manager = trial.sio.manager
                 if hasattr(manager, "close"):
                     until.push_async_callback(manager.close)
-                if index and manager is stages[0].sio.manager:
+                if len(stages) > 1 and manager is stages[0].sio.manager:
                     raise Wrong(
-                        expected="each of the two servers has a client manager of its own",
+                        expected="each of the two servers has a manager of its own",
                         got="both were given the same object, as if they were one program",
                     )
-                if apart:
-                    trial.answer = elsewhere(first)
         finally:
-            trial.answer = first
+            trial.answer = answer
         return cls(stages)
 
     async def listen(self) -> None:
@@ -111,8 +138,7 @@ class TwoServers:
                     raise Wrong(
                         expected="the servers hear of each other through NATS at the url that is "
                         "given",
-                        got=f"no NATS was found in {_CONNECTS:g} s where the client manager looks "
-                        "for it",
+                        got=f"no NATS was found in {_CONNECTS:g} s where the manager looks for it",
                     ) from None
 
     def marks(self, client: Client) -> None:
@@ -153,7 +179,7 @@ class TwoServers:
                         expected="the servers hear of each other through NATS at the url that is "
                         "given",
                         got=f"what the other server emits has not come in {_MARKED:g} s: its "
-                        f"client manager is a {type(here.sio.manager).__name__}",
+                        f"manager is a {type(here.sio.manager).__name__}",
                     )
         if apart:
             await self._until(came, _COMES)

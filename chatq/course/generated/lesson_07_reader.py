@@ -6,11 +6,13 @@ Owns the model of what was sent and what was done. Must not know: how an answer 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from functools import partial
 from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
+from ...journal.facts import Received
 from ...queues.rules import Rules
 from ..invariants import Wrong, times
 from ..queue_trial import Errands
@@ -25,8 +27,9 @@ _RULES = Rules(lease=30, attempts=1000)
 _LONG = 61
 #: Few, so that equal ones are likely.
 _PACKAGES = ("pizza", "O-1", "")
-#: What happens then.
-_THEN = ("", ", and the next work fails", ", and ada's cable is cut after her next work")
+#: What happens then: to the next work, or to the next answer, be it with work or without.
+_FAILS, _IS_CUT = ", and the next work fails", ", and ada's cable is cut after her next work"
+_UNANSWERED = ", and ada's cable is cut before her next answer"
 
 
 class _FlatTyre(RuntimeError):
@@ -44,13 +47,14 @@ class Reader(Scene):
         self.errands = await Errands.open(self.trial, _RULES)
         self.sent: list[str] = []
         self.done: list[str] = []
-        #: What happens at the next work, by its place in `_THEN`.
-        self.next = 0
+        #: What happens next.
+        self.then = ""
         #: Whether all that ada got was done, and her answer came, as far as it is her part.
         self.sound = True
         self.frozen = False
         self.loop = asyncio.get_running_loop()
         self.ada = await self.trial.equipped("ada", self.work)
+        self.trial.stage.listen(self._noted)
         await self._dials()
 
     async def _dials(self) -> None:
@@ -60,13 +64,12 @@ class Reader(Scene):
 
     def work(self, package: str) -> None:
         """Do the work, or raise."""
-        happens, self.next = self.next, 0
-        if happens == 1:
-            self.sound = False
+        if self.then == _FAILS:
+            self.then, self.sound = "", False
             raise _FlatTyre(f"flat tyre, with {package!r} on board")
         self.done.append(package)
-        if happens == 2 and self.ada.connected:
-            self.sound = False
+        if self.then == _IS_CUT and self.ada.connected:
+            self.then, self.sound = "", False
             try:
                 asyncio.get_running_loop()
             except RuntimeError:  # the answer works in a thread
@@ -74,7 +77,19 @@ class Reader(Scene):
             else:
                 self.ada.cut()
 
-    @step("the vendor sends {package!r}{then}", package=_PACKAGES, then=_THEN)
+    def _noted(self) -> None:
+        """Cut the cable between what has come and its answer, if that is to be."""
+        if self.then == _UNANSWERED and self.ada.connected and not self.frozen:
+            match deque(self.trial.stage.journal, maxlen=1):
+                case [Received(client="ada")]:
+                    self.then, self.sound = "", False
+                    self.ada.cut()
+
+    @step(
+        "the vendor sends {package!r}{then}",
+        package=_PACKAGES,
+        then=("", _FAILS, _IS_CUT, _UNANSWERED),
+    )
     async def sends(self, package: str, then: str) -> Expected:
         """One message."""
         return await self._send(then, package)
@@ -83,23 +98,24 @@ class Reader(Scene):
         "the vendor sends {one!r} and {two!r} at once{then}",
         one=_PACKAGES,
         two=_PACKAGES,
-        then=_THEN,
+        then=("", _FAILS, _IS_CUT, _UNANSWERED),
     )
     async def sends_two(self, one: str, two: str, then: str) -> Expected:
         """Two messages, out at the same time."""
         return await self._send(then, one, two)
 
     async def _send(self, then: str, *packages: str) -> Expected:
-        self.next = _THEN.index(then)
+        self.then = then
         message = partial(self.errands.queues.message, "pickup", to=_QUEUE)
         self.sent += packages
         await self.errands.queues.emit_many([message(package) for package in packages])
         return await self._judged()
 
-    @step("ada is on the line for a minute")
-    async def a_minute_passes(self) -> Expected:
+    @step("ada is on the line for a minute{then}", then=("", _UNANSWERED))
+    async def a_minute_passes(self, then: str) -> Expected:
         """Whatever is not answered for comes again."""
         await self._dials()
+        self.then = then
         self.sound = self.sound or self._reads
         self.errands.later(_LONG)
         return await self._judged()
@@ -147,7 +163,7 @@ class Reader(Scene):
 
     async def play(self, script: Script) -> None:
         """Play a script; in the end all is well for a while."""
-        await super().play([*script, *[Step("a_minute_passes", {})] * 2])
+        await super().play([*script, *[Step("a_minute_passes", {"then": ""})] * 2])
 
     @property
     def _reads(self) -> bool:

@@ -16,15 +16,17 @@ from itertools import count
 from typing import Any, ClassVar
 
 from ...internals.client_tap import Client
+from ...journal.facts import QueueFact, Subscribed
+from ...queues.observers import Observer
 from ...queues.queues import Queues
 from ...queues.store import StoreError
 from ...stage.nats_server import NatsNode
 from ...stage.scene import HandlerRaised
 from ...stage.stage import Stage
-from ...waiting import give_way, set_within
+from ...waiting import set_within
 from ..invariants import Wrong, times
 from ..scenes import Expected, Scene, Script, Skip, Step, step
-from ..two_servers import TwoServers, one_node
+from ..two_servers import TwoServers, back, one_node
 
 __all__ = ["Everywhere", "Truth"]
 
@@ -82,7 +84,7 @@ class Everywhere(_OnNats):
     async def opens(self) -> None:
         """Open two servers, with ada and bob at the first, and cat at the second."""
         await super().opens()
-        self.both = await TwoServers.open(self.trial, self.url, self.until, apart=True)
+        self.both = await TwoServers.open(self.trial, self.url, self.until)
         for who, where in zip(_WHO, ("first", "first", "second"), strict=True):
             await self._comes(who, where)
         await self.both.listen()
@@ -171,8 +173,19 @@ _LOST = ", and the queue does not answer"
 _STORED = ", and the queue keeps it, but does not answer"
 #: Seconds: the patience of the queues; until what is in the queue has come to a driver.
 _PATIENCE, _IMPATIENCE, _COMES = 20, 1, 5.0
-#: Seconds: until the queues have found a node that runs again; until they are asked once more.
-_BACK, _SOON = 10.0, 0.02
+#: Seconds until the queues are asked once more.
+_SOON = 0.02
+
+
+class _Consumers(Observer):
+    """The sids of all who have ever consumed the queue."""
+
+    def __init__(self) -> None:
+        self.sids = set[str]()
+
+    def happened(self, fact: QueueFact) -> None:
+        if isinstance(fact, Subscribed):
+            self.sids.add(fact.client)
 
 
 class Truth(_OnNats):
@@ -192,11 +205,12 @@ class Truth(_OnNats):
         self.stored: set[str] = set()
         #: What happens at the next put, and whether it has.
         self.fault, self.hit = "", False
-        self.changed = asyncio.Event()
+        self.changed, self.consumers = asyncio.Event(), _Consumers()
         patience = _IMPATIENCE if self.kills else _PATIENCE
         for _ in _WHERE:
             own = await Queues.open(f"{self.url}?patience={patience}", random=self.trial.random)
             self.until.push_async_callback(own.close, within=0)
+            own.watch(self.consumers)
             for verb in ("put", "put_one"):
                 put = partial(self._put, getattr(own.store, verb))
                 setattr(own.store, verb, put)
@@ -255,7 +269,8 @@ class Truth(_OnNats):
             await self._hand_over(package, {("the vendor", "first"): False})
         finally:
             await self.shared.start()
-        await self._is_back()
+        for own in self.queues:
+            await back(own)
         self.stored.add(package)
         await self._hand_over(package, {("the vendor", "second"): True})
         return await self._all_has_come()
@@ -336,16 +351,6 @@ class Truth(_OnNats):
             got = answer.result() if answer.done() else None
             self.answered(who, got, expected and not self.hit)
 
-    async def _is_back(self) -> None:
-        """Wait until the queues have found the node again."""
-        for own in self.queues:
-            async with asyncio.timeout(_BACK):
-                while True:
-                    with contextlib.suppress(StoreError):
-                        await own.emit("probe", None, to="probe")
-                        break
-                    await give_way()
-
     def _pickup(self, package: Any, delivery: Any = None) -> Any:
         self.got[package] += 1
         self.changed.set()
@@ -353,7 +358,8 @@ class Truth(_OnNats):
 
     async def _all_has_come(self) -> Expected:
         await self._settle()
-        if self.places:
+        sids = {self.lines[who].get_sid() for who in self.places}
+        if self.consumers.sids & sids:  # else nothing is to be waited for
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_COMES):
                     while await self._keeps():
