@@ -34,9 +34,8 @@ class _Power:
     """The power of a program, and its database; after `left` more statements (a commit is one) it
     fails: the database is rolled back, and `failed` is called."""
 
-    def __init__(self, ledger: Ledger, left: int) -> None:
-        self.ledger, self.left = ledger, left
-        self.failed: Callable[[], object]
+    def __init__(self, ledger: Ledger, left: int, failed: Callable[[], object]) -> None:
+        self.ledger, self.left, self.failed = ledger, left, failed
         #: The last statement before the power failed.
         self.last = ""
         ledger.ended = self._step
@@ -59,7 +58,7 @@ class _Driver:
         self.trial, self.errands = trial, errands
         self.file = trial.folder / "ledger.db"
         self.ledger: Ledger | None = None
-        self.power: _Power
+        self.power: _Power | None = None
         #: The statement after which the power has failed last.
         self.failed_at = ""
         self.client: Client
@@ -79,13 +78,12 @@ class _Driver:
     async def starts(self, statements: int) -> None:
         """Start the program; its power fails after so many statements."""
         self.close()
-        if self.out_of_power:
+        if self.power is not None and self.out_of_power:
             self.failed_at = self.power.last
         self.ledger = sqlite3.connect(self.file, factory=Ledger)
-        self.power = _Power(self.ledger, statements)
         self.client = await self.trial.equipped("ada", self.ledger)
         on_a_quick_line(self.client)
-        self.power.failed = self.client.cut
+        self.power = _Power(self.ledger, statements, self.client.cut)
         await self.client.connect()
         await self.errands.go_to(self.client, window=1)
         await self.trial.settle()
@@ -101,7 +99,7 @@ class _Driver:
     @property
     def out_of_power(self) -> bool:
         """Return whether its power has failed."""
-        return self.ledger is not None and self.power.left <= 0
+        return self.power is not None and self.power.left <= 0
 
     def close(self) -> None:
         """Close the ledger."""
