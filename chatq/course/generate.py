@@ -99,16 +99,20 @@ async def _player(
 ) -> AsyncIterator[Callable[[Script], Awaitable[Played | None]] | Outcome]:
     """Give what plays a script: what came of it, if it went wrong; or why none can be played."""
     if not in_processes(scene):
-        yield partial(_play, scene, answer, fence)
+        async with scene.shares() as shared:
+            yield partial(_play, scene, answer, fence, shared)
         return
     async with Lives.of(scene, answer) as lives:
         yield lives if isinstance(lives, Outcome) else lives.play
 
 
-async def _play(scene: type[Scene], answer: Any, fence: Fence, script: Script) -> Played | None:
+async def _play(
+    scene: type[Scene], answer: Any, fence: Fence, shared: Any, script: Script
+) -> Played | None:
     with tempfile.TemporaryDirectory(prefix="chatq-") as folder:
         trial = Trial(answer, Path(folder), fence, "memory")
         playing = scene(trial)
+        playing.shared = shared
         with fence.silent():
             outcome = await attempt(trial, lambda _: playing.play(script), _WITHIN)
     return None if outcome.passed else Played(playing.played, outcome, playing.position)

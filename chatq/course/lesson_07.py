@@ -17,6 +17,7 @@ from ..queues.rules import Rules
 from ..stage.scene import HandlerRaised
 from .check import Exercise
 from .generated.lesson_07 import OnDisk
+from .generated.lesson_07_reader import Reader
 from .invariants import Wrong
 from .queue_trial import Clock, Errands
 from .trial import Trial
@@ -345,5 +346,6 @@ EXERCISES = [
         _not_twice,
         "what is the same at each attempt of one message, and different for every other message; "
         "and when may you write it down?",
+        Reader,
     ),
 ]

@@ -10,21 +10,18 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable
-from typing import Any, Self
 
 from ..internals.client_tap import Client
 from ..queues.rules import Rules
 from .check import Exercise
-from .queue_trial import Errands
+from .generated.lesson_08 import Doorstep, Failures
+from .ledger import TABLES, Ledger
+from .queue_trial import Errands, on_a_quick_line
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
 
 _RULES = Rules(lease=30, attempts=3)
-_TABLES = """
-CREATE TABLE IF NOT EXISTS inbox (id TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS doorstep (package TEXT);
-"""
 #: More statements than any answer needs for one message.
 _MOST, _ENOUGH = 12, 1000
 
@@ -33,59 +30,25 @@ class _PowerFails(asyncio.CancelledError):
     """The program stops here; so it is no `Exception` that an answer may catch."""
 
 
-class _Ledger(sqlite3.Connection):
-    """A database; after `left` more statements (a commit is one) the power of its program fails:
-    it is rolled back, and `failed` is called."""
+class _Power:
+    """The power of a program, and its database; after `left` more statements (a commit is one) it
+    fails: the database is rolled back, and `failed` is called."""
 
-    left = 0
-    failed: Callable[[], object]
+    def __init__(self, ledger: Ledger, left: int, failed: Callable[[], object]) -> None:
+        self.ledger, self.left, self.failed = ledger, left, failed
+        #: The last statement before the power failed.
+        self.last = ""
+        ledger.ended = self._step
 
-    #: The last statement before the power failed.
-    last = ""
-
-    def step(self, statement: str = "commit") -> None:
-        """Count an executed statement."""
+    def _step(self, statement: str) -> None:
         self.left -= 1
         if self.left >= 0:
             self.last = " ".join(statement.split())[:80]
         if self.left == 0:
-            super().rollback()
+            self.ledger.rollback()
             self.failed()
         if self.left <= 0:
             raise _PowerFails
-
-    def cursor(self, factory: Any = None) -> Any:
-        return super().cursor(_Cursor)
-
-    def execute(self, *given: Any) -> Any:
-        return self.cursor().execute(*given)
-
-    def executemany(self, *given: Any) -> Any:
-        return self.cursor().executemany(*given)
-
-    def commit(self) -> None:
-        super().commit()
-        self.step()
-
-    def __exit__(self, *error: Any) -> Any:
-        result = super().__exit__(*error)
-        if error[0] is None:
-            self.step()
-        return result
-
-
-class _Cursor(sqlite3.Cursor):
-    connection: _Ledger
-
-    def execute(self, *given: Any) -> Self:
-        super().execute(*given)
-        self.connection.step(given[0])
-        return self
-
-    def executemany(self, *given: Any) -> Self:
-        super().executemany(*given)
-        self.connection.step(given[0])
-        return self
 
 
 class _Driver:
@@ -94,7 +57,8 @@ class _Driver:
     def __init__(self, trial: Trial, errands: Errands) -> None:
         self.trial, self.errands = trial, errands
         self.file = trial.folder / "ledger.db"
-        self.ledger: _Ledger | None = None
+        self.ledger: Ledger | None = None
+        self.power: _Power | None = None
         #: The statement after which the power has failed last.
         self.failed_at = ""
         self.client: Client
@@ -108,18 +72,18 @@ class _Driver:
 
     def _doorstep(self, rows: list[tuple[str]]) -> None:
         with contextlib.closing(sqlite3.connect(self.file)) as db:
-            db.executescript(_TABLES)
+            db.executescript(TABLES)
             rows += db.execute("SELECT package FROM doorstep ORDER BY rowid")
 
     async def starts(self, statements: int) -> None:
         """Start the program; its power fails after so many statements."""
         self.close()
-        if self.ledger is not None and self.ledger.left <= 0:
-            self.failed_at = self.ledger.last
-        self.ledger = sqlite3.connect(self.file, factory=_Ledger)
-        self.ledger.left = statements
+        if self.power is not None and self.out_of_power:
+            self.failed_at = self.power.last
+        self.ledger = sqlite3.connect(self.file, factory=Ledger)
         self.client = await self.trial.equipped("ada", self.ledger)
-        self.ledger.failed = self.client.cut
+        on_a_quick_line(self.client)
+        self.power = _Power(self.ledger, statements, self.client.cut)
         await self.client.connect()
         await self.errands.go_to(self.client, window=1)
         await self.trial.settle()
@@ -135,7 +99,7 @@ class _Driver:
     @property
     def out_of_power(self) -> bool:
         """Return whether its power has failed."""
-        return self.ledger is not None and self.ledger.left <= 0
+        return self.power is not None and self.power.left <= 0
 
     def close(self) -> None:
         """Close the ledger."""
@@ -210,6 +174,7 @@ EXERCISES = [
         _once,
         "suppose that the program ends after this line of your handler: what is in the file then, "
         "and what will the next attempt make of it?",
+        Doorstep,
     ),
     Exercise(
         "08.2",
@@ -217,5 +182,6 @@ EXERCISES = [
         _poison,
         "there are two honest answers, and a way to say the second one: what does the queue have "
         "to be told, by which event, and with which two things in it?",
+        Failures,
     ),
 ]

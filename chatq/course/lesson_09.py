@@ -1,13 +1,11 @@
 """The exercises of lesson 09: a chat over two servers, and a producer without false confirmations.
 
-Owns their tasks, and the two servers on one NATS node at which an answer is tried. Must not know:
+Owns their tasks. Must not know:
 how an answer is tried.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -15,37 +13,19 @@ from ..internals.client_tap import Client
 from ..journal.activity import NotSettled
 from ..queues.queues import Queues
 from ..queues.store import StoreError
-from ..stage.nats_server import MISSING, NatsNode, NatsServers, available
 from ..stage.scene import HandlerRaised
 from ..stage.stage import Stage
-from ..waiting import give_way
 from .check import Exercise
+from .generated.lesson_09 import Everywhere, Truth
 from .invariants import Wrong
 from .trial import Trial
+from .two_servers import TwoServers, back, one_node
 
 __all__ = ["EXERCISES"]
 
 _PACKAGES = ["O-1", "O-2", "O-3"]
-#: Emitted by the scene as an end mark: a client that has it has all earlier messages.
-_MARK = "mark"
 #: The time-out of an emit without NATS, in seconds.
 _PATIENCE = 1
-#: The time-out for a client manager's connection to NATS, in seconds.
-_CONNECTS = 5.0
-#: For how many seconds queues may look for a node that runs again.
-_BACK = 10.0
-
-
-async def _one_node(until: AsyncExitStack) -> NatsNode:
-    """Start one NATS node; when it is killed there is no quorum."""
-    if not available():
-        raise Wrong(needs=MISSING)
-    # It would log every reconnection; here they are intended.
-    log = logging.getLogger("chatq")
-    until.callback(log.setLevel, log.level)
-    log.setLevel(logging.CRITICAL)
-    servers = await until.enter_async_context(await NatsServers.open())
-    return servers.nodes[0]
 
 
 # -- 09.1 -----------------------------------------------------------------------------------------
@@ -54,34 +34,36 @@ async def _one_node(until: AsyncExitStack) -> NatsNode:
 class _Guest:
     """A client at one of the servers, and the messages that it got."""
 
-    def __init__(self, client: Client, stage: Stage) -> None:
+    def __init__(self, client: Client, stage: Stage, both: TwoServers) -> None:
         self.client, self.stage, self.said = client, stage, list[Any]()
-        self.marked = asyncio.Event()
         client.on("said", lambda *given: self.said.append(given[0] if len(given) == 1 else given))
-        client.on(_MARK, self.marked.set)
+        both.marks(client)
 
 
 async def _everywhere(trial: Trial) -> None:
     async with AsyncExitStack() as until:
-        node = await _one_node(until)
-        stages = [await _site(trial, node.url, until) for _ in range(2)]
-        guests = {
-            name: _Guest(await stage.client(name, connect=False), stage)
-            for name, stage in zip(("ada", "bob", "cat"), [stages[0], *stages], strict=True)
-        }
-        for guest in guests.values():
-            await guest.client.connect()
-        for stage in stages:
-            await _listens(stage.sio.manager)
+        node = await until.enter_async_context(one_node())
+        both = await TwoServers.open(trial, node.url, until)
+        guests: dict[str, _Guest] = {}
+        for name, where in (("ada", 0), ("bob", 0), ("cat", 1)):
+            stage = both.stages[where]
+            guests[name] = _Guest(await stage.client(name, connect=False), stage, both)
+            await guests[name].client.connect()
+        await both.listen()
+        places = {name: guest.stage for name, guest in guests.items()}
         expected: dict[str, list[str]] = {name: [] for name in guests}
+
+        def came() -> bool:
+            return all(len(guests[who].said) >= len(texts) for who, texts in expected.items())
+
         for name, text in (("ada", "hello"), ("cat", "hi"), ("bob", "at your service")):
             speaker = guests[name]
             await speaker.client.emit("say", text)
-            await speaker.stage.settle()
-            await _has_come(speaker, guests)
+            for listener in {*guests} - {name}:
+                expected[listener].append(text)
+            await both.all_has_come(places, came, trial.patience)
             for listener, guest in guests.items():
                 if listener != name:
-                    expected[listener].append(text)
                     place = "the same" if guest.stage is speaker.stage else "the other"
                     what = f"{name} says {text!r}, and {listener} is at {place} server"
                     trial.in_order(what, listener, guest.said, expected[listener])
@@ -92,51 +74,12 @@ async def _everywhere(trial: Trial) -> None:
         trial.proved.append("nobody is told what he has said himself")
 
 
-async def _site(trial: Trial, url: str, until: AsyncExitStack) -> Stage:
-    """Open a stage on a server that the answer makes."""
-    stage = await trial.made(url)
-    if hasattr(trial.sio.manager, "close"):
-        until.push_async_callback(trial.sio.manager.close)
-    return stage
-
-
-def _hears(manager: Any) -> bool:
-    """Return whether this manager gets emits of other servers; one without peers has no channel."""
-    return getattr(manager, "channel", None) is not None and not manager.write_only
-
-
-async def _listens(manager: Any) -> None:
-    """Wait until this manager gets the emits of other servers."""
-    if _hears(manager) and hasattr(manager, "listening"):
-        try:
-            async with asyncio.timeout(_CONNECTS):
-                await manager.listening()
-        except TimeoutError:
-            raise Wrong(
-                expected="the servers hear of each other through NATS at the url that is given",
-                got=f"no NATS was found in {_CONNECTS:g} s where the client manager looks for it",
-            ) from None
-
-
-async def _has_come(speaker: _Guest, guests: dict[str, _Guest]) -> None:
-    """Wait until all messages emitted at this server have reached all clients that can get them."""
-    here = speaker.stage.sio.manager
-    for guest in guests.values():
-        guest.marked.clear()
-    await speaker.stage.sio.emit(_MARK)
-    for guest in guests.values():
-        there = guest.stage.sio.manager
-        if there is here or (_hears(there) and there.channel == getattr(here, "channel", None)):
-            await guest.marked.wait()
-            await guest.stage.settle()
-
-
 # -- 09.2 -----------------------------------------------------------------------------------------
 
 
 async def _the_truth(trial: Trial) -> None:
     async with AsyncExitStack() as until:
-        node = await _one_node(until)
+        node = await until.enter_async_context(one_node())
         stages, queues = [], []
         for _ in range(2):
             url = f"{node.url}?patience={_PATIENCE}"
@@ -168,28 +111,13 @@ async def _the_truth(trial: Trial) -> None:
         await hands_over(other, 1, "O-2", False, "while no node runs")
         await node.start()
         for own in queues:
-            await _back(own)
+            await back(own)
         await hands_over(
             vendor, 0, "O-2", True, "again, at the other server, when the node is back"
         )
         await hands_over(vendor, 0, "O-3", True, "when the node is back")
         what = "ada was off all the time, and drives at the other server"
         trial.in_order(what, "ada", await _drives(trial, stages[1]), _PACKAGES)
-
-
-async def _back(queues: Queues) -> None:
-    """Wait until these queues have reconnected; each try has the time-out of an emit."""
-    time = asyncio.get_running_loop().time
-    end = time() + _BACK
-    while True:
-        try:
-            await queues.emit("probe", None, to="probe")
-            return
-        except StoreError as error:
-            if time() > end:
-                what = f"queues that find the node again within {_BACK:g} s"
-                raise NotSettled(f"waited in vain for {what}: {error}") from None
-        await give_way()  # a store that does nothing more says so at once
 
 
 async def _drives(trial: Trial, stage: Stage) -> list[Any]:
@@ -218,6 +146,7 @@ EXERCISES = [
         _everywhere,
         "each server knows its own clients only: through what do the two hear of each other, and "
         "which of emit's arguments leaves out the one who spoke?",
+        Everywhere,
     ),
     Exercise(
         "09.2",
@@ -226,5 +155,6 @@ EXERCISES = [
         "three things may have happened when emit raises: stored, not stored, and nobody knows. "
         "What can the vendor be told, and what makes it harmless to hand the same package over "
         "again? And which call lets a driver consume a queue?",
+        Truth,
     ),
 ]

@@ -7,18 +7,29 @@ is.
 
 from __future__ import annotations
 
+import asyncio
+import pickle
 from functools import partial
 from typing import Any, Self
 
 from ..internals.client_tap import Client
+from ..queues.memory import MemoryStore
 from ..queues.queues import Queues
+from ..queues.receipts import EVENTS
 from ..queues.rules import Rules
+from ..queues.store import Limits
+from ..stage.scene import HandlerRaised
 from .invariants import Wrong, listing, times
+from .sandbox import replaced
 from .trial import Trial
 
-__all__ = ["Clock", "Errands"]
+__all__ = ["Clock", "Errands", "on_a_quick_line"]
 
 _QUEUE, _EVENT = "drivers", "pickup"
+
+
+async def _kept() -> None:
+    """Close nothing: the store is opened again at once."""
 
 
 class Clock:
@@ -28,6 +39,16 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class _Store(MemoryStore):
+    """A store in memory, as it is found again by the next process where this one is killed."""
+
+    def kept(self) -> bytes:
+        return pickle.dumps((self._state, self._bodies))
+
+    def take(self, kept: bytes) -> None:
+        self._state, self._bodies = pickle.loads(kept)
 
 
 class Errands:
@@ -40,15 +61,51 @@ class Errands:
     def __init__(self, trial: Trial, queues: Queues, clock: Clock) -> None:
         self.trial, self.queues, self.clock = trial, queues, clock
 
+    def kept(self) -> bytes:
+        """Return what is in the queues now, for another process to go on with."""
+        return self.queues.store.kept()  # type: ignore[attr-defined, no-any-return]
+
+    async def restart(self) -> None:
+        """Close the queues, and open new ones on the same store; nobody consumes them yet."""
+        store = self.queues.store
+        with replaced(store, "close", _kept):
+            await self.queues.close(within=0)
+        for event in EVENTS:
+            self.trial.sio.handlers["/"].pop(event, None)
+        self.queues = Queues(store, self.queues.rules, clock=self.clock, random=self.trial.random)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.trial.closing.append(partial(self.queues.close, within=0))
+        self.queues.attach(self.trial.sio)
+        self.trial.stage.watch(self.queues)
+
     @classmethod
-    async def open(cls, trial: Trial, rules: Rules) -> Self:
-        """Serve queues in memory with these rules, for an answer that is a client's."""
-        stage, clock = await trial.host(), Clock()
-        queues = await Queues.open("memory:", rules, clock=clock, random=trial.random)
-        trial.closing.append(partial(queues.close, within=0))
-        queues.attach(trial.sio)
-        stage.watch(queues)
-        return cls(trial, queues, clock)
+    async def open(
+        cls, trial: Trial, rules: Rules, *, now: float = 0.0, kept: bytes | None = None
+    ) -> Self:
+        """Serve queues in memory with these rules, for an answer that is a client's.
+
+        `now`: what the clock shows; `kept`: what the queues go on with.
+        """
+        await trial.host()
+        clock = Clock()
+        clock.now = now
+        limits = {name: getattr(rules, name) for name in Limits._fields}
+        store = _Store(clock=clock, **limits)
+        if kept is not None:
+            store.take(kept)
+        errands = cls(trial, Queues(store, rules, clock=clock, random=trial.random), clock)
+        errands._begin()
+        return errands
+
+    async def settle(self, *expected: type[Exception]) -> None:
+        """Wait until all is quiet; a handler may have raised these errors."""
+        try:
+            await self.trial.settle()
+        except HandlerRaised as raised:
+            if not all(isinstance(error, expected) for error in raised.errors):
+                raise
 
     async def put(self, *packages: str) -> None:
         """Put packages into the queue, to be delivered as `pickup`."""
@@ -135,6 +192,29 @@ class Errands:
                     got=_fate(reasons.get(item)),
                 )
         self.trial.proved.append(f"dead, and for the right reason: {listing([*expected])}")
+
+
+def on_a_quick_line(client: Client) -> None:
+    """Let what `client` answers by an event reach the queues before its `emit` returns: so it may
+    be, and whoever answers before the work has answered."""
+    emit, cut = client.emit, client.cut
+    severed: list[Any] = []
+
+    async def emits(
+        event: Any, data: Any = None, namespace: Any = None, callback: Any = None
+    ) -> None:
+        if event not in EVENTS or callback is not None or client.link in severed:
+            await emit(event, data, namespace, callback)
+            return
+        there = asyncio.Event()
+        await emit(event, data, namespace, lambda *_: there.set())
+        await there.wait()
+
+    def is_cut() -> None:
+        severed.append(client.link)
+        cut()
+
+    client.__dict__.update(emit=emits, cut=is_cut)
 
 
 def _fate(reason: str | None) -> str:

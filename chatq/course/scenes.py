@@ -17,8 +17,9 @@ are what may happen. A step acts, and returns who must hear what of it; nobody h
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -123,6 +124,8 @@ class Scene:
         self.trial = trial
         #: Those whose line is open, by name.
         self.lines: dict[str, Client] = {}
+        #: What `shares` gives.
+        self.shared: Any = None
         #: What is known of the task; handed on to the next life where this one is killed.
         self.model: Any = None
         #: The number of steps so far, and those that were not skipped.
@@ -139,6 +142,12 @@ class Scene:
                 if isinstance(mark, _Mark):
                     found[name] = mark
         return found
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def shares(cls) -> AsyncIterator[Any]:
+        """Give what all scenes of one check share, as a server that takes long to start."""
+        yield None
 
     async def opens(self) -> None:
         """Begin: serve the answer."""

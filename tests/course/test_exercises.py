@@ -21,7 +21,7 @@ from right_answers import RIGHT
 from wrong_answers import WRONG
 
 from chatq import NotSettled, Queues, check
-from chatq.course import blame, lesson_09, sandbox
+from chatq.course import blame, sandbox, two_servers
 from chatq.course.check import exercise
 from chatq.course.generate import try_scenes
 from chatq.course.trial import Trial
@@ -487,13 +487,13 @@ async def test_a_database_is_closed_when_the_hub_is_stopped():
 
 
 async def test_queues_that_never_find_their_node_again_are_given_up(monkeypatch):
-    monkeypatch.setattr(lesson_09, "_BACK", 0.05)
+    monkeypatch.setattr(two_servers, "_BACK", 0.05)
     async with await Queues.open("memory:") as queues:
         await queues.store.close()  # so it says at once that it does nothing more
         told = r"that find the node again within 0\.05 s: the store is closed"
         async with asyncio.timeout(10):
             with sandbox.ends_what_blocks(), pytest.raises(NotSettled, match=told):
-                await lesson_09._back(queues)
+                await two_servers.back(queues)
 
 
 def test_only_what_a_line_defines_can_have_been_forgotten():

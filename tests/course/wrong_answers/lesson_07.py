@@ -790,3 +790,102 @@ def another_event(reader, work):
     async def pick_up(package, delivery):
         work(package)
         return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="does the work on 'pizza' twice")
+def the_last_one_only(reader, work):
+    """A duplicate is thought to come next, before anything else."""
+    last = [None]
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if delivery["id"] != last[0]:
+            work(package)
+            last[0] = delivery["id"]
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="and ada's cable is cut before her next answer")
+def forgotten_when_it_came_again(reader, work):
+    """What came twice is thought not to come a third time, and is forgotten."""
+    inbox = set()
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if delivery["id"] in inbox:
+            inbox.remove(delivery["id"])
+        else:
+            work(package)
+            inbox.add(delivery["id"])
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="after the work, before the answer; it comes again: 'O-1'")
+def a_new_inbox_on_each_connection(reader, work):
+    """A new connection is taken for a new beginning."""
+    inbox = set()
+
+    @reader.event
+    async def connect():
+        inbox.clear()
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if delivery["id"] not in inbox:
+            work(package)
+            inbox.add(delivery["id"])
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="no answer that counts")
+def the_first_receipt_again(reader, work):
+    """The receipt is kept with the id: but it is new at each attempt."""
+    receipts = {}
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if delivery["id"] not in receipts:
+            work(package)
+            receipts[delivery["id"]] = delivery["receipt"]
+        return receipts[delivery["id"]]
+
+
+@wrong("07.6", client="ada", says="a flat tyre ended the work on O-2")
+def noted_in_any_case(reader, work):
+    """`finally` runs when the work has failed, too."""
+    inbox = set()
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if delivery["id"] not in inbox:
+            try:
+                work(package)
+            finally:
+                inbox.add(delivery["id"])
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="does the work on 'pizza'")
+def done_once_and_come_again(reader, work):
+    """What comes again, and has been done under that name, is taken for the same."""
+    done = set()
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if not (delivery["redelivered"] and package in done):
+            work(package)
+            done.add(package)
+        return delivery["receipt"]
+
+
+@wrong("07.6", client="ada", says="does the work on '' once")
+def what_is_empty_is_nothing(reader, work):
+    """An empty package is a package, too."""
+    inbox = set()
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if package and delivery["id"] not in inbox:
+            work(package)
+            inbox.add(delivery["id"])
+        return delivery["receipt"]

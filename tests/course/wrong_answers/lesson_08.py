@@ -164,6 +164,69 @@ def never_committed(driver, db):
         return delivery["receipt"]
 
 
+@wrong("08.1", client="ada", says="after statement 1 of the handler; it comes again: 'O-1'")
+def emitted_first(driver, db):
+    """`emit` sends the answer at once, not when the handler is done."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        await driver.emit("received", {"receipt": delivery["receipt"]})
+        with db:
+            if db.execute(NOTE, [delivery["id"]]).rowcount:
+                db.execute(PUT_DOWN, [package])
+
+
+@wrong("08.1", client="ada", says="puts 'pizza' on the doorstep twice")
+def looked_up_on_the_doorstep(driver, db):
+    """What comes again, and has a namesake on the doorstep, is taken to be there."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        there = db.execute("SELECT 1 FROM doorstep WHERE package = ?", [package]).fetchone()
+        if not (delivery["redelivered"] and there):
+            with db:
+                db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="puts 'pizza' on the doorstep once")
+def tidied_up_too_soon(driver, db):
+    """What came twice is thought not to come a third time, and its note is thrown away."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        with db:
+            if db.execute(NOTE, [delivery["id"]]).rowcount:
+                db.execute(PUT_DOWN, [package])
+            else:
+                db.execute("DELETE FROM inbox WHERE id = ?", [delivery["id"]])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="puts '' on the doorstep once")
+def what_is_empty_is_nothing(driver, db):
+    """A package whose name is empty is one, too."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        with db:
+            if db.execute(NOTE, [delivery["id"]]).rowcount and package:
+                db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
+@wrong("08.1", client="ada", says="statement 1 was")
+def each_statement_by_itself(driver, db):
+    """Without a transaction each statement is one: noted, and not put down."""
+    db.isolation_level = None
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        if db.execute(NOTE, [delivery["id"]]).rowcount:
+            db.execute(PUT_DOWN, [package])
+        return delivery["receipt"]
+
+
 # -- 08.2 a message that always fails -------------------------------------------------------------
 
 
@@ -256,4 +319,89 @@ def tried_again_by_itself(driver, deliver):
                 break
             except Exception:
                 continue
+        return delivery["receipt"]
+
+
+@wrong("08.2", client="ada", says="called deliver")
+def never_again(driver, deliver):
+    """What has failed once is taken to be poison: but a tyre may be mended."""
+    poison = {}
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        try:
+            if package in poison:
+                raise poison[package]
+            deliver(package)
+        except LookupError as error:
+            poison[package] = error
+            await driver.emit("failed", {"receipt": delivery["receipt"], "reason": str(error)})
+        except Exception as error:
+            await driver.emit("failed", {"receipt": delivery["receipt"], "reason": str(error)})
+        else:
+            return delivery["receipt"]
+
+
+@wrong("08.2", client="ada", says="after the last attempt: 'P-1'")
+def as_python_writes_it(driver, deliver):
+    """`repr` is what a programmer sees; asked for is the text."""
+    refuses(driver, deliver, lambda e, d: {"receipt": d["receipt"], "reason": repr(e)})
+
+
+@wrong("08.2", says="raised IndexError")
+def its_first_argument(driver, deliver):
+    """An error need not have an argument, and its text need not be that."""
+    refuses(driver, deliver, lambda e, d: {"receipt": d["receipt"], "reason": e.args[0]})
+
+
+@wrong("08.2", client="ada", says="answers at once, whether the work was done or has failed")
+def without_a_text_it_is_no_error(driver, deliver):
+    """An error without a text has failed, too."""
+    refuses(
+        driver,
+        deliver,
+        lambda e, d: str(e) and {"receipt": d["receipt"], "reason": str(e)},
+    )
+
+
+@wrong("08.2", says="raised ValueError")
+def the_errors_that_were_named(driver, deliver):
+    """Work may fail for reasons that nobody has thought of."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        try:
+            deliver(package)
+        except (OSError, LookupError) as error:
+            await driver.emit("failed", {"receipt": delivery["receipt"], "reason": str(error)})
+        else:
+            return delivery["receipt"]
+
+
+@wrong("08.2", client="ada", says="dead, each with its reason")
+def the_first_reason(driver, deliver):
+    """The reason is that of the last attempt, and not what such a package died of before."""
+    reasons = {}
+
+    def refusal(error, delivery):
+        reason = reasons.setdefault("first", str(error))
+        return {"receipt": delivery["receipt"], "reason": reason if reason else "?"}
+
+    refuses(driver, deliver, refusal)
+
+
+@wrong("08.2", client="ada", says="has given back what has failed")
+def counted_by_its_name(driver, deliver):
+    """It gives up by itself, after so many failures of that name: of others, too."""
+    failures = {}
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        try:
+            deliver(package)
+        except Exception as error:
+            failures[package] = failures.get(package, 0) + 1
+            if failures[package] <= 3:
+                refusal = {"receipt": delivery["receipt"], "reason": str(error)}
+                return await driver.emit("failed", refusal)
         return delivery["receipt"]

@@ -1,0 +1,142 @@
+"""Lesson 08: right answers in other styles than the lesson's."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from functools import partial
+
+import socketio
+
+from . import right
+
+# -- 08.1 -----------------------------------------------------------------------------------------
+
+
+@right("08.1")
+def look_then_write(driver, db):
+    """It looks before it writes, commits by itself, and answers by an event."""
+
+    @driver.on("pickup")
+    async def pickup(package, delivery):
+        known = db.execute("SELECT 1 FROM inbox WHERE id = ?", [delivery["id"]]).fetchone()
+        if not known:
+            db.execute("INSERT INTO doorstep VALUES (?)", [package])
+            db.execute("INSERT INTO inbox VALUES (?)", [delivery["id"]])
+            db.commit()
+        await driver.emit("received", {"receipt": delivery["receipt"]})
+
+
+@right("08.1")
+def the_note_refuses(driver, db):
+    """The primary key of the inbox refuses what is known, and with it the whole transaction."""
+
+    @driver.on("pickup")
+    def pickup(package, delivery):
+        try:
+            with db:
+                db.execute("INSERT INTO doorstep VALUES (?)", [package])
+                db.execute("INSERT INTO inbox VALUES (?)", [delivery["id"]])
+        except sqlite3.IntegrityError:
+            pass
+        return delivery["receipt"]
+
+
+@right("08.1")
+def begins_and_commits(driver, db):
+    """Transactions by hand, in a class."""
+    db.isolation_level = None
+
+    class Root(socketio.AsyncClientNamespace):
+        async def on_pickup(self, package, delivery):
+            db.execute("BEGIN IMMEDIATE")
+            cursor = db.cursor()
+            cursor.execute("INSERT OR IGNORE INTO inbox VALUES (?)", [delivery["id"]])
+            cursor.executemany("INSERT INTO doorstep VALUES (?)", [[package]] * cursor.rowcount)
+            db.execute("COMMIT")
+            return delivery["receipt"]
+
+    driver.register_namespace(Root("/"))
+
+
+@right("08.1")
+def in_one_statement(driver, db):
+    """One table says it all: a trigger puts down what is noted."""
+    db.executescript("CREATE TABLE IF NOT EXISTS seen (id TEXT PRIMARY KEY, package)")
+    db.executescript(
+        "CREATE TRIGGER IF NOT EXISTS put AFTER INSERT ON seen "
+        "BEGIN INSERT INTO doorstep VALUES (new.package); END"
+    )
+
+    async def pickup(db, package, delivery):
+        with db:
+            db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", [delivery["id"], package])
+        return delivery["receipt"]
+
+    driver.on("pickup", partial(pickup, db))
+
+
+# -- 08.2 -----------------------------------------------------------------------------------------
+
+
+@right("08.2")
+def a_plain_function_and_a_task(driver, deliver):
+    """A handler that is no coroutine says what has failed in a background task."""
+
+    def pickup(package, delivery):
+        try:
+            deliver(package)
+        except Exception as error:
+            refusal = {"receipt": delivery["receipt"], "reason": str(error)}
+            driver.start_background_task(driver.emit, "failed", refusal)
+            return None
+        return delivery["receipt"]
+
+    driver.on("pickup", pickup)
+
+
+@right("08.2")
+def both_by_events(driver, deliver):
+    """Both answers are events, and the second waits for its reply."""
+
+    @driver.on("*")
+    async def anything(event, package, delivery):
+        answer, said = "received", {"receipt": delivery["receipt"]}
+        try:
+            deliver(package)
+        except Exception as error:
+            answer, said["reason"] = "failed", f"{error}"
+        await driver.call(answer, said)
+
+
+@right("08.2")
+def in_a_class(driver, deliver):
+    """A namespace, and its own `emit`."""
+
+    class Root(socketio.AsyncClientNamespace):
+        async def on_pickup(self, package, delivery):
+            error = await asyncio.gather(self.tries(package), return_exceptions=True)
+            if error != [None]:
+                refusal = {"receipt": delivery["receipt"], "reason": str(error[0])}
+                return await self.emit("failed", refusal)
+            return delivery["receipt"]
+
+        async def tries(self, package):
+            deliver(package)
+
+    driver.register_namespace(Root("/"))
+
+
+@right("08.2")
+def with_a_reason_always(driver, deliver):
+    """Where the error has no text, its kind is better than nothing."""
+
+    @driver.event
+    async def pickup(package, delivery):
+        try:
+            deliver(package)
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            await driver.emit("failed", {"receipt": delivery["receipt"], "reason": reason})
+        else:
+            await driver.emit("received", {"receipt": delivery["receipt"]})
