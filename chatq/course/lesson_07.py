@@ -16,7 +16,7 @@ from ..internals.client_tap import Client
 from ..queues.rules import Rules
 from ..stage.scene import HandlerRaised
 from .check import Exercise
-from .generated.lesson_07 import OnDisk
+from .generated.lesson_07 import Acknowledged, List, Lists, OnDisk
 from .invariants import Wrong
 from .queue_trial import Clock, Errands
 from .trial import Trial
@@ -309,6 +309,7 @@ EXERCISES = [
         _a_list,
         "what is sent at once is lost if nobody is there: where does a package stay until somebody "
         "asks, and when does it leave that place?",
+        List,
     ),
     Exercise(
         "07.2",
@@ -316,6 +317,7 @@ EXERCISES = [
         _a_list_for_each,
         "whose list is emptied when ada asks, and what stays the same about bob when his "
         "connection is a new one?",
+        Lists,
     ),
     Exercise(
         "07.3",
@@ -323,6 +325,7 @@ EXERCISES = [
         _acknowledged,
         "to send is not to arrive: which of the hub's handlers is the first to know that the work "
         "on this one package, of this one reader, is done?",
+        Acknowledged,
     ),
     Exercise(
         "07.4",

@@ -183,6 +183,22 @@ class Scene:
         """Emit this from a client, and return what the handler returns."""
         return await self.trial.asks(await self.line(who), event, *data)
 
+    async def at_once(self, *said: tuple[Any, ...]) -> list[Any]:
+        """Emit each `(who, event, *data)` before anything comes of the others; return what each
+        handler returns."""
+        answers: list[Any] = [None] * len(said)
+        lines = [await self.line(who) for who, *_ in said]
+        await self.trial.settle()
+        for at, (line, (_, event, *data)) in enumerate(zip(lines, said, strict=True)):
+            await line.emit(event, tuple(data), callback=partial(_keep, answers, at))
+        await self.trial.settle()
+        return answers
+
+    async def heard(self, who: str) -> list[Heard]:
+        """Return what a client has heard since the last judgement, where more than one is right."""
+        await self.trial.settle()
+        return [*self._inboxes.get(who, [])]
+
     def dies(self) -> None:
         """Kill this process; the next step is played by a new one, with this `model`."""
         raise Skip  # there is no process of its own
@@ -224,6 +240,10 @@ class Scene:
                 continue
             await self.trial.settle()
             self.judge(expected)
+
+
+def _keep(answers: list[Any], at: int, *given: Any) -> None:
+    answers[at] = given[0] if len(given) == 1 else None
 
 
 def _note(inbox: list[Heard], event: str, namespace: str, *arguments: Any) -> None:
