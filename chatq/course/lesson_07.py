@@ -17,6 +17,7 @@ from ..queues.rules import Rules
 from ..stage.scene import HandlerRaised
 from .check import Exercise
 from .generated.lesson_07 import Acknowledged, List, Lists, OnDisk
+from .generated.lesson_07_leases import Leases
 from .invariants import Wrong
 from .queue_trial import Clock, Errands
 from .trial import Trial
@@ -341,6 +342,7 @@ EXERCISES = [
         _leases,
         "between sent and answered a package is out: what has to be written beside each package, "
         "so that it is nobody else's for 30 seconds, and somebody's after them?",
+        Leases,
     ),
     Exercise(
         "07.6",

@@ -37,6 +37,7 @@ __all__ = [
     "Skip",
     "Step",
     "same",
+    "same_in_any_order",
     "step",
     "story",
 ]
@@ -223,7 +224,7 @@ class Scene:
         for name, inbox in self._inboxes.items():
             want, got = (expected or {}).get(name, []), [*inbox]
             inbox.clear()
-            if not (same(got, want) if self.ordered else _same_in_any_order(got, want)):
+            if not (same(got, want) if self.ordered else same_in_any_order(got, want)):
                 raise Wrong(client=name, expected=_hears(want), got=_hears(got))
 
     async def play(self, script: Script) -> None:
@@ -257,7 +258,8 @@ def same(got: Any, expected: Any) -> bool:
     return bool(got == expected) and isinstance(got, bool) == isinstance(expected, bool)
 
 
-def _same_in_any_order(got: Collection[Any], expected: Collection[Any]) -> bool:
+def same_in_any_order(got: Collection[Any], expected: Collection[Any]) -> bool:
+    """Return whether these are the same in some order."""
     left = [*expected]
     for one in got:
         for index, other in enumerate(left):

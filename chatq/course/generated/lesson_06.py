@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..scenes import Expected, Heard, Scene, Skip, step
+from ..scenes import Expected, Heard, Scene, Skip, same_in_any_order, step
 
 __all__ = ["Drivers", "Latest"]
 
@@ -118,7 +118,7 @@ class Latest(_Road):
         new = self.comes(package)
         expected = self.to_drivers(new)
         got, want = await self.heard(who), [*kept, Heard("pickup", new)]
-        if not _alike(got, want) and _alike(got, self.missed(last)):
+        if not same_in_any_order(got, want) and same_in_any_order(got, self.missed(last)):
             want = kept = self.missed(last)  # it came before the driver
         self.drivers.add(who)
         if [one for one in got if one in kept] == kept:
@@ -139,8 +139,4 @@ class Latest(_Road):
 
 
 def _in_any_order(got: list[Heard], want: list[Heard]) -> list[Heard]:
-    return got if _alike(got, want) else want
-
-
-def _alike(got: list[Heard], want: list[Heard]) -> bool:
-    return sorted(map(repr, got)) == sorted(map(repr, want))
+    return got if same_in_any_order(got, want) else want

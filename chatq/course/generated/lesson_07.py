@@ -5,64 +5,15 @@ Owns the model of which packages wait for whom. Must not know: how an answer is 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
 
-from ...internals.client_events import around_handlers
-from ..scenes import Expected, Heard, Scene, Skip, step
+from ..scenes import Expected, Heard, Skip, step
+from .lesson_07_hub import DIES, GOES, PACKAGES, READERS, SENT, Hub, MortalHub
 
-__all__ = ["GOES", "KILLED", "PACKAGES", "READERS", "Acknowledged", "Hub", "List", "Lists", "OnDisk"]
-
-READERS = ("ada", "bob")
-#: Few, so that equal ones are likely; a column of numbers would take "007" for 7.
-PACKAGES = ("O-1", "pizza", "", "007")
-GOES = ("hangs up", "loses the connection")
-#: What may happen to the hub at the end of a step, or to nobody.
-KILLED = ("", ", and the hub is killed at once")
+__all__ = ["Acknowledged", "List", "Lists", "OnDisk"]
 
 _TIMES = {"": 1, ", twice at once": 2}
-
-
-class Hub(Scene):
-    """A hub to which a vendor and readers come, and go."""
-
-    hears: ClassVar[tuple[str, ...]] = ("pickup",)
-
-    @step("{who} {how}", who=READERS, how=GOES)
-    async def goes(self, who: str, how: str) -> Expected:
-        await self.line(who)
-        line = self.gone(who)
-        await (line.disconnect() if how == GOES[0] else self.trial.stage.cut(who))
-        return {}
-
-    async def dies_after(self, who: str, event: str, *data: Any) -> None:
-        """Emit this, and kill the hub when its handler has returned: nobody is told of it."""
-        await self.line(who)
-        await self.trial.settle()
-        around_handlers(self.trial.sio, self._last)
-        await self.emit(who, event, *data)
-        await self.trial.settle()
-        self.dies()
-
-    async def _last(self, work: Awaitable[Any]) -> None:
-        await work
-        self.dies()
-
-    async def dies_sending(self, who: str, box: str) -> None:
-        """Ask for what is in a box, and kill the hub when it has emitted the first of it."""
-        await self.line(who)
-        await self.trial.settle()
-        emit: Callable[..., Awaitable[Any]] = self.trial.sio.emit
-
-        async def last(*given: Any, **options: Any) -> None:
-            await emit(*given, **options)
-            self.dies()
-
-        self.trial.sio.emit = last
-        await self.emit(who, "get-all", box)
-        await self.trial.settle()
-        self.dies()
 
 
 def _all(packages: list[str]) -> list[Heard]:
@@ -105,7 +56,7 @@ class Lists(Hub):
 class List(Lists):
     """The same with one reader."""
 
-    asks_for_all = asks_meanwhile = goes = None  # those of any reader
+    asks_for_all = asks_meanwhile = goes = None  # type: ignore[assignment] # those of any reader
 
     async def opens(self) -> None:
         self.waiting = {"ada": []}
@@ -126,34 +77,32 @@ class List(Lists):
 
 @dataclass
 class _Box:
-    """What waits for one reader, who has read the first `sent` of it."""
+    """What waits for one reader, who has read the first `read` of it."""
 
     packages: list[str] = field(default_factory=list)
-    sent: int = 0
+    read: int = 0
     #: What it has answered for last.
     last: str | None = None
 
-    def answer(self, which: str) -> str:
-        """Return for which package the reader answers; skip the step if that is not clear."""
-        package = self.last
-        if self.sent and which != _WHICH[-1]:
-            package = self.packages[0 if which == _WHICH[0] else self.sent - 1]
-        if package is None:
-            raise Skip
-        self.done(package)
-        return package
-
     def done(self, package: str) -> None:
-        """Take one of these out, the oldest."""
-        self.last = package
-        if package in self.packages[: self.sent]:
-            self.packages.remove(package)
-            self.sent -= 1
-        elif package in self.packages:
-            raise Skip  # a second answer for the one before, or one for what it has not read?
+        """Take one of these out, the oldest. Skip the step if that is not clear: is it a second
+        answer for the one before, or one for what the reader has not read?"""
+        if package not in self.packages:
+            return
+        at = self.packages.index(package)
+        if at >= self.read:
+            raise Skip
+        del self.packages[at]
+        self.read -= 1
 
 
-_WHICH = ("the first that it has", "the last that it has", "the one before, once more")
+#: What a reader answers for, of all that it has read.
+_WHICH: dict[str, Callable[[list[str]], list[str]]] = {
+    "the first": lambda read: read[:1],
+    "the last": lambda read: read[-1:],
+    "the first, twice": lambda read: read[:1] * 2,
+    "all, the last first": lambda read: read[::-1],
+}
 
 
 class Acknowledged(Hub):
@@ -171,16 +120,22 @@ class Acknowledged(Hub):
         """Serve the answer."""
         await self.trial.serve()
 
-    @step("the vendor sends {package!r}{times}", package=PACKAGES[:3], times=(*_TIMES,))
-    async def sends(self, package: str, times: str) -> Expected:
-        await self.at_once(*[("vendor", "pickup", package)] * _TIMES[times])
-        self.comes(package, _TIMES[times])
+    @step("the vendor sends {packages}", packages=(*SENT,))
+    async def sends(self, packages: str) -> Expected:
+        for package in SENT[packages]:
+            self.comes(package)
+            await self.emit("vendor", "pickup", package)
+            await self.trial.settle()
         return {}
 
     @step("{who} asks", who=READERS)
     async def asks_for_all(self, who: str) -> Expected:
         await self.emit(who, "get-all", who)
         return {who: self.reads(who)}
+
+    @step("{who} {how}", who=READERS, how=(*GOES, DIES))
+    async def goes(self, who: str, how: str) -> Expected:
+        return await super().goes(who, how)
 
     @step("{who} asks, as the vendor sends {package!r}", who=READERS, package=PACKAGES[:2])
     async def asks_meanwhile(self, who: str, package: str) -> Expected:
@@ -190,81 +145,78 @@ class Acknowledged(Hub):
         late = len(await self.heard(who)) <= len(before)
         return {who: before if late else self.reads(who)}
 
-    @step("{who} answers for {which}", who=READERS, which=_WHICH)
+    @step("{who} asks, and answers for {which}", who=READERS, which=(*_WHICH,))
     async def answers(self, who: str, which: str) -> Expected:
-        await self.emit(who, "received", who, self.model[who].answer(which))
+        for package in await self.asks_for(who, which):
+            await self.emit(who, "received", who, package)
+            await self.trial.settle()
         return {}
 
-    @step("{who} asks, and answers for {which} at once", who=READERS, which=_WHICH[:2])
+    @step("{who} asks twice, and answers for {which} meanwhile", who=READERS, which=(*_WHICH,)[:2])
     async def answers_meanwhile(self, who: str, which: str) -> Expected:
-        box = self.model[who]
-        if not box.sent:
-            raise Skip
-        before = _all(box.packages)
-        package = box.answer(which)
-        await self.at_once((who, "get-all", who), (who, "received", who, package))
-        early = len(await self.heard(who)) < len(before)
+        before = _all(self.model[who].packages)
+        said = [(who, "received", who, package) for package in await self.asks_for(who, which)]
+        await self.at_once((who, "get-all", who), *said)
         after = self.reads(who)
-        return {who: after if early else before}
+        return {who: after if len(await self.heard(who)) < len(before) else before}
 
-    @step("{who} asks, and dies before it reads", who=READERS)
-    async def dies_unread(self, who: str) -> Expected:
-        await self.emit(who, "get-all", who)
-        await self.trial.stage.freeze(who)
-        await self.trial.settle()
-        self.gone(who)
-        await self.trial.stage.cut(who)
-        return {}
-
-    def comes(self, package: str, times: int = 1) -> None:
+    def comes(self, package: str) -> None:
         """Put a package into each box."""
         for box in self.model.values():
-            box.packages += [package] * times
+            box.packages.append(package)
 
     def reads(self, who: str) -> list[Heard]:
         """Return what a reader hears that asks now."""
         box = self.model[who]
-        box.sent = len(box.packages)
+        box.read = len(box.packages)
         return _all(box.packages)
 
+    async def asks_for(self, who: str, which: str) -> list[str]:
+        """Let a reader ask; return for which packages it answers then."""
+        box = self.model[who]
+        if not box.packages:
+            raise Skip
+        await self.emit(who, "get-all", who)
+        await self.trial.settle()
+        self.judge({who: self.reads(who)})
+        found = _WHICH[which]([*box.packages])
+        for box.last in found:
+            box.done(box.last)
+        return found
 
-class OnDisk(Acknowledged):
-    """And the hub may be stopped or killed at any time."""
+
+class OnDisk(Acknowledged, MortalHub):
+    """And each package outlives the hub."""
 
     proves = "whoever sends, asks and answers, with the hub stopped and killed between and within"
-    in_processes = True
-    longest = 8
-    asks_meanwhile = answers_meanwhile = None  # not once more: the boxes only lie elsewhere
+    asks_meanwhile = answers_meanwhile = None  # type: ignore[assignment] # tried in step 3
 
     async def serves(self) -> None:
         await self.trial.serve(self.trial.folder / "packages.db")
 
-    @step("the vendor sends {package!r}{then}", package=PACKAGES, then=KILLED)
-    async def sends(self, package: str, then: str) -> Expected:
-        self.comes(package)
-        if then:
-            await self.dies_after("vendor", "pickup", package)
-        await self.emit("vendor", "pickup", package)
+    @step("{who} answers once more for the one before", who=READERS)
+    async def answers_again(self, who: str) -> Expected:
+        package = self.model[who].last
+        if package is None:
+            raise Skip
+        self.model[who].done(package)
+        await self.emit(who, "received", who, package)
         return {}
 
-    @step("{who} answers for {which}{then}", who=READERS, which=_WHICH, then=KILLED)
-    async def answers(self, who: str, which: str, then: str = "") -> Expected:
-        package = self.model[who].answer(which)
-        if then:
-            await self.dies_after(who, "received", who, package)
-        await self.emit(who, "received", who, package)
+    @step("the vendor sends {package!r}, and the hub is killed at once", package=PACKAGES)
+    async def is_killed_storing(self, package: str) -> Expected:
+        self.comes(package)
+        await self.dies_after("vendor", "pickup", package)
         return {}
 
     @step("{who} asks, and the hub is killed as it sends", who=READERS)
     async def is_killed_sending(self, who: str) -> Expected:
-        await self.dies_sending(who, who)
+        await self.dies_sending(who)
         return {}
 
-    @step("the hub is {how}, and started again", how=("killed", "stopped"))
-    async def starts_again(self, how: str) -> Expected:
-        if how == "killed":
-            self.dies()
-        await self.trial.stop()
-        self.lines.clear()
-        await self.opens()
+    @step("{who} asks, and answers for {which}, and the hub is killed at once",
+          who=READERS, which=(*_WHICH,)[:2])  # fmt: skip
+    async def is_killed_deleting(self, who: str, which: str) -> Expected:
+        (package,) = await self.asks_for(who, which)
+        await self.dies_after(who, "received", who, package)
         return {}
