@@ -108,7 +108,7 @@ class Scene:
     """One scene, for one new trial of an answer; see the module."""
 
     #: The greatest number of steps.
-    longest: ClassVar[int] = 10
+    longest: ClassVar[int] = 24
     #: The events that clients listen to; others are not looked at.
     hears: ClassVar[tuple[str, ...]] = ()
     #: Whether each client has to hear the events of one step in this order.
