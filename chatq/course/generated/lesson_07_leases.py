@@ -20,8 +20,8 @@ from .lesson_07_hub import DIES, GOES, PACKAGES, READERS, SENT, MortalHub, box_o
 __all__ = ["Leases"]
 
 _LEASE = 30
-#: The helper reads Ada's box.
-_WHO = ("ada", "helper", "bob")
+#: Who reads Ada's box; Bob has one of his own.
+_WHO = ("ada", "helper")
 _WHICH = {"the first": [0], "the last": [-1], "the first, twice": [0, 0]}
 #: No sum of these is a lease: whether a package is out in that very moment is not said.
 _LATER = {"": 0, " 31 seconds later": 31, " 29 seconds later": 29, " 7 seconds later": 7}
@@ -72,7 +72,9 @@ class _Model:
     #: What may be in each box.
     boxes: dict[str, list[_World]] = field(default_factory=lambda: {name: [()] for name in READERS})
     #: What each client has read, and not answered for.
-    read: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in _WHO})
+    read: dict[str, list[str]] = field(
+        default_factory=lambda: {name: [] for name in (*_WHO, "bob")}
+    )
 
     def claim(self, box: str, *most: int) -> None:
         """Note that so many packages of a box are out now, at most; nothing given: all."""
@@ -104,7 +106,7 @@ class Leases(MortalHub):
             await self.trial.settle()
         return {}
 
-    @step("{who} asks{when}", who=_WHO, when=(*_LATER,))
+    @step("{who} asks{when}", who=(*_WHO, "bob"), when=(*_LATER,))
     async def asks_for_all(self, who: str, when: str) -> Expected:
         self.goes_on(when)
         await self.emit(who, "get-all", box_of(who))
@@ -125,7 +127,7 @@ class Leases(MortalHub):
             await self.trial.settle()
         return {}
 
-    @step("ada and the helper ask at once{when}", when=(*_LATER,))
+    @step("ada asks{when}, and the helper in the same moment", when=(*_LATER,))
     async def both_ask(self, when: str) -> Expected:
         self.goes_on(when)
         both = ("ada", "helper")
