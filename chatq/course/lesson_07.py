@@ -12,7 +12,10 @@ import asyncio
 import inspect
 from typing import Any
 
+import socketio  # type: ignore[import-untyped]
+
 from ..internals.client_tap import Client
+from ..journal.activity import NotSettled
 from ..queues.rules import Rules
 from ..stage.scene import HandlerRaised
 from .check import Exercise
@@ -114,6 +117,51 @@ async def _a_list_for_each(trial: Trial) -> None:
 
 async def _acknowledged(trial: Trial) -> None:
     await _hub(trial)
+    asked = _notes_acknowledgements(trial)
+    try:
+        await _answered(trial)
+    except Wrong as wrong:
+        if asked:
+            wrong.lines += (f"note      {_PACKET}",)
+        raise
+    except (HandlerRaised, NotSettled) as error:
+        if not asked or (isinstance(error, HandlerRaised) and not _is_timeout(error.errors[0])):
+            raise
+        raise Wrong(
+            message="the hub sends to ada, and her computer reads nothing",
+            client="ada",
+            expected="the hub waits for nobody: ada's answer is an event of its own, 'received'",
+            got="it waits until the packet is acknowledged",
+            note=_PACKET,
+        ) from error
+
+
+#: What is misunderstood if the packet's acknowledgement is asked for.
+_PACKET = (
+    "the packet's acknowledgement (`call`, or `callback=` of `emit`) comes from the library, "
+    "whatever the reader does: it is not the reader's answer"
+)
+
+
+def _is_timeout(error: BaseException) -> bool:
+    return isinstance(error, socketio.exceptions.TimeoutError)
+
+
+def _notes_acknowledgements(trial: Trial) -> list[Any]:
+    """Return a list that will hold the events for which the hub asks for an acknowledgement."""
+    asked: list[Any] = []
+    original = trial.sio.emit
+
+    async def emit(event: Any, *given: Any, **options: Any) -> None:
+        if options.get("callback"):
+            asked.append(event)
+        await original(event, *given, **options)
+
+    trial.sio.emit = emit
+    return asked
+
+
+async def _answered(trial: Trial) -> None:
     ada, bob = _Reader(trial, "ada"), _Reader(trial, "bob")
     await _sends(trial, "O-1", "O-2", "O-3")
     await ada.comes()

@@ -63,7 +63,7 @@ class Drivers(_Road):
 
     @step("{who} drives, as the shop sends {package!r}", who=_WHO, package=_PACKAGES)
     async def drives_meanwhile(self, who: str, package: str) -> Expected:
-        _, count = await self.at_once((who, "drive"), ("shop", "pickup", package))
+        count, _ = await self.at_once(("shop", "pickup", package), (who, "drive"))
         late = who not in self.drivers and not await self.heard(who)
         self.drivers.add(who)
         self.answered("shop", count, len(self.drivers) - late)

@@ -56,7 +56,9 @@ def a_class_with_a_deque(sio):
     """A namespace's class, and `trigger_event` for the event whose name is no name of Python's."""
 
     class Hub(socketio.AsyncNamespace):
-        waiting = deque()
+        def __init__(self):
+            super().__init__("/")
+            self.waiting = deque()
 
         async def trigger_event(self, event, *arguments):
             return await super().trigger_event(event.replace("-", "_"), *arguments)
@@ -68,7 +70,7 @@ def a_class_with_a_deque(sio):
             while self.waiting:
                 await self.emit("pickup", self.waiting.popleft(), to=sid)
 
-    sio.register_namespace(Hub("/"))
+    sio.register_namespace(Hub())
 
 
 # -- 07.2 a list for each reader ------------------------------------------------------------------
