@@ -112,13 +112,17 @@ class Leases(MortalHub):
         await self.emit(who, "get-all", box_of(who))
         return await self.reads(who)
 
-    @step("{who} asks{when}, and answers for {which}", who=_WHO, when=(*_LATER,), which=(*_WHICH,))
-    async def asks_and_answers(self, who: str, when: str, which: str) -> Expected:
-        expected = await self.asks_for_all(who, when)
+    @step(
+        "{who} asks, and answers for {which}{when}",
+        who=(*_WHO, "bob"),
+        which=(*_WHICH,),
+        when=(*_LATER,),
+    )
+    async def asks_and_answers(self, who: str, which: str, when: str) -> Expected:
+        expected = await self.asks_for_all(who, "")
         self.judge(expected)
-        if expected[who]:
-            await self.answers(who, which)
-        return {}
+        self.goes_on(when)
+        return await self.answers(who, which) if expected[who] else {}
 
     @step("{who} answers for {which} that it has", who=_WHO, which=(*_WHICH,))
     async def answers(self, who: str, which: str) -> Expected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 
 from . import wrong
@@ -24,9 +23,10 @@ def counted(sio, drivers, add, count, leave=None, to=None):
 
     @sio.event
     async def pickup(sid, package):
+        counted = count()
         if there := (to or (lambda sid: [*drivers]))(sid):
             await sio.emit("pickup", package, to=there)
-        return count()
+        return counted
 
 
 @wrong("06.1", client="vendor", says="before anybody drives")
@@ -122,7 +122,7 @@ def the_newest_driver_only(sio):
 
 
 @wrong("06.1", client="shop", says="as the shop sends 'O-1'")
-def counted_before_it_was_there(sio):
+def counted_after_it_was_sent(sio):
     """The count is taken after the emit has waited: who came in between was sent nothing."""
     drivers = set()
 
@@ -136,9 +136,8 @@ def counted_before_it_was_there(sio):
 
     @sio.event
     async def pickup(sid, package):
-        for driver in [*drivers]:
-            await sio.emit("pickup", package, to=driver)
-        await asyncio.to_thread(int)  # a look into a database
+        if drivers:
+            await sio.emit("pickup", package, to=[*drivers])
         return len(drivers)
 
 
@@ -157,9 +156,10 @@ def not_to_the_sender(sio):
 
     @sio.event
     async def pickup(sid, package):
-        if drivers:
-            await sio.emit("pickup", package, to=[*drivers], skip_sid=sid)
-        return len(drivers)
+        there = [*drivers]
+        if there:
+            await sio.emit("pickup", package, to=there, skip_sid=sid)
+        return len(there)
 
 
 @wrong("06.1", client="ada", says="hears pickup ''")

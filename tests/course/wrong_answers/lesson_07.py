@@ -1005,7 +1005,7 @@ def committed_after_it_was_sent(sio, path, clock):
     db = leased(sio, path, clock, get_all=get_all)
 
 
-@wrong("07.5", client="ada", says="hears")
+@wrong("07.5", client="helper", says="O-3 is new, and not out: 'O-3'")
 def known_by_a_number_that_comes_again(sio, path, clock):
     """Leases are kept for the row's number; SQLite gives that of a deleted last row once more."""
     db, out = sqlite3.connect(path), {}
@@ -1033,7 +1033,7 @@ def known_by_a_number_that_comes_again(sio, path, clock):
         _commit(db, DELETE, name, package)
 
 
-@wrong("07.5", client="ada", says="hears")
+@wrong("07.5", client="ada", says="answers for the first")
 def equal_rows_answered(sio, path, clock):
     """One answer deletes every row with that package: both of two orders."""
     db = leased(sio, path, clock)
@@ -1043,21 +1043,26 @@ def equal_rows_answered(sio, path, clock):
         _commit(db, DELETE_ALL, name, package)
 
 
-@wrong("07.5", client="ada", says="hears")
+@wrong("07.5", client="ada and helper", says="pickup 'O-1', 1, pickup 'O-1', 1")
 def equal_rows_leased(sio, path, clock):
     """The lease is written to every row with that package: of two orders one is never sent."""
 
+    this = "name = ? AND package = ?"
+
     async def get_all(sid, name):
-        for _, package, until, attempt in box(db, name):
+        for number, package, _, _ in box(db, name):
+            ((until, attempt),) = db.execute(
+                "SELECT until, attempt FROM box WHERE id = ?", [number]
+            ).fetchall()
             if until <= clock():
-                statement = "UPDATE box SET until = ?, attempt = attempt + 1 WHERE package = ?"
-                _commit(db, statement, clock() + 30, package)
+                statement = f"UPDATE box SET until = ?, attempt = attempt + 1 WHERE {this}"
+                _commit(db, statement, clock() + 30, name, package)
                 await sio.emit("pickup", (package, attempt + 1), to=sid)
 
     db = leased(sio, path, clock, get_all=get_all)
 
 
-@wrong("07.5", client="ada", says="hears")
+@wrong("07.5", client="ada", says="31 seconds later")
 def only_the_one_who_has_it_may_answer(sio, path, clock):
     """An answer that comes after the lease is not taken, though the work is done."""
     db = leased(sio, path, clock)
@@ -1069,7 +1074,7 @@ def only_the_one_who_has_it_may_answer(sio, path, clock):
             _commit(db, "DELETE FROM box WHERE id = ?", number)
 
 
-@wrong("07.5", client="ada", says="hears")
+@wrong("07.5", client="helper", says="31 seconds after O-1 was sent")
 def the_lease_goes_on(sio, path, clock):
     """Every question of a reader renews its leases, also of what nobody works on any more."""
     db = leased(sio, path, clock)
