@@ -265,6 +265,14 @@ async def _leases(trial: Trial) -> None:
     trial.equal("the attempt of O-1", "helper", helper.attempts, [2])
     trial.nothing("O-1 is out to the helper itself now", "helper", await helper.asks())
     await helper.has_done("O-1")
+    await bob.comes()
+    await bob.asks()
+    await bob.has_done("O-3")
+    await _sends(trial, "O-6")
+    what = "both boxes were empty, and O-6 is new"
+    trial.in_order(what, "helper", await helper.asks(), ["O-6"])
+    trial.equal("the attempt of O-6", "helper", helper.attempts, [1])
+    await helper.has_done("O-6")
     clock.now = 100
     trial.nothing("all is answered, and much time has passed", "helper", await helper.asks())
     await _sends(trial, "O-4", "O-5")

@@ -115,6 +115,8 @@ class Scene:
     ordered: ClassVar[bool] = True
     #: Whether it is played in a process of its own, so that a step may kill it: see `dies`.
     in_processes: ClassVar[bool] = False
+    #: The steps at the end of every scene, which show what has come of the others.
+    finale: ClassVar[tuple[Step, ...]] = ()
     #: What all scenes together prove, in words: "whoever joins, leaves or is gone".
     proves: ClassVar[str] = ""
 
@@ -228,10 +230,10 @@ class Scene:
                 raise Wrong(client=name, expected=_hears(want), got=_hears(got))
 
     async def play(self, script: Script) -> None:
-        """Play a script. Raises `Wrong`, or what the answer raised: see `played`."""
+        """Play a script and the finale. Raises `Wrong`, or what the answer raised: see `played`."""
         await self.opens()
         await self.trial.settle()
-        for one in script:
+        for one in (*script, *self.finale):
             self.position += 1
             self.played.append(one)
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..scenes import Expected, Heard, Scene, Skip, same_in_any_order, step
+from ..scenes import Expected, Heard, Scene, Skip, Step, same_in_any_order, step
 
 __all__ = ["Drivers", "Latest"]
 
@@ -47,6 +47,8 @@ class Drivers(_Road):
     """Who sends is told how many were there, and those get it."""
 
     proves = "whoever drives, sends, freezes, goes and comes back"
+    longest = 7
+    finale = (Step("sends", {"who": "shop", "package": "O-1", "times": ""}),)
 
     @step("{who} drives{times}", who=_WHO, times=tuple(_TIMES)[:2])
     async def drives(self, who: str, times: str) -> Expected:
@@ -85,6 +87,11 @@ class Latest(_Road):
     """The last three are kept, and whoever comes late is sent what it has missed."""
 
     proves = "whoever drives, sends, goes, and comes back having had any number"
+    longest = 7
+    finale = (
+        Step("drives", {"who": "bob", "last": 0}),
+        Step("sends", {"who": "vendor", "package": "O-1", "times": ""}),
+    )
 
     async def opens(self) -> None:
         self.count, self.kept = 0, list[tuple[int, str]]()

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from ..scenes import Expected, Heard, Skip, step
+from ..scenes import Expected, Heard, Skip, Step, step
 from .lesson_07_hub import DIES, GOES, PACKAGES, READERS, SENT, Hub, MortalHub
 
 __all__ = ["Acknowledged", "List", "Lists", "OnDisk"]
@@ -24,6 +25,10 @@ class Lists(Hub):
     """Each package waits for each reader until that one asks."""
 
     proves = "whoever sends, asks, goes and comes back"
+    longest = 7
+    finale: ClassVar[tuple[Step, ...]] = tuple(
+        Step("asks_for_all", {"who": who, "times": ""}) for who in READERS
+    )
 
     async def opens(self) -> None:
         self.waiting: dict[str, list[str]] = {name: [] for name in READERS}
@@ -55,6 +60,8 @@ class Lists(Hub):
 
 class List(Lists):
     """The same with one reader."""
+
+    finale = (Step("ada_asks", {"times": ""}),)
 
     asks_for_all = asks_meanwhile = goes = None  # type: ignore[assignment] # those of any reader
 
@@ -109,6 +116,8 @@ class Acknowledged(Hub):
     """Each package waits for each reader until that one has answered for it."""
 
     proves = "whoever sends, asks, answers, dies and comes back"
+    longest = 8
+    finale = tuple(Step("asks_for_all", {"who": who}) for who in READERS)
     model: dict[str, _Box]
 
     async def opens(self) -> None:
@@ -185,7 +194,7 @@ class Acknowledged(Hub):
         return found
 
 
-class OnDisk(Acknowledged, MortalHub):
+class OnDisk(MortalHub, Acknowledged):
     """And each package outlives the hub."""
 
     proves = "whoever sends, asks and answers, with the hub stopped and killed between and within"

@@ -55,7 +55,7 @@ class MortalHub(Hub):
     """And the hub may be stopped or killed at any time."""
 
     in_processes = True
-    longest = 8
+    longest = 6
 
     @step("the hub is {how}, and started again", how=("killed", "stopped"))
     async def starts_again(self, how: str) -> Expected:
