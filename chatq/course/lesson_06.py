@@ -9,6 +9,7 @@ from typing import Any
 
 from ..internals.client_tap import Client
 from .check import Exercise
+from .generated.lesson_06 import Drivers, Latest
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
@@ -95,6 +96,7 @@ EXERCISES = [
         _honest,
         "the handler's return value is what the vendor is told: who was there at that moment, and "
         "who tells the hub when a driver has gone?",
+        Drivers,
     ),
     Exercise(
         "06.2",
@@ -102,5 +104,6 @@ EXERCISES = [
         _remembers,
         "each package has a number of its own, that never changes: which numbers has this driver "
         "not had, and which of them does the hub still have?",
+        Latest,
     ),
 ]

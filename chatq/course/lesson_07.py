@@ -12,11 +12,15 @@ import asyncio
 import inspect
 from typing import Any
 
+import socketio  # type: ignore[import-untyped]
+
 from ..internals.client_tap import Client
+from ..journal.activity import NotSettled
 from ..queues.rules import Rules
 from ..stage.scene import HandlerRaised
 from .check import Exercise
-from .generated.lesson_07 import OnDisk
+from .generated.lesson_07 import Acknowledged, List, Lists, OnDisk
+from .generated.lesson_07_leases import Leases
 from .generated.lesson_07_reader import Reader
 from .invariants import Wrong
 from .queue_trial import Clock, Errands
@@ -114,6 +118,51 @@ async def _a_list_for_each(trial: Trial) -> None:
 
 async def _acknowledged(trial: Trial) -> None:
     await _hub(trial)
+    asked = _notes_acknowledgements(trial)
+    try:
+        await _answered(trial)
+    except Wrong as wrong:
+        if asked:
+            wrong.lines += (f"note      {_PACKET}",)
+        raise
+    except (HandlerRaised, NotSettled) as error:
+        if not asked or (isinstance(error, HandlerRaised) and not _is_timeout(error.errors[0])):
+            raise
+        raise Wrong(
+            message="the hub sends to ada, and her computer reads nothing",
+            client="ada",
+            expected="the hub waits for nobody: ada's answer is an event of its own, 'received'",
+            got="it waits until the packet is acknowledged",
+            note=_PACKET,
+        ) from error
+
+
+#: What is misunderstood if the packet's acknowledgement is asked for.
+_PACKET = (
+    "the packet's acknowledgement (`call`, or `callback=` of `emit`) comes from the library, "
+    "whatever the reader does: it is not the reader's answer"
+)
+
+
+def _is_timeout(error: BaseException) -> bool:
+    return isinstance(error, socketio.exceptions.TimeoutError)
+
+
+def _notes_acknowledgements(trial: Trial) -> list[Any]:
+    """Return a list that will hold the events for which the hub asks for an acknowledgement."""
+    asked: list[Any] = []
+    original = trial.sio.emit
+
+    async def emit(event: Any, *given: Any, **options: Any) -> None:
+        if options.get("callback"):
+            asked.append(event)
+        await original(event, *given, **options)
+
+    trial.sio.emit = emit
+    return asked
+
+
+async def _answered(trial: Trial) -> None:
     ada, bob = _Reader(trial, "ada"), _Reader(trial, "bob")
     await _sends(trial, "O-1", "O-2", "O-3")
     await ada.comes()
@@ -217,6 +266,14 @@ async def _leases(trial: Trial) -> None:
     trial.equal("the attempt of O-1", "helper", helper.attempts, [2])
     trial.nothing("O-1 is out to the helper itself now", "helper", await helper.asks())
     await helper.has_done("O-1")
+    await bob.comes()
+    await bob.asks()
+    await bob.has_done("O-3")
+    await _sends(trial, "O-6")
+    what = "both boxes were empty, and O-6 is new"
+    trial.in_order(what, "helper", await helper.asks(), ["O-6"])
+    trial.equal("the attempt of O-6", "helper", helper.attempts, [1])
+    await helper.has_done("O-6")
     clock.now = 100
     trial.nothing("all is answered, and much time has passed", "helper", await helper.asks())
     await _sends(trial, "O-4", "O-5")
@@ -310,6 +367,7 @@ EXERCISES = [
         _a_list,
         "what is sent at once is lost if nobody is there: where does a package stay until somebody "
         "asks, and when does it leave that place?",
+        List,
     ),
     Exercise(
         "07.2",
@@ -317,6 +375,7 @@ EXERCISES = [
         _a_list_for_each,
         "whose list is emptied when ada asks, and what stays the same about bob when his "
         "connection is a new one?",
+        Lists,
     ),
     Exercise(
         "07.3",
@@ -324,6 +383,7 @@ EXERCISES = [
         _acknowledged,
         "to send is not to arrive: which of the hub's handlers is the first to know that the work "
         "on this one package, of this one reader, is done?",
+        Acknowledged,
     ),
     Exercise(
         "07.4",
@@ -339,6 +399,7 @@ EXERCISES = [
         _leases,
         "between sent and answered a package is out: what has to be written beside each package, "
         "so that it is nobody else's for 30 seconds, and somebody's after them?",
+        Leases,
     ),
     Exercise(
         "07.6",

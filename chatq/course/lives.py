@@ -4,7 +4,8 @@ Owns how an answer gets into another process, and how the next life goes on wher
 Must not know: what is in a scene, verdicts.
 
 A clean process is begun once for an answer, and forks for each life: so a life costs a few
-milliseconds, and nothing of the notebook's threads is in it. Everything of a scene is in the one
+milliseconds, and nothing of the notebook's threads is in it. What all lives need is there before
+they fork. Everything of a scene is in the one
 process, its network is in memory, and it is killed by SIGKILL, by itself, where its script says so:
 only what is in files is there for the next life. What the scene's model knows is handed on.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 import pickle
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,6 +38,8 @@ __all__ = ["Lives"]
 _LENGTH = struct.Struct("!I")
 #: Seconds, for all lives of one scene.
 _WITHIN = 20.0
+#: A folder in memory, if there is one: files there outlive a killed process, and cost no disk.
+_IN_MEMORY = "/dev/shm"
 
 
 class Lives:
@@ -121,6 +126,11 @@ def serve() -> None:
     sys.stdout = sys.stderr = io.StringIO()  # what it prints was seen in the told scene
     path, scene, answer = pickle.loads(_read(requests) or b"")
     sys.path[:] = path
+    import_module("engineio.async_drivers.aiohttp")  # which a server imports by its name
+    if os.access(_IN_MEMORY, os.W_OK | os.X_OK):
+        tempfile.tempdir = _IN_MEMORY
+    gc.collect()
+    gc.freeze()  # so that no life looks through, and thereby copies, what it shares with others
     while body := _read(requests):
         played = pickle.dumps(_play(scene, answer, pickle.loads(body)))
         answers.write(_LENGTH.pack(len(played)) + played)

@@ -38,6 +38,7 @@ __all__ = [
     "Skip",
     "Step",
     "same",
+    "same_in_any_order",
     "step",
     "story",
 ]
@@ -117,6 +118,8 @@ class Scene:
     ordered: bool = True
     #: Whether it is played in a process of its own, so that a step may kill it: see `dies`.
     in_processes: bool = False
+    #: The steps at the end of every scene, which show what has come of the others.
+    finale: tuple[Step, ...] = ()
     #: What all scenes together prove, in words: "whoever joins, leaves or is gone".
     proves: str = ""
 
@@ -194,6 +197,22 @@ class Scene:
         """Emit this from a client, and return what the handler returns."""
         return await self.trial.asks(await self.line(who), event, *data)
 
+    async def at_once(self, *said: tuple[Any, ...]) -> list[Any]:
+        """Emit each `(who, event, *data)` before anything comes of the others; return what each
+        handler returns."""
+        answers: list[Any] = [None] * len(said)
+        lines = [await self.line(who) for who, *_ in said]
+        await self.trial.settle()
+        for at, (line, (_, event, *data)) in enumerate(zip(lines, said, strict=True)):
+            await line.emit(event, tuple(data), callback=partial(_keep, answers, at))
+        await self.trial.settle()
+        return answers
+
+    async def heard(self, who: str) -> list[Heard]:
+        """Return what a client has heard since the last judgement, where more than one is right."""
+        await self.trial.settle()
+        return [*self._inboxes.get(who, [])]
+
     def dies(self) -> None:
         """Kill this process; the next step is played by a new one, with this `model`."""
         raise Skip  # there is no process of its own
@@ -213,23 +232,19 @@ class Scene:
                 got="gets no answer" if got is None else f"is answered {got!r:.100}",
             )
 
-    def heard(self, who: str) -> list[Heard]:
-        """Return what this client has heard since the last step was judged."""
-        return [*self._inboxes.get(who, [])]
-
     def judge(self, expected: Expected | None) -> None:
         """Require that everybody has heard what he had to hear since the last time."""
         for name, inbox in self._inboxes.items():
             want, got = (expected or {}).get(name, []), [*inbox]
             inbox.clear()
-            if not (same(got, want) if self.ordered else _same_in_any_order(got, want)):
+            if not (same(got, want) if self.ordered else same_in_any_order(got, want)):
                 raise Wrong(client=name, expected=_hears(want), got=_hears(got))
 
     async def play(self, script: Script) -> None:
-        """Play a script. Raises `Wrong`, or what the answer raised: see `played`."""
+        """Play a script and the finale. Raises `Wrong`, or what the answer raised: see `played`."""
         await self.opens()
         await self.trial.settle()
-        for one in script:
+        for one in (*script, *self.finale):
             self.position += 1
             self.played.append(one)
             try:
@@ -239,6 +254,10 @@ class Scene:
                 continue
             await self.trial.settle()
             self.judge(expected)
+
+
+def _keep(answers: list[Any], at: int, *given: Any) -> None:
+    answers[at] = given[0] if len(given) == 1 else None
 
 
 def _note(inbox: list[Heard], event: str, namespace: str, *arguments: Any) -> None:
@@ -252,7 +271,8 @@ def same(got: Any, expected: Any) -> bool:
     return bool(got == expected) and isinstance(got, bool) == isinstance(expected, bool)
 
 
-def _same_in_any_order(got: Collection[Any], expected: Collection[Any]) -> bool:
+def same_in_any_order(got: Collection[Any], expected: Collection[Any]) -> bool:
+    """Return whether these are the same in some order."""
     left = [*expected]
     for one in got:
         for index, other in enumerate(left):

@@ -26,6 +26,8 @@ __all__ = ["Failure", "Search"]
 _SHRINKS = 250
 #: And how many if each takes its time.
 _SLOW = 3
+#: Follows the last step of a script.
+_END = "the end"
 #: The most steps in one part of a scene.
 _PART = 8
 #: More than there are scenes in one search.
@@ -71,8 +73,7 @@ class Search(Generic[_Told]):
         self._scenes, self._seed = scenes, seed
         #: How many scripts were played.
         self.scenes = 0
-        #: What goes well, and all that these begin with; and what goes wrong, with the rest cut
-        #: off: each step as text.
+        #: Scripts that go well; and what goes wrong whatever follows: each step as text.
         self._well: set[tuple[str, ...]] = set()
         self._wrong: dict[tuple[str, ...], _Told] = {}
         self._failure: Failure[_Told] | None = None
@@ -156,7 +157,7 @@ class Search(Generic[_Told]):
             )()
 
     def _fails(self, script: Script, loop: asyncio.AbstractEventLoop) -> bool:
-        steps = tuple(map(repr, script))
+        steps = (*map(repr, script), _END)
         begins = [steps[:at] for at in range(len(steps) + 1)]
         known = next((begin for begin in begins if begin in self._wrong), None)
         if known is None and steps not in self._well:
@@ -166,11 +167,14 @@ class Search(Generic[_Told]):
                 self._shrinks -= 1
             self.scenes += 1
             told = self._played(script, loop)
-            if told is not None:
+            if told is None:
+                self._well.add(steps)
+            else:
                 known = steps[: self._steps(told)]
                 self._wrong[known] = told
-            if told is None or not self._slow(told):  # that may be seen only in the end
-                self._well.update(begins[: None if known is None else len(known)])
+            if not self._scene.finale and not (told and self._slow(told)):
+                # As far as it went well, so does what is only a part of it.
+                self._well.update((*begin, _END) for begin in begins[: len(known or steps)])
         if known is None:
             return False
         told = self._wrong[known]

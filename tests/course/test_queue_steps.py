@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 
 import answers
 import pytest
 import socketio
 
 from chatq import check
-
-READERS = ("ada", "bob")
 
 #: The step that an answer is tried at, who suffers, and at what.
 REASONS = [
@@ -49,61 +46,6 @@ async def test_the_reader_that_the_lesson_shows_first_does_the_work_twice():
 
 
 # -- a right answer need not be the lesson's ------------------------------------------------------
-
-
-def a_log_and_offsets(sio):
-    log, offsets = [], {}
-    sio.on("pickup", lambda sid, package: log.append(package))
-
-    @sio.on("get-all")
-    async def get_all(sid, name):
-        while (offset := offsets.get(name, 0)) < len(log):
-            offsets[name] = offset + 1
-            await sio.emit("pickup", log[offset], to=sid)
-
-
-def files(sio, path):
-    def boxes(changes=None):
-        kept = json.loads(path.read_text()) if path.exists() else {name: [] for name in READERS}
-        if changes:
-            changes(kept)
-            path.write_text(json.dumps(kept))
-        return kept
-
-    @sio.event
-    async def pickup(sid, package):
-        boxes(lambda kept: [packages.append(package) for packages in kept.values()])
-
-    @sio.on("get-all")
-    async def get_all(sid, name):
-        for package in boxes()[name]:
-            await sio.emit("pickup", package, to=sid)
-
-    @sio.event
-    def received(sid, name, package):
-        boxes(lambda kept: kept[name].remove(package))
-
-
-def all_in_one_transaction(sio, path, clock):
-    db = sqlite3.connect(path, isolation_level=None)
-    db.execute("CREATE TABLE IF NOT EXISTS box (name, package, sent, tries)")
-
-    @sio.event
-    async def pickup(sid, package):
-        for name in READERS:
-            db.execute("INSERT INTO box VALUES (?, ?, NULL, 0)", [name, package])
-
-    @sio.on("get-all")
-    async def get_all(sid, name):
-        free = "SELECT package, tries FROM box WHERE name = ? AND (sent IS NULL OR sent <= ?)"
-        for package, tries in db.execute(free, [name, clock() - 30]).fetchall():
-            lease = "UPDATE box SET sent = ?, tries = tries + 1 WHERE name = ? AND package = ?"
-            db.execute(lease, [clock(), name, package])
-            await sio.emit("pickup", (package, tries + 1), to=sid)
-
-    @sio.event
-    async def received(sid, name, package):
-        db.execute("DELETE FROM box WHERE name = ? AND package = ?", [name, package])
 
 
 def in_a_room(sio):
@@ -165,9 +107,6 @@ def in_a_catch_all(sio):
         ("02.1", in_a_class),
         ("02.2", in_the_session),
         ("02.2", in_a_catch_all),
-        ("07.2", a_log_and_offsets),
-        ("07.4", files),
-        ("07.5", all_in_one_transaction),
     ],
 )
 async def test_another_right_answer_passes(name, answer):

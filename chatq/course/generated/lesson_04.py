@@ -104,8 +104,7 @@ class Members(_House):
         if not rooms or not all(len(self.inside[room]) > 1 for room in rooms):
             raise Skip  # nobody would hear which of the two it is
         await self.emit(who, "disconnect", "client disconnect")
-        await self.trial.settle()
-        heard = {name for name in self.lines if self.heard(name)}
+        heard = [name for name in self.there if await self.heard(name)]
         return self._without(who, rooms) if heard else {}
 
     def _without(self, who: str, rooms: list[Any]) -> Expected:

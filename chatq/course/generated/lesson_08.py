@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import socketio  # type: ignore[import-untyped]
 
@@ -236,7 +236,7 @@ class Failures(Scene):
     done, and nothing is tried more often than it is delivered."""
 
     proves = "whatever fails, for whichever reason and how often, with good ones between"
-    longest: ClassVar[int] = 7
+    longest: int = 7
 
     async def opens(self) -> None:
         """Let ada read the queue."""

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any
 
 from ...internals.client_tap import Client
 from ...journal.facts import QueueFact, Subscribed
@@ -79,7 +79,7 @@ class Everywhere(_OnNats):
     hears = ("said",)
     #: What two say at once, or the servers of one, may come in any order.
     ordered = False
-    longest: ClassVar[int] = 5
+    longest: int = 5
 
     async def opens(self) -> None:
         """Open two servers, with ada and bob at the first, and cat at the second."""
@@ -192,7 +192,7 @@ class Truth(_OnNats):
     """The vendor is told what is sure, and each package comes to one driver, once."""
 
     proves = "whoever hands over what again, unanswered or not, drives, comes and goes, anywhere"
-    longest: ClassVar[int] = 6
+    longest: int = 6
     #: Whether the node is killed in it: then the queues give up soon.
     kills = False
 

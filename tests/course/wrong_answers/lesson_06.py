@@ -23,9 +23,10 @@ def counted(sio, drivers, add, count, leave=None, to=None):
 
     @sio.event
     async def pickup(sid, package):
+        counted = count()
         if there := (to or (lambda sid: [*drivers]))(sid):
             await sio.emit("pickup", package, to=there)
-        return count()
+        return counted
 
 
 @wrong("06.1", client="vendor", says="before anybody drives")
@@ -120,6 +121,75 @@ def the_newest_driver_only(sio):
     counted(sio, drivers, add, lambda: len(drivers), drivers.discard)
 
 
+@wrong("06.1", client="shop", says="as the shop sends 'O-1'")
+def counted_after_it_was_sent(sio):
+    """The count is taken after the emit has waited: who came in between was sent nothing."""
+    drivers = set()
+
+    @sio.event
+    async def drive(sid):
+        drivers.add(sid)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        drivers.discard(sid)
+
+    @sio.event
+    async def pickup(sid, package):
+        if drivers:
+            await sio.emit("pickup", package, to=[*drivers])
+        return len(drivers)
+
+
+@wrong("06.1", client="ada", says="sends 'O-1'")
+def not_to_the_sender(sio):
+    """Who sends it is left out, as in the lessons before; here a driver may send, too."""
+    drivers = set()
+
+    @sio.event
+    async def drive(sid):
+        drivers.add(sid)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        drivers.discard(sid)
+
+    @sio.event
+    async def pickup(sid, package):
+        there = [*drivers]
+        if there:
+            await sio.emit("pickup", package, to=there, skip_sid=sid)
+        return len(there)
+
+
+@wrong("06.1", client="ada", says="hears pickup ''")
+def an_empty_package_is_none(sio):
+    """`if package` for "is there one?": the empty text is a package, too."""
+    drivers = set()
+    counted(sio, drivers, drivers.add, lambda: len(drivers), drivers.discard)
+    handler = sio.handlers["/"]["pickup"]
+
+    @sio.event
+    async def pickup(sid, package):
+        return await handler(sid, package) if package else len(drivers)
+
+
+@wrong("06.1", client="shop", says="hangs up")
+def one_who_drove_comes_back_as_one(sio):
+    """A number that goes up and down: whoever hangs up is taken for a driver."""
+    drivers, count = set(), [0]
+
+    def add(sid):
+        count[0] += sid not in drivers
+        drivers.add(sid)
+
+    def leave(sid):
+        count[0] -= 1
+        drivers.discard(sid)
+
+    counted(sio, drivers, add, lambda: count[0], leave)
+
+
 # -- 06.2 a hub that remembers the last three -----------------------------------------------------
 
 
@@ -211,3 +281,101 @@ def numbered_by_place(sio):
         for number, package in [*enumerate(kept, 1)][last:]:
             await sio.emit("pickup", (number, package), to=sid)
         return 0
+
+
+@wrong("06.2", client="ada", says="as the shop sends 'O-1'")
+def the_room_at_the_end(sio):
+    """What comes while the missed ones are sent is neither missed nor new: it is lost."""
+    kept, count = deque(maxlen=3), 0
+
+    @sio.event
+    async def pickup(sid, package):
+        nonlocal count
+        count += 1
+        kept.append((count, package))
+        await sio.emit("pickup", (count, package), to="drivers")
+
+    @sio.event
+    async def drive(sid, last):
+        missed = [one for one in kept if one[0] > last]
+        lost = count - last - len(missed)
+        for one in missed:
+            await sio.emit("pickup", one, to=sid)
+        await sio.enter_room(sid, "drivers")
+        return lost
+
+
+@wrong("06.2", client="ada", says="as the shop sends 'O-1'")
+def lost_is_counted_at_the_end(sio):
+    """What came meanwhile is counted as missed, and was not."""
+    kept, count = deque(maxlen=3), 0
+
+    @sio.event
+    async def pickup(sid, package):
+        nonlocal count
+        count += 1
+        kept.append((count, package))
+        await sio.emit("pickup", (count, package), to="drivers")
+
+    @sio.event
+    async def drive(sid, last):
+        await sio.enter_room(sid, "drivers")
+        missed = [one for one in kept if one[0] > last]
+        for one in missed:
+            await sio.emit("pickup", one, to=sid)
+        return count - last - len(missed)
+
+
+@wrong("06.2", client="ada", says="hears pickup 1, 'O-1', then pickup")
+def equal_ones_are_one(sio):
+    """A package that is kept already is not kept again: but two people may order the same."""
+    kept, count = [], 0
+
+    @sio.event
+    async def pickup(sid, package):
+        nonlocal count
+        count += 1
+        if package not in [other for _, other in kept]:
+            kept[:] = [*kept, (count, package)][-3:]
+        await sio.emit("pickup", (count, package), to="drivers")
+
+    @sio.event
+    async def drive(sid, last):
+        await sio.enter_room(sid, "drivers")
+        missed = [one for one in kept if one[0] > last]
+        lost = max(0, count - 3 - last)
+        for one in missed:
+            await sio.emit("pickup", one, to=sid)
+        return lost
+
+
+KEPT, COUNT = deque(maxlen=3), [0]
+
+
+@wrong("06.2", client="ada", says="ada comes late")
+def outside_of_the_function(sio):
+    """The list is outside of the function, where the next hub finds it."""
+    COUNT[0] += 1
+    KEPT.append((COUNT[0], "an old one"))
+    count, kept = COUNT, KEPT
+
+    @sio.event
+    async def pickup(sid, package):
+        count[0] += 1
+        kept.append((count[0], package))
+        await sio.emit("pickup", kept[-1], to="drivers")
+
+    @sio.event
+    async def drive(sid, last):
+        await sio.enter_room(sid, "drivers")
+        missed = [one for one in kept if one[0] > last]
+        lost = count[0] - last - len(missed)
+        for one in missed:
+            await sio.emit("pickup", one, to=sid)
+        return lost
+
+
+@wrong("06.2", client="ada", says="ada")
+def zero_is_all(sio):
+    """`last or …`: 0 is taken for "it did not say", and who has had none gets the newest only."""
+    remembers(sio, missed=lambda number, last: number > (last or 2))

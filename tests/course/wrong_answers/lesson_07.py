@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 
@@ -136,6 +137,70 @@ def named_as_the_function(sio):
             await sio.emit("pickup", waiting.pop(0), to=sid)
 
 
+@wrong("07.1", client="ada", says="hears pickup")
+def emptied_after_sending(sio):
+    """All is sent, and then the list is emptied: also of what came meanwhile."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in [*waiting]:
+            await sio.emit("pickup", package, to=sid)
+        waiting.clear()
+
+
+@wrong("07.1", client="ada", says="hears pickup 'O-1', then pickup 'O-1'")
+def equal_ones_are_one(sio):
+    """A dict, so that each is sent once: two equal orders become one."""
+    waiting = {}
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting[package] = True
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        packages = [*waiting]
+        waiting.clear()
+        for package in packages:
+            await sio.emit("pickup", package, to=sid)
+
+
+@wrong("07.1", client="ada", says="hears pickup ''")
+def ends_at_an_empty_one(sio):
+    """`while package := …`: an empty text ends the loop, and is lost."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        while waiting and (package := waiting.pop(0)):
+            await sio.emit("pickup", package, to=sid)
+
+
+@wrong("07.1", says="raised IndexError")
+def taken_out_after_it_was_sent(sio):
+    """It is taken out when it has been sent: who asks meanwhile gets it as well."""
+    waiting = []
+
+    @sio.event
+    async def pickup(sid, package):
+        waiting.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        while waiting:
+            await sio.emit("pickup", waiting[0], to=sid)
+            waiting.remove(waiting[0])
+
+
 # -- 07.2 a list for each reader ------------------------------------------------------------------
 
 
@@ -233,6 +298,69 @@ def cleared_for_the_other(sio):
             await sio.emit("pickup", package, to=sid)
 
 
+@wrong("07.2", client="ada", says="hears pickup 'O-1', then pickup 'O-1'")
+def equal_ones_are_one_for_each(sio):
+    """A dict under each name: two equal orders become one."""
+    waiting = {name: {} for name in READERS}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages[package] = True
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        packages, waiting[name] = waiting[name], {}
+        for package in packages:
+            await sio.emit("pickup", package, to=sid)
+
+
+@wrong("07.2", client="ada", says="hears pickup")
+def each_list_emptied_after_sending(sio):
+    """All is sent, and then the reader's list is a new one: without what came meanwhile."""
+    waiting = {name: [] for name in READERS}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in [*waiting[name]]:
+            await sio.emit("pickup", package, to=sid)
+        waiting[name] = []
+
+
+@wrong("07.2", client="ada", says="hears nothing")
+def a_mark_at_each_text(sio):
+    """Who has had it is kept for the text of a package: the same text once more was had already."""
+    log, had = [], set()
+    sio.on("pickup", lambda sid, package: log.append(package))
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        new = [package for package in log if (name, package) not in had]
+        had.update((name, package) for package in new)
+        for package in new:
+            await sio.emit("pickup", package, to=sid)
+
+
+@wrong("07.2", client="bob", says="never got it")
+def when_all_have_had_it(sio):
+    """One log, which is emptied when everybody has asked: the offsets are not begun anew."""
+    log, offsets = [], dict.fromkeys(READERS, 0)
+    sio.on("pickup", lambda sid, package: log.append(package))
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        new, offsets[name] = log[offsets[name] :], len(log)
+        if all(offset == len(log) for offset in offsets.values()):
+            log.clear()
+        for package in new:
+            await sio.emit("pickup", package, to=sid)
+
+
 # -- 07.3 delete when it is acknowledged ----------------------------------------------------------
 
 
@@ -274,7 +402,7 @@ def deleted_when_sent(sio):
     answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
 
 
-@wrong("07.3", client="ada", says="ada has answered for O-2 only, and asks again: 'O-1'")
+@wrong("07.3", client="ada", says="it is not the reader's answer")
 def packet_acknowledged(sio):
     """The acknowledgement of the packet, which comes by itself, is taken for the answer."""
 
@@ -360,10 +488,104 @@ def deleted_at_the_goodbye(sio):
         waiting[names.pop(sid, "")] = []
 
 
+@wrong("07.3", client="ada", says="it waits until the packet is acknowledged")
+def as_version_3(sio):
+    """The version of the lesson, which calls, and gives up a reader that is too late."""
+
+    async def sends(sid, packages):
+        for package in [*packages]:
+            await sio.call("pickup", package, to=sid, timeout=0.3)
+            packages.remove(package)
+
+    answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
+
+
+@wrong("07.3", client="ada", says="it waits until the packet is acknowledged")
+def called_without_a_deadline(sio):
+    """The same with the library's own deadline, a minute: all that time the handler waits."""
+
+    async def sends(sid, packages):
+        for package in [*packages]:
+            await sio.call("pickup", package, to=sid)
+            packages.remove(package)
+
+    answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
+
+
+@wrong("07.3", client="ada", says="it is not the reader's answer")
+def called_back(sio):
+    """A call-back deletes: it is called by the packet's acknowledgement, not by `received`."""
+
+    async def sends(sid, packages):
+        for package in [*packages]:
+
+            def forget(*_, package=package):
+                drop(packages, package)
+
+            await sio.emit("pickup", package, to=sid, callback=forget)
+
+    answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
+
+
+@wrong("07.3", client="ada", says="hears pickup 'O-1', then pickup 'O-1'")
+def equal_ones_are_one_key(sio):
+    """Packages are keys of a dict: two equal orders are one."""
+    waiting = {name: {} for name in READERS}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages[package] = True
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in [*waiting[name]]:
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        waiting[name].pop(package, None)
+
+
+@wrong("07.3", client="ada", says="answers for the first")
+def all_that_are_equal(sio):
+    """All equal packages are deleted by one answer, and one of two orders was never done."""
+
+    def forget(waiting, name, package):
+        waiting[name] = [other for other in waiting[name] if other != package]
+
+    answered(sio, forget)
+
+
+@wrong("07.3", client="ada", says="hears pickup")
+def sent_while_it_changes(sio):
+    """The list itself is walked: an answer that comes meanwhile makes it pass one over."""
+
+    async def sends(sid, packages):
+        for package in packages:
+            await sio.emit("pickup", package, to=sid)
+
+    answered(sio, lambda waiting, name, package: drop(waiting[name], package), sends)
+
+
+@wrong("07.3", client="ada", says="hears nothing")
+def done_once_and_for_all(sio):
+    """What was answered for is noted by its text: the same order once more is taken for done."""
+    log, done = [], set()
+    sio.on("pickup", lambda sid, package: log.append(package))
+    sio.on("received", lambda sid, name, package: done.add((name, package)))
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in [one for one in log if (name, one) not in done]:
+            await sio.emit("pickup", package, to=sid)
+
+
 # -- 07.4 on disk ---------------------------------------------------------------------------------
 
 BOX = "CREATE TABLE IF NOT EXISTS box (id INTEGER PRIMARY KEY, name, package)"
-DELETE = "DELETE FROM box WHERE name = ? AND package = ?"
+DELETE = "DELETE FROM box WHERE id = (SELECT min(id) FROM box WHERE name = ? AND package = ?)"
+DELETE_ALL = "DELETE FROM box WHERE name = ? AND package = ?"
 
 
 def stored(sio, db, put=None, delete=None):
@@ -521,6 +743,101 @@ def emptied_when_read(sio, path):
     @sio.event
     async def received(sid, name, package):
         drop(waiting[name], package)
+
+
+@wrong("07.4", client="ada", says="the hub is killed")
+def in_a_buffer(sio, path):
+    """A file that is open: what is written to it is in the program's buffer until it is closed."""
+    lines(sio, path, flush=False)
+
+
+def lines(sio, path, flush=True):
+    """A line for each package and each answer, and what is wrong with it in the arguments."""
+    boxes = {name: [] for name in READERS}
+
+    def happens(package, *names, done=False):
+        for name in names or READERS:
+            if done:
+                drop(boxes[name], package)
+            else:
+                boxes[name].append(package)
+
+    file = open(path, "a+")  # noqa: SIM115
+    file.seek(0)
+    for line in file:
+        happens(*(told := json.loads(line)), done=len(told) > 1)
+
+    def note(*told):
+        file.write(json.dumps(told) + "\n")
+        if flush:
+            file.flush()
+        happens(*told, done=len(told) > 1)
+
+    sio.on("pickup", lambda sid, package: note(package))
+    sio.on("received", lambda sid, name, package: note(package, name))
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in [*boxes[name]]:
+            await sio.emit("pickup", package, to=sid)
+
+
+@wrong("07.4", client="bob", says="hears pickup 'O-1'")
+def equal_rows_deleted(sio, path):
+    """`DELETE … WHERE package = ?` deletes every row with that package: both of two orders."""
+    db = sqlite3.connect(path)
+    stored(sio, db, delete=lambda name, package: _commit(db, DELETE_ALL, name, package))
+
+
+@wrong("07.4", client="ada", says="hears pickup '007'")
+def a_column_of_strings(sio, path):
+    """SQLite knows no type STRING: it takes it for a number, and makes one of each text it can."""
+    db = sqlite3.connect(path)
+    table = "CREATE TABLE IF NOT EXISTS box (id INTEGER PRIMARY KEY, name STRING, package STRING)"
+    db.execute(table)
+    stored(sio, db)
+
+
+@wrong("07.4", client="ada", says="the hub is killed")
+def written_in_the_background(sio, path):
+    """The handler returns, and a task writes soon after: the hub may be killed in between."""
+    db = sqlite3.connect(path)
+
+    def put(package):
+        async def later():
+            await asyncio.to_thread(int)  # something else comes first
+            for name in READERS:
+                _commit(db, "INSERT INTO box (name, package) VALUES (?, ?)", name, package)
+
+        sio.start_background_task(later)
+
+    stored(sio, db, put)
+
+
+@wrong("07.4", client="ada", says="the hub is killed")
+def saved_at_the_goodbye(sio, path):
+    """Everything is in memory, and written when a client disconnects: who is killed does not."""
+    boxes = {name: [] for name in READERS}
+    if path.exists():
+        boxes = json.loads(path.read_text())
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in boxes.values():
+            packages.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in [*boxes[name]]:
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        drop(boxes[name], package)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        path.write_text(json.dumps(boxes))
 
 
 # -- 07.5 leases ----------------------------------------------------------------------------------
@@ -686,6 +1003,88 @@ def committed_after_it_was_sent(sio, path, clock):
                     await sio.emit("pickup", (package, attempt + 1), to=sid)
 
     db = leased(sio, path, clock, get_all=get_all)
+
+
+@wrong("07.5", client="helper", says="both boxes were empty, and O-6 is new: 'O-6'")
+def known_by_a_number_that_comes_again(sio, path, clock):
+    """Leases are kept for the row's number; SQLite gives that of a deleted last row once more."""
+    db, out = sqlite3.connect(path), {}
+    db.execute(BOX)
+    db.execute("CREATE TABLE IF NOT EXISTS lease (id PRIMARY KEY, until, attempt)")
+    out.update({row[0]: row[1:] for row in db.execute("SELECT id, until, attempt FROM lease")})
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        found = "SELECT id, package FROM box WHERE name = ? ORDER BY id"
+        for number, package in db.execute(found, [name]).fetchall():
+            until, attempt = out.get(number, (0, 0))
+            if until <= clock():
+                out[number] = clock() + 30, attempt + 1
+                _commit(db, "REPLACE INTO lease VALUES (?, ?, ?)", number, *out[number])
+                await sio.emit("pickup", (package, attempt + 1), to=sid)
+
+    @sio.event
+    async def pickup(sid, package):
+        for name in reversed(READERS):
+            _commit(db, "INSERT INTO box (name, package) VALUES (?, ?)", name, package)
+
+    @sio.event
+    async def received(sid, name, package):
+        _commit(db, DELETE, name, package)
+
+
+@wrong("07.5", client="ada", says="answers for the first")
+def equal_rows_answered(sio, path, clock):
+    """One answer deletes every row with that package: both of two orders."""
+    db = leased(sio, path, clock)
+
+    @sio.event
+    async def received(sid, name, package):
+        _commit(db, DELETE_ALL, name, package)
+
+
+@wrong("07.5", client="ada and helper", says="pickup 'O-1', 1, pickup 'O-1', 1")
+def equal_rows_leased(sio, path, clock):
+    """The lease is written to every row with that package: of two orders one is never sent."""
+
+    this = "name = ? AND package = ?"
+
+    async def get_all(sid, name):
+        for number, package, _, _ in box(db, name):
+            ((until, attempt),) = db.execute(
+                "SELECT until, attempt FROM box WHERE id = ?", [number]
+            ).fetchall()
+            if until <= clock():
+                statement = f"UPDATE box SET until = ?, attempt = attempt + 1 WHERE {this}"
+                _commit(db, statement, clock() + 30, name, package)
+                await sio.emit("pickup", (package, attempt + 1), to=sid)
+
+    db = leased(sio, path, clock, get_all=get_all)
+
+
+@wrong("07.5", client="bob", says="31 seconds later")
+def only_the_one_who_has_it_may_answer(sio, path, clock):
+    """An answer that comes after the lease is not taken, though the work is done."""
+    db = leased(sio, path, clock)
+
+    @sio.event
+    async def received(sid, name, package):
+        late = [row for row in box(db, name) if row[1] == package and row[2] > clock()]
+        for number, *_ in late[:1]:
+            _commit(db, "DELETE FROM box WHERE id = ?", number)
+
+
+@wrong("07.5", client="helper", says="31 seconds after O-1 was sent")
+def the_lease_goes_on(sio, path, clock):
+    """Every question of a reader renews its leases, also of what nobody works on any more."""
+    db = leased(sio, path, clock)
+    claims = sio.handlers["/"]["get-all"]
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        await claims(sid, name)
+        renew = "UPDATE box SET until = ? WHERE name = ? AND until > ?"
+        _commit(db, renew, clock() + 30, name, clock())
 
 
 # -- 07.6 not twice -------------------------------------------------------------------------------
