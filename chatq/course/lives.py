@@ -69,7 +69,7 @@ class Lives:
             )
             return
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", f"from {__name__} import serve; serve()"),
+            *(sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -80,6 +80,7 @@ class Search(Generic[_Told]):
         self._shrinks = _SHRINKS
         self._playing: asyncio.Task[Any] | None = None
         self._given_up = False
+        self._error: BaseException | None = None
 
     async def run(self) -> Failure[_Told] | None:
         """Return the smallest failure, or None if no script of those drawn fails."""
@@ -98,15 +99,14 @@ class Search(Generic[_Told]):
         return self._failure
 
     def _work(self, loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
-        error: BaseException | None = None
         try:
             with _only_by_seed():
                 self._draw(loop)
         except (_Fails, _Over):
             pass
         except BaseException as raised:
-            error = raised
-        loop.call_soon_threadsafe(_end, over, error)
+            self._error = raised
+        loop.call_soon_threadsafe(_end, over, self._error)
 
     def _draw(self, loop: asyncio.AbstractEventLoop) -> None:
         import hypothesis
@@ -195,10 +195,10 @@ class Search(Generic[_Told]):
 
         try:
             result = asyncio.run_coroutine_threadsafe(playing(), loop).result()
-        except BaseException:
-            if self._given_up:
-                raise _Over from None
-            raise
+        except BaseException as error:
+            if not self._given_up:  # then it is no script that is at fault
+                self._given_up, self._error = True, error
+            raise _Over from None
         return result
 
 

@@ -75,7 +75,7 @@ class MortalHub(Hub):
         await self.trial.settle()
         self.dies()
 
-    async def _last(self, work: Awaitable[Any]) -> None:
+    async def _last(self, work: Awaitable[Any], *_: Any) -> None:
         await work
         self.dies()
 
