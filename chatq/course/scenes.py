@@ -17,7 +17,9 @@ are what may happen. A step acts, and returns who must hear what of it; nobody h
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,8 +27,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from ..internals.client_tap import Client
+from ..journal.facts import SERVER, Emitted, Received
+from ..waiting import give_way
 from .attempt import Outcome
 from .invariants import Wrong
+from .sandbox import replaced
 from .trial import Trial
 
 __all__ = [
@@ -207,6 +212,50 @@ class Scene:
             await line.emit(event, tuple(data), callback=partial(_keep, answers, at))
         await self.trial.settle()
         return answers
+
+    async def meanwhile(self, first: tuple[Any, ...], second: tuple[Any, ...]) -> list[Any]:
+        """Emit `first`, an `(who, event, *data)`, and `second` so that it comes in while the server
+        emits for the first time; return what each handler returns."""
+        answers: list[Any] = [None, None]
+        lines = [await self.line(who) for who, *_ in (first, second)]
+        await self.trial.settle()
+        sio, emit, outside = self.trial.sio, self.trial.sio.emit, contextvars.copy_context()
+        begun = False
+
+        async def says(at: int, event: str, *data: Any) -> None:
+            await lines[at].emit(event, data, callback=partial(_keep, answers, at))
+
+        async def emits(*given: Any, **options: Any) -> None:
+            nonlocal begun
+            await emit(*given, **options)
+            if not begun:
+                begun = True
+                before = self._taken(second[1])
+                await asyncio.create_task(says(1, *second[1:]), context=outside)
+                await self.trial.stage.until(
+                    lambda: self._taken(second[1]) > before, "the other event to come in"
+                )
+                await give_way()  # its handler begins
+
+        with replaced(sio, "emit", emits):
+            await says(0, *first[1:])
+            await self.trial.settle()
+        if not begun:
+            await says(1, *second[1:])
+        await self.trial.settle()
+        return answers
+
+    def _taken(self, event: str) -> int:
+        """Return how often the server has taken in an event."""
+        sent = {
+            fact.message
+            for fact in self.trial.stage.journal
+            if isinstance(fact, Emitted) and fact.event == event
+        }
+        return sum(
+            isinstance(fact, Received) and fact.client == SERVER and fact.message in sent
+            for fact in self.trial.stage.journal
+        )
 
     async def heard(self, who: str) -> list[Heard]:
         """Return what a client has heard since the last judgement, where more than one is right."""

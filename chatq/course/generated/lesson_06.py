@@ -65,7 +65,7 @@ class Drivers(_Road):
 
     @step("{who} drives, as the shop sends {package!r}", who=_WHO, package=_PACKAGES)
     async def drives_meanwhile(self, who: str, package: str) -> Expected:
-        count, _ = await self.at_once(("shop", "pickup", package), (who, "drive"))
+        count, _ = await self.meanwhile(("shop", "pickup", package), (who, "drive"))
         late = who not in self.drivers and not await self.heard(who)
         self.drivers.add(who)
         self.answered("shop", count, len(self.drivers) - late)
@@ -120,7 +120,7 @@ class Latest(_Road):
     async def drives_meanwhile(self, who: str, last: int, package: str) -> Expected:
         if last > self.count or who in self.drivers:
             raise Skip
-        lost, _ = await self.at_once((who, "drive", last), ("shop", "pickup", package))
+        lost, _ = await self.meanwhile((who, "drive", last), ("shop", "pickup", package))
         kept = self.missed(last)
         new = self.comes(package)
         expected = self.to_drivers(new)

@@ -42,14 +42,19 @@ class Lists(Hub):
 
     @step("{who} asks{times}", who=READERS, times=(*_TIMES,))
     async def asks_for_all(self, who: str, times: str) -> Expected:
-        await self.at_once(*[(who, "get-all", who)] * _TIMES[times])
+        question = (who, "get-all", who)
+        if times:
+            await self.meanwhile(question, question)
+        else:
+            await self.emit(*question)
+            await self.trial.settle()
         packages, self.waiting[who] = self.waiting[who], []
         return {who: _all(packages)}
 
     @step("{who} asks, as the vendor sends {package!r}", who=READERS, package=PACKAGES[:2])
     async def asks_meanwhile(self, who: str, package: str) -> Expected:
         before = self.waiting[who]
-        await self.at_once((who, "get-all", who), ("vendor", "pickup", package))
+        await self.meanwhile((who, "get-all", who), ("vendor", "pickup", package))
         for packages in self.waiting.values():
             packages.append(package)
         late = len(await self.heard(who)) < len(before)
@@ -148,7 +153,7 @@ class Acknowledged(Hub):
     @step("{who} asks, as the vendor sends {package!r}", who=READERS, package=PACKAGES[:2])
     async def asks_meanwhile(self, who: str, package: str) -> Expected:
         before = self.reads(who)
-        await self.at_once((who, "get-all", who), ("vendor", "pickup", package))
+        await self.meanwhile((who, "get-all", who), ("vendor", "pickup", package))
         self.comes(package)
         late = len(await self.heard(who)) <= len(before)
         return {who: before if late else self.reads(who)}
@@ -164,7 +169,7 @@ class Acknowledged(Hub):
     async def answers_meanwhile(self, who: str, which: str) -> Expected:
         before = _all(self.model[who].packages)
         said = [(who, "received", who, package) for package in await self.asks_for(who, which)]
-        await self.at_once((who, "get-all", who), *said)
+        await self.meanwhile((who, "get-all", who), said[0])
         after = self.reads(who)
         return {who: after if len(await self.heard(who)) < len(before) else before}
 

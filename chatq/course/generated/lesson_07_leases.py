@@ -134,9 +134,8 @@ class Leases(MortalHub):
     @step("ada asks{when}, and the helper in the same moment", when=(*_LATER,))
     async def both_ask(self, when: str) -> Expected:
         self.goes_on(when)
-        both = ("ada", "helper")
-        await self.at_once(*((who, "get-all", "ada") for who in both))
-        expected = {who: await self.heard(who) for who in both}
+        await self.meanwhile(("ada", "get-all", "ada"), ("helper", "get-all", "ada"))
+        expected = {who: await self.heard(who) for who in _WHO}
         got = [one for heard in expected.values() for one in heard]
         told = [_claimed(world, self.clock.now) for world in self.model.boxes["ada"]]
         right = [after for heard, after in told if same_in_any_order(got, heard)]
