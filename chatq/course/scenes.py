@@ -159,12 +159,12 @@ class Scene:
         """Connect a client that hears. Raises `Wrong` if it is not let in."""
         client = await self.trial.stage.client(who, connect=False)
         self.listen(client)
-        await client.connect(wait_timeout=3)
+        await self.trial.enters(client)
         return client
 
     def listen(self, client: Client, namespace: str = "/") -> None:
         """Let a client note what it hears."""
-        inbox = self._inboxes.setdefault(client.name, [])
+        inbox = self.heard(client.name)
         for event in self.hears:
             note = partial(_note, inbox, event, namespace)
             client.on(event, note, namespace=namespace)
@@ -192,6 +192,10 @@ class Scene:
     def to(self, who: Iterable[str], event: str, *arguments: Any, namespace: str = "/") -> Expected:
         """Return that exactly these have to hear this, once."""
         return {name: [Heard(event, arguments, namespace)] for name in who}
+
+    def heard(self, who: str) -> list[Heard]:
+        """Return what this client has heard in this step so far; cleared, it is not judged."""
+        return self._inboxes.setdefault(who, [])
 
     def answered(self, who: str, got: Any, expected: Any) -> None:
         """Require that the answer that `who` got is `expected`."""

@@ -164,7 +164,7 @@ class Search(Generic[_Told]):
         return result
 
 
-def _step(name: str, **operands: Any) -> Step:
+def _step(name: str, /, **operands: Any) -> Step:
     return Step(name, operands)
 
 

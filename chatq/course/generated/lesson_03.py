@@ -1,0 +1,89 @@
+"""The generated scenes of lesson 03: what is said to the others, and to a room.
+
+Owns the model of who is in which room. Must not know: how an answer is tried.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..scenes import Expected, step
+from .people import WHO, People, Talk, together
+
+__all__ = ["AllOthers", "Whispers"]
+
+#: Two that are nearly the same, and one.
+_ROOMS = ("balcony", "kitchen", "balcony 2")
+#: One of the texts is the name of a room.
+_TEXTS = ("hi", "", "balcony")
+
+
+class AllOthers(Talk):
+    """All but the speaker hear what is said, once."""
+
+    proves = "whoever dials, speaks, goes and comes back, in turn or at once"
+
+    def audience(self, speaker: str) -> list[str]:
+        return [who for who in self.there if who != speaker]
+
+
+class Whispers(People):
+    """All in a room but the speaker hear what is whispered there, once."""
+
+    proves = "whoever enters which rooms, whispers to one, goes and comes back"
+    hears: ClassVar[tuple[str, ...]] = ("news",)
+
+    async def opens(self) -> None:
+        self.inside: dict[str, set[str]] = {room: set() for room in _ROOMS}
+        await super().opens()
+
+    def went(self, who: str, reason: str) -> Expected:
+        for members in self.inside.values():
+            members.discard(who)
+        return {}
+
+    def whispered(self, who: str, room: str, text: str) -> Expected:
+        """Return who has to hear this."""
+        return self.to(self.inside[room] - {who}, "news", text)
+
+    @step("{who} enters {room!r}", who=WHO, room=_ROOMS)
+    async def enters(self, who: str, room: str) -> Expected:
+        """He is in that room from now on."""
+        await self.emit(who, "here", room)
+        self.inside[room].add(who)
+        return {}
+
+    @step(
+        "{one} enters {room!r}, and at once {other} {second!r}",
+        one=WHO,
+        room=_ROOMS,
+        other=WHO,
+        second=_ROOMS,
+    )
+    async def both_enter(self, one: str, room: str, other: str, second: str) -> Expected:
+        """Two enter beside each other, or one enters two rooms."""
+        await self.come(one, other)
+        await self.emit(one, "here", room)
+        await self.emit(other, "here", second)
+        self.inside[room].add(one)
+        self.inside[second].add(other)
+        return {}
+
+    @step("{who} whispers {text!r} to {room!r}", who=WHO, text=_TEXTS, room=_ROOMS)
+    async def whispers(self, who: str, text: str, room: str) -> Expected:
+        """He may be in that room, or not."""
+        await self.emit(who, "whisper", room, text)
+        return self.whispered(who, room, text)
+
+    @step(
+        "{one} whispers {text!r} to {room!r}, and at once {other} {reply!r} to {second!r}",
+        one=WHO, text=_TEXTS, room=_ROOMS, other=WHO, reply=_TEXTS, second=_ROOMS,
+    )  # fmt: skip
+    async def both_whisper(
+        self, one: str, text: str, room: str, other: str, reply: str, second: str
+    ) -> Expected:
+        """Two whisper beside each other, or one to two rooms."""
+        await self.come(one, other)
+        await self.emit(one, "whisper", room, text)
+        await self.emit(other, "whisper", second, reply)
+        return together(self.whispered(one, room, text), self.whispered(other, second, reply))

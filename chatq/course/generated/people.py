@@ -1,0 +1,133 @@
+"""People who dial, come back, and go in every way: the steps that the first lessons share.
+
+Owns who is on the line. Must not know: what is said there, how an answer is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from ..scenes import Expected, Heard, Scene, Skip, step
+
+__all__ = ["GOODBYES", "TEXTS", "WHO", "People", "Talk", "together"]
+
+WHO = ("ada", "bob", "cy")
+#: Any text is a text, also an empty one, and one in which a program might find a meaning.
+TEXTS = ("hi", "", "{}", "0")
+#: The ways to go that a client has, with the reason that the server is given.
+GOODBYES = {"hangs up": "client disconnect", "loses the connection": "transport close"}
+#: And that of the server.
+_DOOR = "is shown the door"
+
+
+def together(*parts: Expected) -> Expected:
+    """Return all that has to be heard of several things."""
+    heard: dict[str, list[Heard]] = {}
+    for part in parts:
+        for name, news in part.items():
+            heard[name] = heard.get(name, []) + news
+    return heard
+
+
+class People(Scene):
+    """They dial and go. `came` and `went` say what has to be heard of it."""
+
+    longest: ClassVar[int] = 8
+    ordered: ClassVar[bool] = False  # several do something at once
+
+    def came(self, who: str) -> Expected:
+        """Note that this one is on the line now; return what has to be heard of it."""
+        return {}
+
+    def went(self, who: str, reason: str) -> Expected:
+        """Note that this one has gone; return what those who are still there have to hear."""
+        return {}
+
+    async def come(self, *who: str) -> Expected:
+        """Let those dial, at once, who are not there."""
+        new = [one for one in dict.fromkeys(who) if one not in self.lines]
+        await asyncio.gather(*map(self.line, new))
+        await self.trial.settle()
+        return together(*map(self.came, new))
+
+    async def go(self, how: dict[str, str]) -> Expected:
+        """Let these go, at once, each in its way."""
+        if not {*how} <= {*self.lines}:
+            raise Skip
+        clients = {who: self.gone(who) for who in how}
+        ways = {
+            "hangs up": lambda who: clients[who].disconnect(),
+            "loses the connection": self.trial.stage.cut,
+            _DOOR: lambda who: self.trial.sio.disconnect(clients[who].get_sid()),
+        }
+        await asyncio.gather(*(ways[way](who) for who, way in how.items()))
+        await self.trial.settle()
+        for who in how:  # what they hear of each other's going, and of their own, is all the same
+            self.heard(who).clear()
+        reasons = {**GOODBYES, _DOOR: "server disconnect"}
+        return together(*(self.went(who, reasons[way]) for who, way in how.items()))
+
+    @step("{who} dials", who=WHO)
+    async def dials(self, who: str) -> Expected:
+        """He comes, or comes back."""
+        if who in self.lines:
+            raise Skip
+        return await self.come(who)
+
+    @step("{one} and {other} dial at once", one=WHO, other=WHO)
+    async def both_dial(self, one: str, other: str) -> Expected:
+        """They come beside each other."""
+        if one == other or one in self.lines or other in self.lines:
+            raise Skip
+        return await self.come(one, other)
+
+    @step("{who} {how}", who=WHO, how=(*GOODBYES, _DOOR))
+    async def goes(self, who: str, how: str) -> Expected:
+        """He goes."""
+        return await self.go({who: how})
+
+    @step(
+        "{one} {how} and {other} {too} at once",
+        one=WHO,
+        how=(*GOODBYES,),
+        other=WHO,
+        too=(*GOODBYES,),
+    )
+    async def both_go(self, one: str, how: str, other: str, too: str) -> Expected:
+        """They go beside each other."""
+        if one == other:
+            raise Skip
+        return await self.go({one: how, other: too})
+
+
+class Talk(People):
+    """And they say something. `says` says what has to be heard of it."""
+
+    hears: ClassVar[tuple[str, ...]] = ("news",)
+
+    def audience(self, speaker: str) -> list[str]:
+        """Return those who have to hear what he says."""
+        return self.there
+
+    def said(self, *words: tuple[str, str]) -> Expected:
+        """Note what was said at once, and by whom; return what has to be heard of it."""
+        return together(*(self.to(self.audience(who), "news", text) for who, text in words))
+
+    @step("{who} says {text!r}", who=WHO, text=TEXTS)
+    async def says(self, who: str, text: str) -> Expected:
+        """He speaks, and dials before if need be."""
+        greeting = await self.come(who)
+        await self.emit(who, "say", text)
+        return together(greeting, self.said((who, text)))
+
+    @step(
+        "{one} says {text!r}, and at once {other} says {reply!r}",
+        one=WHO, text=TEXTS, other=WHO, reply=TEXTS,
+    )  # fmt: skip
+    async def both_say(self, one: str, text: str, other: str, reply: str) -> Expected:
+        """Two speak beside each other, or one without a break."""
+        greeting = await self.come(one, other)
+        await self.emit(one, "say", text)
+        await self.emit(other, "say", reply)
+        return together(greeting, self.said((one, text), (other, reply)))
