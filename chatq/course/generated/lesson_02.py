@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..scenes import Expected, Skip, step
+from ...internals.client_tap import Client
+from ..scenes import Expected, Heard, Skip, step
 from .people import WHO, People
 
 __all__ = ["Goodbyes", "WhoIsThere"]
@@ -16,17 +17,68 @@ __all__ = ["Goodbyes", "WhoIsThere"]
 _NAMES = ("ada", "bob", "")
 
 
-class Goodbyes(People):
+class Silence(People):
+    """Some are silent for a while: they are there, and read later what was sent to them."""
+
+    async def opens(self) -> None:
+        #: What those have to hear as soon as they read again.
+        self.silent: dict[str, list[Heard]] = {}
+        await super().opens()
+
+    async def line(self, who: str) -> Client:
+        if who in self.silent:
+            raise Skip
+        return await super().line(who)
+
+    async def come(self, *who: str) -> Expected:
+        if not self.silent.keys().isdisjoint(who):
+            raise Skip
+        return await super().come(*who)
+
+    async def go(self, how: dict[str, str]) -> Expected:
+        for who in self.silent.keys() & how.keys():
+            if how[who] != "loses the connection":
+                raise Skip  # as long as he is silent
+        heard = await super().go(how)
+        for who in how:
+            self.silent.pop(who, None)
+        return heard
+
+    def judge(self, expected: Expected | None) -> None:
+        left = {**(expected or {})}
+        for who, later in self.silent.items():
+            later += left.pop(who, [])
+        super().judge(left)
+
+    @step("{who} is silent", who=WHO)
+    async def is_silent(self, who: str) -> Expected:
+        """He reads nothing, and the server does not know."""
+        if who not in self.lines or who in self.silent:
+            raise Skip
+        await self.trial.stage.freeze(who)
+        self.silent[who] = []
+        return {}
+
+    @step("{who} reads again", who=WHO)
+    async def reads_again(self, who: str) -> Expected:
+        """He reads what has come meanwhile."""
+        if who not in self.silent:
+            raise Skip
+        await self.trial.stage.thaw(who)
+        return {who: self.silent.pop(who)}
+
+
+class Goodbyes(Silence):
     """Whoever stays hears why somebody has gone."""
 
-    proves = "whoever goes, in which way, alone or at once with another, and comes back"
+    proves = "whoever goes, how, alone or with another, is silent, reads again, comes back"
     hears: ClassVar[tuple[str, ...]] = ("gone",)
 
     def went(self, who: str, reason: str) -> Expected:
         return self.to(self.there, "gone", reason)
 
 
-class WhoIsThere(People):
+class WhoIsThere(Silence):
     """Whoever has said a name is on the list until he is gone, and then he is missed."""
 
     proves = "whoever says which name, asks, is silent, goes and comes back"
