@@ -259,8 +259,8 @@ def _hears(what: list[Heard]) -> str:
 
 # -- in words ------------------------------------------------------------------------------------
 
-#: Where the actor ends in what is said of a step: "ada", "the hub".
-_AT_VERB = re.compile(r"(?<!^the) ")
+#: Where the actor ends in what is said of a step: "ada", "the hub", "ada and bob".
+_AT_VERB = re.compile(r"(?<!^the)(?<! and) (?!and )")
 #: How many lines the steps of a story may take, and how long one should be.
 _LINES, _WIDTH = 3, 72
 

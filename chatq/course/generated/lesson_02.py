@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ...internals.client_tap import Client
-from ..scenes import Expected, Heard, Skip, step
-from .people import WHO, People
+from ..scenes import Expected, Skip, step
+from .people import PAIRS, WHO, People, both, together
 
 __all__ = ["Goodbyes", "WhoIsThere"]
 
@@ -21,34 +21,37 @@ class Silence(People):
     """Some are silent for a while: they are there, and read later what was sent to them."""
 
     async def opens(self) -> None:
-        #: What those have to hear as soon as they read again.
-        self.silent: dict[str, list[Heard]] = {}
+        #: What those have to hear as soon as they read again, and those who have begun to.
+        self.silent: Expected = {}
+        self.due: Expected = {}
         await super().opens()
 
     async def line(self, who: str) -> Client:
-        if who in self.silent:
-            raise Skip
+        await self.wake(who)
         return await super().line(who)
 
-    async def come(self, *who: str) -> Expected:
-        if not self.silent.keys().isdisjoint(who):
-            raise Skip
-        return await super().come(*who)
+    async def wake(self, who: str) -> None:
+        """Let somebody read again: who speaks or hangs up is silent no more."""
+        if who in self.silent:
+            await self.trial.stage.thaw(who)
+            await self.trial.settle()
+            self.due[who] = self.silent.pop(who)
 
     async def go(self, how: dict[str, str]) -> Expected:
-        for who in self.silent.keys() & how.keys():
-            if how[who] != "loses the connection":
-                raise Skip  # as long as he is silent
+        for who, way in how.items():
+            if way != "loses the connection":
+                await self.wake(who)
         heard = await super().go(how)
         for who in how:
             self.silent.pop(who, None)
+            self.due.pop(who, None)
         return heard
 
     def judge(self, expected: Expected | None) -> None:
-        left = {**(expected or {})}
+        heard, self.due = together(expected or {}, self.due), {}
         for who, later in self.silent.items():
-            later += left.pop(who, [])
-        super().judge(left)
+            later += heard.pop(who, [])
+        super().judge(heard)
 
     @step("{who} is silent", who=WHO)
     async def is_silent(self, who: str) -> Expected:
@@ -64,8 +67,8 @@ class Silence(People):
         """He reads what has come meanwhile."""
         if who not in self.silent:
             raise Skip
-        await self.trial.stage.thaw(who)
-        return {who: self.silent.pop(who)}
+        await self.wake(who)
+        return {}
 
 
 class Goodbyes(Silence):
@@ -73,6 +76,7 @@ class Goodbyes(Silence):
 
     proves = "whoever goes, how, alone or with another, is silent, reads again, comes back"
     hears: ClassVar[tuple[str, ...]] = ("gone",)
+    begin = WHO
 
     def went(self, who: str, reason: str) -> Expected:
         return self.to(self.there, "gone", reason)
@@ -99,20 +103,16 @@ class WhoIsThere(Silence):
         return {}
 
     @step(
-        "{one} says the name {name!r}, and at once {other} {second!r}",
-        one=WHO,
-        name=_NAMES,
-        other=WHO,
-        second=_NAMES,
-    )
-    async def both_say_a_name(self, one: str, name: str, other: str, second: str) -> Expected:
+        "{pair} say the names {first!r} and {second!r} at once",
+        pair=PAIRS, first=_NAMES, second=_NAMES,
+    )  # fmt: skip
+    async def both_say_a_name(self, pair: str, first: str, second: str) -> Expected:
         """Two come to the list beside each other."""
-        if one == other:
-            raise Skip
-        await self.come(one, other)
-        await self.emit(one, "here", name)
-        await self.emit(other, "here", second)
-        self.names |= {one: name, other: second}
+        names = dict(zip(both(pair), (first, second), strict=True))
+        await self.come(*names)
+        for who, name in names.items():
+            await self.emit(who, "here", name)
+        self.names |= names
         return {}
 
     @step("{who} asks who is there", who=WHO)

@@ -16,7 +16,7 @@ from ...journal.accounting import cause
 from ...journal.activity import NotSettled
 from ..invariants import Wrong
 from ..scenes import Expected, Skip, step
-from .people import TEXTS, WHO, Goers, together
+from .people import TEXTS, WHO, Goers, both, together
 
 __all__ = ["BAR", "KITCHEN", "STAFF", "Channels", "LookUp", "StaffOnly"]
 
@@ -86,8 +86,8 @@ class Channels(Goers):
     async def dials(self, who: str, places: str) -> Expected:
         """He comes, or comes back, perhaps to another place."""
         if who in self.lines:
-            raise Skip
-        self.places[who] = places.split(" and ")
+            await self.go({who: "hangs up"})
+        self.places[who] = both(places)
         await self.line(who)
         return {}
 

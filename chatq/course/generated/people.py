@@ -11,15 +11,23 @@ from typing import ClassVar
 from ...internals.client_tap import Client
 from ..scenes import Expected, Heard, Scene, Skip, step
 
-__all__ = ["TEXTS", "WHO", "Goers", "People", "Talk", "together"]
+__all__ = ["PAIRS", "TEXTS", "WHO", "Goers", "People", "Talk", "both", "together"]
 
 WHO = ("ada", "bob", "cy")
+PAIRS = ("ada and bob", "ada and cy", "bob and cy")
 #: Any text is a text, also an empty one, and one that is nearly another.
 TEXTS = ("hi", "", " hi")
 #: The ways to go that a client has, with the reason that the server is given.
 GOODBYES = {"hangs up": "client disconnect", "loses the connection": "transport close"}
 #: And that of the server.
 _DOOR = "is shown the door"
+#: What two do at once.
+_TOGETHER = {"hang up": "hangs up", "lose the connection": "loses the connection"}
+
+
+def both(pair: str) -> list[str]:
+    """Return the names of a pair."""
+    return pair.split(" and ")
 
 
 def together(*parts: Expected) -> Expected:
@@ -34,7 +42,7 @@ def together(*parts: Expected) -> Expected:
 class Goers(Scene):
     """They go. `went` says what has to be heard of it."""
 
-    longest: ClassVar[int] = 8
+    longest: ClassVar[int] = 10
     ordered: ClassVar[bool] = False  # several do something at once
 
     def went(self, who: str, reason: str) -> Expected:
@@ -68,22 +76,22 @@ class Goers(Scene):
         """He goes."""
         return await self.go({who: how})
 
-    @step(
-        "{one} {how} and {other} {too} at once",
-        one=WHO,
-        how=(*GOODBYES,),
-        other=WHO,
-        too=(*GOODBYES,),
-    )
-    async def both_go(self, one: str, how: str, other: str, too: str) -> Expected:
+    @step("{pair} {how} at once", pair=PAIRS, how=(*_TOGETHER,))
+    async def both_go(self, pair: str, how: str) -> Expected:
         """They go beside each other."""
-        if one == other:
-            raise Skip
-        return await self.go({one: how, other: too})
+        return await self.go(dict.fromkeys(both(pair), _TOGETHER[how]))
 
 
 class People(Goers):
     """And they dial. `came` says what has to be heard of it."""
+
+    #: Who is on the line when the scene begins.
+    begin: ClassVar[tuple[str, ...]] = ("ada", "bob")
+
+    async def opens(self) -> None:
+        await super().opens()
+        for who in self.begin:
+            await self.line(who)
 
     def came(self, who: str) -> Expected:
         """Note that this one is on the line now; return what has to be heard of it."""
@@ -96,19 +104,20 @@ class People(Goers):
         await self.trial.settle()
         return together(*map(self.came, new))
 
-    @step("{who} dials", who=WHO)
+    async def come_anew(self, *who: str) -> Expected:
+        """Let these dial at once; those who are there hang up before."""
+        there = {one: "hangs up" for one in who if one in self.lines}
+        return together(await self.go(there), await self.come(*who))
+
+    @step("{who} dials (again)", who=WHO)
     async def dials(self, who: str) -> Expected:
         """He comes, or comes back."""
-        if who in self.lines:
-            raise Skip
-        return await self.come(who)
+        return await self.come_anew(who)
 
-    @step("{one} and {other} dial at once", one=WHO, other=WHO)
-    async def both_dial(self, one: str, other: str) -> Expected:
-        """They come beside each other."""
-        if one == other or one in self.lines or other in self.lines:
-            raise Skip
-        return await self.come(one, other)
+    @step("{pair} dial (again) at once", pair=PAIRS)
+    async def both_dial(self, pair: str) -> Expected:
+        """They come, or come back, beside each other."""
+        return await self.come_anew(*both(pair))
 
 
 class Talk(People):
