@@ -115,6 +115,7 @@ class Search(Generic[_Told]):
             )
             for name, mark in self._scene.steps().items()
         ]
+
         # Lists that may be empty are short: several of them, one after the other, are long scenes,
         # in which more is met, and still shrink to nothing.
         # From each scene some kinds of steps are left out, so that others meet more often in it.

@@ -9,7 +9,6 @@ import sqlite3
 
 import answers
 import pytest
-import socketio
 
 from chatq import check
 
@@ -128,65 +127,9 @@ def look_then_write(driver, db):
         await driver.emit("received", {"receipt": delivery["receipt"]})
 
 
-def in_a_room(sio):
-    @sio.event
-    async def connect(sid, environ):
-        await sio.enter_room(sid, "all")
-
-    @sio.event
-    async def disconnect(sid, reason):
-        await sio.emit("gone", reason, room="all")
-
-
-def in_a_class(sio):
-    class Root(socketio.AsyncNamespace):
-        async def on_disconnect(self, sid, reason):
-            await self.emit("gone", reason, skip_sid=sid)
-
-    sio.register_namespace(Root("/"))
-
-
-def in_the_session(sio):
-    @sio.event
-    async def here(sid, name):
-        await sio.save_session(sid, {"name": name})
-
-    @sio.event
-    async def who(sid):
-        sids = [sid for sid, _ in sio.manager.get_participants("/", None)]
-        said = [(await sio.get_session(sid)).get("name") for sid in sids]
-        return sorted(name for name in said if name)
-
-    @sio.event
-    async def disconnect(sid, reason):
-        name = (await sio.get_session(sid)).get("name")
-        if name:
-            await sio.emit("left", name, skip_sid=sid)
-
-
-def in_a_catch_all(sio):
-    there = []
-
-    @sio.on("*")
-    async def anything(event, sid, *arguments):
-        if event == "here":
-            there.append((arguments[0], sid))
-        return [name for name, _ in sorted(there)]
-
-    @sio.event
-    async def disconnect(sid):  # the old form, without a reason
-        for name, other in [one for one in there if one[1] == sid]:
-            there.remove((name, other))
-            await sio.emit("left", name)
-
-
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("02.1", in_a_room),
-        ("02.1", in_a_class),
-        ("02.2", in_the_session),
-        ("02.2", in_a_catch_all),
         ("07.2", a_log_and_offsets),
         ("07.4", files),
         ("07.5", all_in_one_transaction),

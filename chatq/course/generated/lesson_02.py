@@ -38,6 +38,8 @@ class Silence(People):
             self.due[who] = self.silent.pop(who)
 
     async def go(self, how: dict[str, str]) -> Expected:
+        if not {*how} <= {*self.lines}:
+            raise Skip
         for who, way in how.items():
             if way != "loses the connection":
                 await self.wake(who)

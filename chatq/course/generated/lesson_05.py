@@ -265,16 +265,21 @@ class StaffOnly(Goers):
                 news.pop(one, None)
         return news
 
-    @step("{who} dials with the key {key!r}, and hangs up at the door", who=WHO, key=_SOME)
+    @step(
+        "{who} dials with the key {key!r}, and loses the connection at the door", who=WHO, key=_SOME
+    )
     async def gives_up(self, who: str, key: str) -> Expected:
         """He is gone before the look-up has ended."""
         await self.leaves(who)
         client = await self.trial.stage.client(who, connect=False)
         self.listen(client, STAFF)
+        dialling = self.trial.knocks(client, [STAFF], auth={"key": key})
 
-        async def dials() -> None:
-            with suppress(asyncio.CancelledError):
-                await client.connect(namespaces=[STAFF], auth={"key": key})
+        async def goes() -> None:
+            await self.trial.stage.cut(client)
+            await client.tasks.cancel()  # it would wait for an answer
 
-        await self.look_up.wait([dials()], client.hang_up())
+        await self.look_up.wait([dialling], goes())
+        if client.connected:  # it was let in without a look-up
+            await client.disconnect()
         return {}
