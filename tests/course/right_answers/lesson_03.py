@@ -72,7 +72,7 @@ def a_dict_of_sets(sio):
 
 
 @right("03.2")
-def in_a_class(sio):
+def rooms_in_a_class(sio):
     """Methods of a class, and `room=`."""
 
     class Rooms(socketio.AsyncNamespace):
