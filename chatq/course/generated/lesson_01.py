@@ -23,16 +23,18 @@ class LastWord(Talk):
     proves = "whoever dials, also again, when whoever spoke is there or gone"
 
     async def opens(self) -> None:
+        """Begin, with a model of its own."""
         #: What may have been said last: two speak at once, and either may have been it.
         self.last: list[str] = []
         await super().opens()
 
     def said(self, *words: tuple[str, str]) -> Expected:
-        (last, text) = words[-1]
-        self.last = [text, *(other for who, other in words if who != last)]
+        """Note the last word of it."""
+        self.last = [text for _, text in words]
         return super().said(*words)
 
     def came(self, who: str) -> Expected:
+        """Note him; he has to hear the last word, if there is one."""
         if not self.last:
             return {}
         told = [news.arguments[0] for news in self.heard(who) if news.arguments]

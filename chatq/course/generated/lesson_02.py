@@ -21,12 +21,14 @@ class Silence(People):
     """Some are silent for a while: they are there, and read later what was sent to them."""
 
     async def opens(self) -> None:
+        """Begin, with a model of its own."""
         #: What those have to hear as soon as they read again, and those who have begun to.
         self.silent: Expected = {}
         self.due: Expected = {}
         await super().opens()
 
     async def line(self, who: str) -> Client:
+        """See `Scene`."""
         await self.wake(who)
         return await super().line(who)
 
@@ -38,6 +40,7 @@ class Silence(People):
             self.due[who] = self.silent.pop(who)
 
     async def go(self, how: dict[str, str]) -> Expected:
+        """See `Goers`; who has lost the connection reads no more."""
         if not {*how} <= {*self.lines}:
             raise Skip
         for who, way in how.items():
@@ -50,6 +53,7 @@ class Silence(People):
         return heard
 
     def judge(self, expected: Expected | None) -> None:
+        """See `Scene`; what the silent have to hear is judged when they read again."""
         heard, self.due = together(expected or {}, self.due), {}
         for who, later in self.silent.items():
             later += heard.pop(who, [])
@@ -81,6 +85,7 @@ class Goodbyes(Silence):
     begin = WHO
 
     def went(self, who: str, reason: str) -> Expected:
+        """See `Goers`."""
         return self.to(self.there, "gone", reason)
 
 
@@ -91,10 +96,12 @@ class WhoIsThere(Silence):
     hears: ClassVar[tuple[str, ...]] = ("left",)
 
     async def opens(self) -> None:
+        """Begin, with a model of its own."""
         self.names: dict[str, str] = {}
         await super().opens()
 
     def went(self, who: str, reason: str) -> Expected:
+        """See `Goers`."""
         return self.to(self.there, "left", self.names.pop(who)) if who in self.names else {}
 
     @step("{who} says the name {name!r}", who=WHO, name=_NAMES)

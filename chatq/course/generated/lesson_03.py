@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..scenes import Expected, step
-from .people import WHO, People, Talk, together
+from .people import PAIRS, WHO, People, Talk, both, together
 
 __all__ = ["AllOthers", "Whispers"]
 
@@ -24,6 +24,7 @@ class AllOthers(Talk):
     proves = "whoever dials, speaks, goes and comes back, in turn or at once"
 
     def audience(self, speaker: str) -> list[str]:
+        """See `Talk`."""
         return [who for who in self.there if who != speaker]
 
 
@@ -34,10 +35,12 @@ class Whispers(People):
     hears: ClassVar[tuple[str, ...]] = ("news",)
 
     async def opens(self) -> None:
+        """Begin, with a model of its own."""
         self.inside: dict[str, set[str]] = {room: set() for room in _ROOMS}
         await super().opens()
 
     def went(self, who: str, reason: str) -> Expected:
+        """See `Goers`."""
         for members in self.inside.values():
             members.discard(who)
         return {}
@@ -53,20 +56,13 @@ class Whispers(People):
         self.inside[room].add(who)
         return {}
 
-    @step(
-        "{one} enters {room!r}, and at once {other} {second!r}",
-        one=WHO,
-        room=_ROOMS,
-        other=WHO,
-        second=_ROOMS,
-    )
-    async def both_enter(self, one: str, room: str, other: str, second: str) -> Expected:
-        """Two enter beside each other, or one enters two rooms."""
-        await self.come(one, other)
-        await self.emit(one, "here", room)
-        await self.emit(other, "here", second)
-        self.inside[room].add(one)
-        self.inside[second].add(other)
+    @step("{pair} enter {first!r} and {second!r} at once", pair=PAIRS, first=_ROOMS, second=_ROOMS)
+    async def both_enter(self, pair: str, first: str, second: str) -> Expected:
+        """Two enter beside each other."""
+        await self.come(*both(pair))
+        for who, room in zip(both(pair), (first, second), strict=True):
+            await self.emit(who, "here", room)
+            self.inside[room].add(who)
         return {}
 
     @step("{who} whispers {text!r} to {room!r}", who=WHO, text=_TEXTS, room=_ROOMS)
@@ -76,14 +72,15 @@ class Whispers(People):
         return self.whispered(who, room, text)
 
     @step(
-        "{one} whispers {text!r} to {room!r}, and at once {other} {reply!r} to {second!r}",
-        one=WHO, text=_TEXTS, room=_ROOMS, other=WHO, reply=_TEXTS, second=_ROOMS,
+        "{pair} whisper {text!r} to {first!r} and {reply!r} to {second!r} at once",
+        pair=PAIRS, text=_TEXTS, first=_ROOMS, reply=_TEXTS, second=_ROOMS,
     )  # fmt: skip
     async def both_whisper(
-        self, one: str, text: str, room: str, other: str, reply: str, second: str
+        self, pair: str, text: str, first: str, reply: str, second: str
     ) -> Expected:
-        """Two whisper beside each other, or one to two rooms."""
+        """Two whisper beside each other."""
+        one, other = both(pair)
         await self.come(one, other)
-        await self.emit(one, "whisper", room, text)
+        await self.emit(one, "whisper", first, text)
         await self.emit(other, "whisper", second, reply)
-        return together(self.whispered(one, room, text), self.whispered(other, second, reply))
+        return together(self.whispered(one, first, text), self.whispered(other, second, reply))

@@ -16,7 +16,7 @@ from ...journal.accounting import cause
 from ...journal.activity import NotSettled
 from ..invariants import Wrong
 from ..scenes import Expected, Skip, step
-from .people import TEXTS, WHO, Goers, both, together
+from .people import PAIRS, TEXTS, WHO, Goers, both, together
 
 __all__ = ["BAR", "KITCHEN", "STAFF", "Channels", "LookUp", "StaffOnly"]
 
@@ -34,11 +34,13 @@ class Channels(Goers):
     hears: ClassVar[tuple[str, ...]] = ("news",)
 
     async def opens(self) -> None:
+        """Begin, with a model of its own."""
         #: Where each one is who is on the line.
         self.places: dict[str, list[str]] = {}
         await super().opens()
 
     async def dial(self, who: str) -> Client:
+        """See `Scene`; he connects to the places where he is to be."""
         client = await self.trial.stage.client(who, connect=False)
         for place in _PLACES:
             self.listen(client, place)
@@ -46,6 +48,7 @@ class Channels(Goers):
         return client
 
     def went(self, who: str, reason: str) -> Expected:
+        """See `Goers`."""
         del self.places[who]
         return {}
 
@@ -68,19 +71,19 @@ class Channels(Goers):
         return self.said(place, text)
 
     @step(
-        "{one} says {text!r} in {place}, and at once {other} says {reply!r} in {second}",
-        one=WHO, text=TEXTS, place=_PLACES, other=WHO, reply=TEXTS, second=_PLACES,
+        "{pair} say {text!r} in {first} and {reply!r} in {second} at once",
+        pair=PAIRS, text=TEXTS, first=_PLACES, reply=TEXTS, second=_PLACES,
     )  # fmt: skip
-    async def both_say(
-        self, one: str, text: str, place: str, other: str, reply: str, second: str
-    ) -> Expected:
-        """Two speak beside each other, or one in two places."""
-        if second not in self.places.get(other, _PLACES):
-            raise Skip
+    async def both_say(self, pair: str, text: str, first: str, reply: str, second: str) -> Expected:
+        """Two speak beside each other, in one place or in both."""
+        one, other = both(pair)
+        await self.line(one)
         await self.line(other)
-        await self.speaks(one, text, place)
+        if first not in self.places[one] or second not in self.places[other]:
+            raise Skip
+        await self.speaks(one, text, first)
         await self.speaks(other, reply, second)
-        return together(self.said(place, text), self.said(second, reply))
+        return together(self.said(first, text), self.said(second, reply))
 
     @step("{who} dials {places}", who=WHO, places=(_BOTH, *_PLACES))
     async def dials(self, who: str, places: str) -> Expected:
@@ -167,6 +170,7 @@ class StaffOnly(Goers):
     hears: ClassVar[tuple[str, ...]] = ("news",)
 
     async def opens(self) -> None:
+        """Begin, with a model of its own."""
         #: Whose key they had who are inside.
         self.names: dict[str, str] = {}
         self.look_up = LookUp(_KEYS)
@@ -199,6 +203,7 @@ class StaffOnly(Goers):
             await self.go(there)
 
     def went(self, who: str, reason: str) -> Expected:
+        """See `Goers`."""
         del self.names[who]
         return {}
 
@@ -227,15 +232,13 @@ class StaffOnly(Goers):
         await self.knocks(who, auth)
         return {}
 
-    @step(
-        "{one} says {text!r}, and at once {other} says {reply!r}",
-        one=WHO, text=TEXTS, other=WHO, reply=TEXTS,
-    )  # fmt: skip
-    async def both_say(self, one: str, text: str, other: str, reply: str) -> Expected:
-        """Two speak beside each other, or one without a break."""
+    @step("{pair} say {first!r} and {second!r} at once", pair=PAIRS, first=TEXTS, second=TEXTS)
+    async def both_say(self, pair: str, first: str, second: str) -> Expected:
+        """Two speak beside each other."""
+        one, other = both(pair)
         await self.enters(one)
         await self.enters(other)
-        return together(await self.speaks(one, text), await self.speaks(other, reply))
+        return together(await self.speaks(one, first), await self.speaks(other, second))
 
     @step(
         "{who} says {text!r}, with the others at the door with the keys {first!r} and {second!r}",

@@ -89,6 +89,7 @@ class People(Goers):
     begin: ClassVar[tuple[str, ...]] = ("ada", "bob")
 
     async def opens(self) -> None:
+        """Begin: let some dial."""
         await super().opens()
         for who in self.begin:
             await self.line(who)
@@ -140,13 +141,11 @@ class Talk(People):
         await self.emit(who, "say", text)
         return together(greeting, self.said((who, text)))
 
-    @step(
-        "{one} says {text!r}, and at once {other} says {reply!r}",
-        one=WHO, text=TEXTS, other=WHO, reply=TEXTS,
-    )  # fmt: skip
-    async def both_say(self, one: str, text: str, other: str, reply: str) -> Expected:
-        """Two speak beside each other, or one without a break."""
-        greeting = await self.come(one, other)
-        await self.emit(one, "say", text)
-        await self.emit(other, "say", reply)
-        return together(greeting, self.said((one, text), (other, reply)))
+    @step("{pair} say {first!r} and {second!r} at once", pair=PAIRS, first=TEXTS, second=TEXTS)
+    async def both_say(self, pair: str, first: str, second: str) -> Expected:
+        """Two speak beside each other."""
+        greeting = await self.come(*both(pair))
+        words = [*zip(both(pair), (first, second), strict=True)]
+        for who, text in words:
+            await self.emit(who, "say", text)
+        return together(greeting, self.said(*words))
