@@ -42,7 +42,7 @@ def together(*parts: Expected) -> Expected:
 class Goers(Scene):
     """They go. `went` says what has to be heard of it."""
 
-    longest: ClassVar[int] = 10
+    longest: ClassVar[int] = 8
     ordered: ClassVar[bool] = False  # several do something at once
 
     def went(self, who: str, reason: str) -> Expected:

@@ -72,7 +72,7 @@ def an_empty_text_is_nothing(sio):
             await sio.emit("news", text, skip_sid=sid)
 
 
-@wrong("03.1", client="bob", says="says 'hi', then says 'hi'")
+@wrong("03.1", client="ada", says="expected  hears news 'hi'")
 def not_the_same_again(sio):
     """What was said last is no news."""
     last = []
@@ -236,7 +236,7 @@ def one_room_for_all(sio):
         await sio.emit("news", text, to="inside", skip_sid=sid)
 
 
-@wrong("03.2", client="ada", says="hears news 'hi', then news 'hi'")
+@wrong("03.2", client="bob", says="hears news 'hi', then news 'hi'")
 def on_the_list_twice(sio):
     """Who enters a room again is on its list twice."""
     rooms = {}
@@ -252,7 +252,7 @@ def on_the_list_twice(sio):
                 await sio.emit("news", text, to=one)
 
 
-@wrong("03.2", client="bob", says="'balcony 2'")
+@wrong("03.2", client="ada", says="'balcony 2'")
 def nearly_that_room(sio):
     """The names of rooms are compared loosely."""
     rooms = {}
@@ -297,7 +297,7 @@ def an_empty_room(sio):
         await sio.emit("news", text, to=[*rooms.get(room, set()) - {sid}], skip_sid=sid)
 
 
-@wrong("03.2", client="ada", says="hears news 'balcony'")
+@wrong("03.2", client="bob", says="whispers 'balcony' to 'kitchen'")
 def a_text_that_is_a_room(sio):
     """Who is in a room of that name gets the text, too: both arguments are taken for rooms."""
 

@@ -391,7 +391,7 @@ def nearly_a_key(sio, who_is):
     staff(sio, connect)
 
 
-@wrong("05.2", client="ada", says="hears news 'ada: hi' in /staff")
+@wrong("05.2", client="bob", says="hears news 'ada: hi' in /staff")
 def by_name(sio, who_is):
     """Those inside are kept by name: of two with the same key, one is."""
     sids = {}
@@ -411,7 +411,7 @@ def by_name(sio, who_is):
             await sio.emit("news", f"{name}: {text}", to=one, namespace="/staff")
 
 
-@wrong("05.2", client="ada", says="at the door")
+@wrong("05.2", client="bob", says="at the door")
 def one_at_the_door(sio, who_is):
     """One variable for all: of two who wait at the door, the second is let in twice."""
     now = {}
