@@ -439,22 +439,3 @@ def a_cache_of_coroutines(sio, who_is):
         await inside(sio, sid, name)
 
     staff(sio, connect)
-
-
-@wrong("05.2", client="ada", says="news 'ada: ' in /staff")
-def nothing_is_said(sio, who_is):
-    """An empty text counts as false."""
-
-    async def connect(sid, environ, auth):
-        name = await who_is(auth.get("key")) if isinstance(auth, dict) else None
-        if name is None:
-            raise Refused("you are not staff")
-        await inside(sio, sid, name)
-
-    staff(sio, connect)
-    passes_on = sio.handlers["/staff"]["say"]
-
-    @sio.on("say", namespace="/staff")
-    async def say(sid, text):
-        if text:
-            await passes_on(sid, text)
