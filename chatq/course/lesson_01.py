@@ -6,6 +6,7 @@ Owns their tasks. Must not know: how an answer is tried.
 from __future__ import annotations
 
 from .check import Exercise
+from .generated.lesson_01 import LastWord, ToEveryone
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
@@ -60,6 +61,7 @@ EXERCISES = [
         _to_everyone,
         "a client's emit ends at the server: which event arrives there, and which one has to leave "
         "it, for whom?",
+        ToEveryone,
     ),
     Exercise(
         "01.2",
@@ -67,5 +69,6 @@ EXERCISES = [
         _the_last_word,
         "the line remembers nothing, so who has to, and at which moment can it tell the one caller "
         "who has just dialled?",
+        LastWord,
     ),
 ]

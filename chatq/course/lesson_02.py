@@ -10,6 +10,7 @@ from functools import partial
 
 from ..internals.client_tap import Client
 from .check import Exercise
+from .generated.lesson_02 import Goodbyes, WhoIsThere
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
@@ -83,6 +84,7 @@ EXERCISES = [
         "tell those who stay",
         _tell_those_who_stay,
         "which handler runs in the end, however a line ends, and what is it told besides the sid?",
+        Goodbyes,
     ),
     Exercise(
         "02.2",
@@ -90,5 +92,6 @@ EXERCISES = [
         _who_is_there,
         "the goodbye brings a sid and no name: what did you note, and under what, when the name "
         "was said?",
+        WhoIsThere,
     ),
 ]

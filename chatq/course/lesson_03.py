@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..internals.client_tap import Client
 from .check import Exercise
+from .generated.lesson_03 import AllOthers, Whispers
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
@@ -55,11 +56,13 @@ EXERCISES = [
         _all_but_the_sender,
         "`emit` goes to everyone; its argument `skip_sid` leaves somebody out: whom, and how does "
         "the handler know?",
+        AllOthers,
     ),
     Exercise(
         "03.2",
         "whisper to a room",
         _whisper,
         "two arguments of `emit` together: one names the room, the other leaves out who speaks",
+        Whispers,
     ),
 ]

@@ -5,11 +5,15 @@ Owns their tasks. Must not know: how an answer is tried.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from ..internals.client_tap import Client
+from ..journal.activity import NotSettled
+from ..journal.facts import Received
 from .check import Exercise
+from .generated.lesson_05 import BAR, KITCHEN, STAFF, Channels, LookUp, StaffOnly
 from .invariants import Wrong
 from .trial import Trial
 
@@ -17,17 +21,16 @@ __all__ = ["EXERCISES"]
 
 _T = TypeVar("_T")
 
-_BAR, _KITCHEN, _STAFF = "/bar", "/kitchen", "/staff"
 _KEYS = {"key of cy": "cy", "key of dan": "dan"}
 
 
 async def _two_channels(trial: Trial) -> None:
     await trial.serve()
-    both = await trial.clients("ada", "bob", hears=["news"], namespaces=[_BAR, _KITCHEN])
-    (cy,) = await trial.clients("cy", hears=["news"], namespaces=[_BAR])
-    (dan,) = await trial.clients("dan", hears=["news"], namespaces=[_KITCHEN])
-    inside = {_BAR: [*both, cy], _KITCHEN: [*both, dan]}
-    for place in (_BAR, _KITCHEN, _BAR, _KITCHEN):
+    both = await trial.clients("ada", "bob", hears=["news"], namespaces=[BAR, KITCHEN])
+    (cy,) = await trial.clients("cy", hears=["news"], namespaces=[BAR])
+    (dan,) = await trial.clients("dan", hears=["news"], namespaces=[KITCHEN])
+    inside = {BAR: [*both, cy], KITCHEN: [*both, dan]}
+    for place in (BAR, KITCHEN, BAR, KITCHEN):
         speaker = trial.random.choice(inside[place])
         before = trial.stage.journal.messages
         text = f"{speaker.name} is in {place}"
@@ -39,85 +42,69 @@ async def _two_channels(trial: Trial) -> None:
 
 
 async def _staff_only(trial: Trial) -> None:
-    look_up = _LookUp()
-
-    async def who_is(key: object) -> str | None:
-        return await look_up(key)
-
-    await trial.serve(who_is)
-    staff: dict[str, Any] = {"hears": ["news"], "namespaces": [_STAFF]}
+    look_up = LookUp(_KEYS)
+    await trial.serve(look_up.who_is)
+    staff: dict[str, Any] = {"hears": ["news"], "namespaces": [STAFF]}
     (cy,) = await trial.clients("cy", auth={"key": "key of cy"}, **staff)
     before = trial.stage.journal.messages
-    await cy.emit("say", "good morning", namespace=_STAFF)
+    await cy.emit("say", "good morning", namespace=STAFF)
     await trial.settle()
     _check_news(trial, ["cy"], "what cy says, alone in there,", before, "cy: good morning")
 
     before = trial.stage.journal.messages
     dialling = trial.clients("dan", auth={"key": "key of dan"}, **staff)
-    secret = cy.call("say", "a secret", namespace=_STAFF)
-    (dan,) = await look_up.meanwhile("dan", dialling, secret)
+    (dan,) = await _waits(look_up, "dan", dialling, _secret(trial, cy))
     await trial.settle()
     _check_news(trial, ["cy"], "what cy says while dan waits at the door", before, "cy: a secret")
     for speaker in (cy, dan):
         before = trial.stage.journal.messages
-        await speaker.emit("say", "hello", namespace=_STAFF)
+        await speaker.emit("say", "hello", namespace=STAFF)
         await trial.settle()
         what, text = f"what {speaker.name} says to both", f"{speaker.name}: hello"
         _check_news(trial, ["cy", "dan"], what, before, text)
 
     before = trial.stage.journal.messages
     knocking = trial.knock("eve", auth={"key": "a guess"}, **staff)
-    secret = dan.call("say", "a secret", namespace=_STAFF)
-    _, refusals = await look_up.meanwhile("eve", knocking, secret)
+    _, refusals = await _waits(look_up, "eve", knocking, _secret(trial, dan))
     await trial.settle()
     what = "what dan says while eve waits at the door"
     _check_news(trial, ["cy", "dan"], what, before, "dan: a secret")
-    word = refusals.get(_STAFF, "come in")
+    word = refusals.get(STAFF, "come in")
     trial.equal("the word at the door for eve, who is not staff", "eve", word, "you are not staff")
 
 
 def _check_news(trial: Trial, who: list[str], what: str, before: int, text: str) -> None:
-    trial.got("news", who, what, since=before, data=text, namespace=_STAFF)
+    trial.got("news", who, what, since=before, data=text, namespace=STAFF)
 
 
-class _LookUp:
-    """Looks up the owner of a key; slowly while something else is to happen `meanwhile`."""
+async def _secret(trial: Trial, client: Client) -> None:
+    """Say it, and return when it was heard: while somebody waits, the stage does not settle."""
+    before = trial.stage.journal.messages
 
-    def __init__(self) -> None:
-        self._begun: asyncio.Queue[asyncio.Event] | None = None
+    def heard() -> bool:
+        return any(
+            isinstance(fact, Received) and fact.client == client.name and fact.message > before
+            for fact in trial.stage.journal
+        )
 
-    async def __call__(self, key: object) -> str | None:
-        if self._begun is not None:
-            go_on = asyncio.Event()
-            self._begun.put_nowait(go_on)
-            await go_on.wait()
-        return _KEYS.get(key) if isinstance(key, str) else None
+    await client.call("say", "a secret", namespace=STAFF)
+    with suppress(NotSettled):  # what was not heard by then is judged
+        await trial.stage.until(heard, "the news", within=3)
 
-    async def meanwhile(
-        self, name: str, dialling: Coroutine[Any, Any, _T], doing: Coroutine[Any, Any, object]
-    ) -> _T:
-        """Connect `name`; when its key is looked up, do something before there is a result."""
-        self._begun = asyncio.Queue()
-        dials = asyncio.create_task(dialling)
-        asked = asyncio.create_task(self._begun.get())
-        try:
-            await asyncio.wait({dials, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if not asked.done():
-                await dials  # its error says more
-                raise Wrong(
-                    message=f"{name} dials",
-                    client=name,
-                    expected="is let in or refused when who_is has been asked",
-                    got="who_is is not asked",
-                )
-            await doing
-            asked.result().set()
-            return await dials
-        finally:
-            self._begun = None
-            doing.close()
-            dials.cancel()
-            asked.cancel()
+
+async def _waits(
+    look_up: LookUp, name: str, dialling: Coroutine[Any, Any, _T], doing: Coroutine[Any, Any, None]
+) -> _T:
+    """Connect `name`; when its key is looked up, do something before there is a result."""
+    (dialled,), asked = await look_up.wait([dialling], doing)
+    if not asked:
+        raise Wrong(
+            message=f"{name} dials",
+            client=name,
+            expected="is let in or refused when who_is has been asked",
+            got="who_is is not asked",
+        )
+    return dialled
 
 
 EXERCISES = [
@@ -127,6 +114,7 @@ EXERCISES = [
         _two_channels,
         "a handler belongs to one channel, and so does what it emits: where does it go if you name "
         "none?",
+        Channels,
     ),
     Exercise(
         "05.2",
@@ -134,5 +122,6 @@ EXERCISES = [
         _staff_only,
         "whoever waits at the door is in the namespace already: what is it not in, before you say "
         "yes?",
+        StaffOnly,
     ),
 ]

@@ -178,12 +178,12 @@ class Scene:
         """Connect a client that hears. Raises `Wrong` if it is not let in."""
         client = await self.trial.stage.client(who, connect=False)
         self.listen(client)
-        await client.connect(wait_timeout=3)
+        await self.trial.enters(client)
         return client
 
     def listen(self, client: Client, namespace: str = "/") -> None:
         """Let a client note what it hears."""
-        inbox = self._inboxes.setdefault(client.name, [])
+        inbox = self.inbox(client.name)
         for event in self.hears:
             note = partial(_note, inbox, event, namespace)
             client.on(event, note, namespace=namespace)
@@ -260,7 +260,7 @@ class Scene:
     async def heard(self, who: str) -> list[Heard]:
         """Return what a client has heard since the last judgement, where more than one is right."""
         await self.trial.settle()
-        return [*self._inboxes.get(who, [])]
+        return [*self.inbox(who)]
 
     def dies(self) -> None:
         """Kill this process; the next step is played by a new one, with this `model`."""
@@ -271,6 +271,10 @@ class Scene:
     def to(self, who: Iterable[str], event: str, *arguments: Any, namespace: str = "/") -> Expected:
         """Return that exactly these have to hear this, once."""
         return {name: [Heard(event, arguments, namespace)] for name in who}
+
+    def inbox(self, who: str) -> list[Heard]:
+        """Return what this client has heard in this step so far; cleared, it is not judged."""
+        return self._inboxes.setdefault(who, [])
 
     def answered(self, who: str, got: Any, expected: Any) -> None:
         """Require that the answer that `who` got is `expected`."""
@@ -339,8 +343,8 @@ def _hears(what: list[Heard]) -> str:
 
 # -- in words ------------------------------------------------------------------------------------
 
-#: Where the actor ends in what is said of a step: "ada", "the hub".
-_AT_VERB = re.compile(r"(?<!^the)(?<!^all) ")
+#: Where the actor ends in what is said of a step: "ada", "the hub", "ada and bob", "all three".
+_AT_VERB = re.compile(r"(?<!^the)(?<!^all)(?<! and) (?!and )")
 #: How many lines the steps of a story may take, and how long one should be.
 _LINES, _WIDTH = 3, 72
 

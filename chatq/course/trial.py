@@ -185,15 +185,8 @@ class Trial(Invariants):
         refused."""
         clients = []
         for name in names:
-            client, refusals = await self.knock(name, hears, namespaces, **options)
-            for namespace in [*refusals, *namespaces]:
-                if not self.stage.connected(name, namespace):
-                    raise Wrong(
-                        message=f"{name} dials",
-                        client=name,
-                        expected=f"is let in to {namespace}",
-                        got=f"is refused: {refusals.get(namespace, 'the server does not answer')}",
-                    )
+            client = await self._hearing(name, hears, namespaces)
+            await self.enters(client, namespaces, **options)
             clients.append(client)
         return clients
 
@@ -205,15 +198,42 @@ class Trial(Invariants):
         **options: Any,
     ) -> tuple[Client, dict[str, str]]:
         """Connect a client that may be refused; return it, and the reasons by namespace."""
+        client = await self._hearing(name, hears, namespaces)
+        return client, await self.knocks(client, namespaces, **options)
+
+    async def _hearing(
+        self, name: str, hears: Collection[str], namespaces: Collection[str]
+    ) -> Client:
         client = await self.stage.client(name, connect=False)
+        for namespace in namespaces:
+            for event in hears:
+                client.on(event, lambda *_: None, namespace=namespace)
+        return client
+
+    async def enters(
+        self, client: Client, namespaces: Collection[str] = ("/",), **options: Any
+    ) -> None:
+        """Connect this client; raises `Wrong` if it is refused."""
+        name, refusals = client.name, await self.knocks(client, namespaces, **options)
+        for namespace in [*refusals, *namespaces]:
+            if not self.stage.connected(name, namespace):
+                raise Wrong(
+                    message=f"{name} dials",
+                    client=name,
+                    expected=f"is let in to {namespace}",
+                    got=f"is refused: {refusals.get(namespace, 'the server does not answer')}",
+                )
+
+    async def knocks(
+        self, client: Client, namespaces: Collection[str] = ("/",), **options: Any
+    ) -> dict[str, str]:
+        """Connect this client, which may be refused; return the reasons by namespace."""
         refusals: dict[str, str] = {}
 
         def note(namespace: str, why: Any = "") -> None:
             refusals[namespace] = str(why.get("message", why) if isinstance(why, dict) else why)
 
         for namespace in namespaces:
-            for event in hears:
-                client.on(event, lambda *_: None, namespace=namespace)
             client.on("connect_error", partial(note, namespace), namespace=namespace)
         dialling = asyncio.create_task(
             client.connect(namespaces=[*namespaces], **{"wait_timeout": 3, **options})
@@ -235,7 +255,7 @@ class Trial(Invariants):
             await self.settle()
         finally:
             unheard()
-        return client, refusals
+        return refusals
 
     async def says(self, client: Client, event: str, *data: Any) -> None:
         """Emit this from `client` to the server, and settle; raises `Wrong` without a handler."""

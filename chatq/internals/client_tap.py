@@ -348,7 +348,8 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             )
 
     def _websocket(self, what: str) -> Link:
-        if self.link is None or not self.connected:
+        # It may wait at the door of a namespace still.
+        if self.link is None or self.eio.state != "connected":
             raise RuntimeError(f"cannot {what} {self.name}: it is not connected")
         if self.transport() != "websocket":
             raise RuntimeError(

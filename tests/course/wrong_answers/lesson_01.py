@@ -86,6 +86,82 @@ def to_those_who_dial_as_well(sio):
         await sio.emit("news", text)
 
 
+@wrong("01.1", client="ada", says="hears news 'hi'")
+def each_text_once(sio):
+    """What was said before is no news."""
+    said = set()
+
+    @sio.event
+    async def say(sid, text):
+        if text not in said:
+            said.add(text)
+            await sio.emit("news", text)
+
+
+@wrong("01.1", client="ada", says="expected  hears news ''")
+def an_empty_text_is_nothing(sio):
+    """An empty text counts as false."""
+
+    @sio.event
+    async def say(sid, text):
+        if text:
+            await sio.emit("news", text)
+
+
+@wrong("01.1", client="ada", says="expected  hears news ' hi'")
+def tidied_up(sio):
+    """The text is told, but not as it was said."""
+
+    @sio.event
+    async def say(sid, text):
+        await sio.emit("news", text.strip())
+
+
+@wrong("01.1", client="bob", says="got       hears nothing")
+def the_last_on_the_list(sio):
+    """Whoever goes, it is the last on the list that is struck off."""
+    there = []
+
+    @sio.event
+    def connect(sid, environ):
+        there.append(sid)
+
+    @sio.event
+    def disconnect(sid, reason):
+        there.pop()
+
+    @sio.event
+    async def say(sid, text):
+        for one in there:
+            await sio.emit("news", text, to=one)
+
+
+@wrong("01.1", client="ada", says="at once")
+def one_text_for_all(sio):
+    """One variable for all: of two who speak at once, the second is told twice."""
+    now = {}
+
+    @sio.event
+    async def say(sid, text):
+        now["text"] = text
+        await sio.emit("speaking")
+        await sio.emit("news", now["text"])
+
+
+@wrong("01.1", client="ada", says="at once")
+def one_speaks_at_a_time(sio):
+    """Whoever speaks while another is heard is not."""
+    busy = []
+
+    @sio.event
+    async def say(sid, text):
+        if busy:
+            return
+        busy.append(sid)
+        await sio.emit("news", text)
+        busy.clear()
+
+
 # -- 01.2 ---------------------------------------------------------------------------------------
 
 
@@ -191,4 +267,114 @@ def to_the_speaker(sio):
     @sio.event
     async def say(sid, text):
         last.append((sid, text))
+        await sio.emit("news", text)
+
+
+@wrong("01.2", client="ada", says="expected  hears news ''")
+def an_empty_word_is_none(sio):
+    """An empty text counts as false."""
+    last = {"text": ""}
+
+    @sio.event
+    async def connect(sid, environ):
+        if last["text"]:
+            await sio.emit("news", last["text"], to=sid)
+
+    @sio.event
+    async def say(sid, text):
+        last["text"] = text
+        await sio.emit("news", text)
+
+
+@wrong("01.2", client="ada", says="got       hears nothing")
+def the_word_goes_with_the_speaker(sio):
+    """When the one who spoke last has gone, the word is forgotten."""
+    last = {}
+
+    @sio.event
+    async def connect(sid, environ):
+        for text in last.values():
+            await sio.emit("news", text, to=sid)
+
+    @sio.event
+    async def say(sid, text):
+        last.clear()
+        last[sid] = text
+        await sio.emit("news", text)
+
+    @sio.event
+    def disconnect(sid, reason):
+        last.pop(sid, None)
+
+
+@wrong("01.2", client="ada", says="got       hears nothing")
+def the_word_goes_with_the_last_one(sio):
+    """When nobody is on the line any more, the word is forgotten."""
+    there, last = set(), []
+
+    @sio.event
+    async def connect(sid, environ):
+        there.add(sid)
+        if last:
+            await sio.emit("news", last[0], to=sid)
+
+    @sio.event
+    async def say(sid, text):
+        last[:] = [text]
+        await sio.emit("news", text)
+
+    @sio.event
+    def disconnect(sid, reason):
+        there.discard(sid)
+        if not there:
+            last.clear()
+
+
+@wrong("01.2", client="bob", says="got       hears nothing")
+def told_once(sio):
+    """What was told to the first who dialled is told to nobody else."""
+    last = []
+
+    @sio.event
+    async def connect(sid, environ):
+        if last:
+            await sio.emit("news", last.pop(), to=sid)
+
+    @sio.event
+    async def say(sid, text):
+        last[:] = [text]
+        await sio.emit("news", text)
+
+
+@wrong("01.2", client="ada", says="dial (again) at once")
+def one_caller_at_a_time(sio):
+    """One variable for all: of two who dial at once, the second is told twice."""
+    last, caller = [], []
+
+    @sio.event
+    async def connect(sid, environ):
+        caller[:] = [sid]
+        await sio.emit("ringing", skip_sid=sid)
+        if last:
+            await sio.emit("news", last[0], to=caller[0])
+
+    @sio.event
+    async def say(sid, text):
+        last[:] = [text]
+        await sio.emit("news", text)
+
+
+@wrong("01.2", client="ada", says="hears news")
+def the_last_word_of_each(sio):
+    """The last word of everybody is told, not the last of all."""
+    words = {}
+
+    @sio.event
+    async def connect(sid, environ):
+        if words:
+            await sio.emit("news", [*words.values()][-1], to=sid)
+
+    @sio.event
+    async def say(sid, text):
+        words[sid] = text  # stays at the place of the first time
         await sio.emit("news", text)

@@ -72,6 +72,80 @@ def the_sid_not_the_reason(sio):
         await sio.emit("gone", sid)
 
 
+@wrong("02.1", client="cy", says="at once")
+def each_reason_once(sio):
+    """Two who go for the same reason are told of once."""
+    told = set()
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if reason not in told:
+            told.add(reason)
+            await sio.emit("gone", reason)
+
+
+@wrong("02.1", client="dan", says="the news that bob hangs up")
+def the_last_on_the_list(sio):
+    """Whoever goes, it is the last on the list that is struck off."""
+    there = []
+
+    @sio.event
+    def connect(sid, environ):
+        there.append(sid)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        there.pop()
+        for one in there:
+            await sio.emit("gone", reason, to=one)
+
+
+@wrong("02.1", client="cy", says="at once")
+def one_reason_for_all(sio):
+    """One variable for all: of two who go at once, the second one's reason is told twice."""
+    reasons = {}
+
+    @sio.event
+    async def disconnect(sid, reason):
+        reasons["last"] = (sid, reason)
+        await sio.emit("going")
+        who, why = reasons.pop("last", (None, None))
+        if who is not None:
+            await sio.emit("gone", why)
+
+
+@wrong("02.1", client="dan", says="ada is shown the door")
+def nobody_alone(sio):
+    """The last one who stays is told nothing: it seems that nobody is there to be told."""
+    there = set()
+
+    @sio.event
+    def connect(sid, environ):
+        there.add(sid)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        there.discard(sid)
+        if len(there) > 1:
+            await sio.emit("gone", reason)
+
+
+@wrong("02.1", client="ada", says="hears nothing")
+def only_those_of_the_beginning(sio):
+    """Whoever comes back is not on the list again: there is no more room on it."""
+    there = []
+
+    @sio.event
+    def connect(sid, environ):
+        if len(there) < 4:
+            there.append(sid)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        for one in there:
+            await sio.emit("gone", reason, to=one)
+
+
 # -- 02.2 ---------------------------------------------------------------------------------------
 
 
@@ -213,3 +287,137 @@ def one_entry_for_each_time(sio):
     async def disconnect(sid, reason):
         if sid in told:
             await sio.emit("left", told.pop(sid))
+
+
+@wrong("02.2", client="ada", says="expected  hears left ''")
+def a_name_that_counts_as_false(sio):
+    """An empty name is taken for none."""
+    names = {}
+    who_is_there(sio, names)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if name := names.pop(sid, None):
+            await sio.emit("left", name)
+
+
+@wrong("02.2", client="bob", says="expected  hears left 'ada'")
+def by_name(sio):
+    """The list is kept by name: the second of that name takes the place of the first."""
+    sids = {}
+
+    @sio.event
+    def here(sid, name):
+        for other in [n for n, s in sids.items() if s == sid]:
+            del sids[other]
+        sids[name] = sid
+
+    @sio.event
+    def who(sid):
+        return sorted(sids)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        for name in [n for n, s in sids.items() if s == sid]:
+            del sids[name]
+            await sio.emit("left", name)
+
+
+@wrong("02.2", client="ada", says="expected  is answered ['ada', 'ada']")
+def a_set_of_names(sio):
+    """Of two with the same name, the list has one."""
+    names = {}
+    who_is_there(sio, names)
+
+    @sio.event
+    def who(sid):
+        return sorted({*names.values()})
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if sid in names:
+            await sio.emit("left", names.pop(sid))
+
+
+@wrong("02.2", client="ada", says="got       hears left 'ada'")
+def the_first_name_stays(sio):
+    """Who says another name keeps the one that was said first."""
+    names = {}
+    who_is_there(sio, names)
+
+    @sio.event
+    def here(sid, name):
+        names.setdefault(sid, name)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if sid in names:
+            await sio.emit("left", names.pop(sid))
+
+
+@wrong("02.2", client="ada", says="hears left 'ada', then left 'bob'")
+def a_name_for_each_time(sio):
+    """Who says another name is there twice, and goes twice."""
+    pairs = []
+
+    @sio.event
+    def here(sid, name):
+        if (sid, name) not in pairs:
+            pairs.append((sid, name))
+
+    @sio.event
+    def who(sid):
+        return sorted(name for _, name in pairs)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        for pair in [one for one in pairs if one[0] == sid]:
+            pairs.remove(pair)
+            await sio.emit("left", pair[1])
+
+
+@wrong("02.2", client="bob", says="expected  hears nothing")
+def another_name_is_a_goodbye(sio):
+    """Whoever says another name is told of as gone, though he is there."""
+    names = {}
+    who_is_there(sio, names)
+
+    @sio.event
+    async def here(sid, name):
+        if names.get(sid, name) != name:
+            await sio.emit("left", names[sid], skip_sid=sid)
+        names[sid] = name
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if sid in names:
+            await sio.emit("left", names.pop(sid))
+
+
+@wrong("02.2", client="cy", says="got       hears left 'ada'")
+def the_name_goes_with_all_who_have_it(sio):
+    """When one goes, the name is struck off the list, also that of another."""
+    names = {}
+    who_is_there(sio, names)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if sid in names:
+            name = names[sid]
+            for one in [one for one, other in names.items() if other == name]:
+                del names[one]
+            await sio.emit("left", name)
+
+
+@wrong("02.2", client="eve", says="the news that bob hangs up")
+def only_those_on_the_list_are_told(sio):
+    """Who never said a name is told nothing."""
+    names = {}
+    who_is_there(sio, names)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if sid in names:
+            name = names.pop(sid)
+            for other in [*names]:
+                await sio.emit("left", name, to=other)

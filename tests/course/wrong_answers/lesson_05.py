@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import socketio
 
 from . import wrong
@@ -88,6 +90,96 @@ def a_class_that_goes_past_itself(sio):
 
     for place in ("/bar", "/kitchen"):
         sio.register_namespace(Place(place))
+
+
+@wrong("05.1", client="ada", says="gets it in /kitchen")
+def the_last_place_of_the_loop(sio):
+    """Both handlers use the loop's variable, which is the last place when they run."""
+    for place in ("/bar", "/kitchen"):
+
+        @sio.on("say", namespace=place)
+        async def say(sid, text):
+            await sio.emit("news", text, namespace=place)  # noqa: B023
+
+
+@wrong("05.1", client="ada", says="what bob says in /kitchen")
+def no_text_twice(sio):
+    """Nobody hears anything twice: so a text that was said before is not told again."""
+    said = set()
+
+    def serve(place):
+        @sio.on("say", namespace=place)
+        async def say(sid, text):
+            if (place, text) not in said:
+                said.add((place, text))
+                await sio.emit("news", text, namespace=place)
+
+    serve("/bar")
+    serve("/kitchen")
+
+
+@wrong("05.1", client="ada", says="hears news '' in /bar")
+def an_empty_text_is_nothing(sio):
+    """An empty text counts as false."""
+
+    class Place(socketio.AsyncNamespace):
+        async def on_say(self, sid, text):
+            if text:
+                await self.emit("news", text)
+
+    for place in ("/bar", "/kitchen"):
+        sio.register_namespace(Place(place))
+
+
+@wrong("05.1", client="ada", says="what bob says in /kitchen")
+def one_of_the_two_places(sio):
+    """Who is in both is told in the bar only: else it would hear what is said twice."""
+    lines = {}
+
+    def serve(place, other):
+        @sio.on("connect", namespace=place)
+        def connect(sid, environ):
+            lines[place, sid] = sio.manager.eio_sid_from_sid(sid, place)
+
+        @sio.on("disconnect", namespace=place)
+        def disconnect(sid, reason):
+            del lines[place, sid]
+
+        @sio.on("say", namespace=place)
+        async def say(sid, text):
+            in_bar = {line for (where, _), line in lines.items() if where == "/bar"}
+            for (where, one), line in [*lines.items()]:
+                if where == place and (place == "/bar" or line not in in_bar):
+                    await sio.emit("news", text, to=one, namespace=place)
+
+    serve("/bar", "/kitchen")
+    serve("/kitchen", "/bar")
+
+
+@wrong("05.1", client="ada", says="is shown out of")
+def out_of_one_is_out_of_both(sio):
+    """Whoever is out of one place is struck off the list of both."""
+    lines = {}
+
+    def serve(place):
+        @sio.on("connect", namespace=place)
+        def connect(sid, environ):
+            lines[place, sid] = sio.manager.eio_sid_from_sid(sid, place)
+
+        @sio.on("disconnect", namespace=place)
+        def disconnect(sid, reason):
+            gone = lines.get((place, sid))
+            for key in [key for key, line in lines.items() if line == gone]:
+                del lines[key]
+
+        @sio.on("say", namespace=place)
+        async def say(sid, text):
+            for where, one in [*lines]:
+                if where == place:
+                    await sio.emit("news", text, to=one, namespace=place)
+
+    serve("/bar")
+    serve("/kitchen")
 
 
 # -- 05.2 ---------------------------------------------------------------------------------------
@@ -270,3 +362,80 @@ def the_default_namespace(sio, who_is):
     async def say(sid, text):
         name = await sio.get_session(sid)
         await sio.emit("news", f"{name}: {text}", to="inside")
+
+
+@wrong("05.2", says="'NoneType' object is not subscriptable")
+def everybody_sends_a_key(sio, who_is):
+    """Whoever dials is taken to send `auth`, and a key in it."""
+
+    async def connect(sid, environ, auth):
+        name = await who_is(auth["key"])
+        if name is None:
+            raise Refused("you are not staff")
+        await inside(sio, sid, name)
+
+    staff(sio, connect)
+
+
+@wrong("05.2", client="ada", says="got       is told 'come in'")
+def nearly_a_key(sio, who_is):
+    """The key is made to fit before it is looked up."""
+
+    async def connect(sid, environ, auth):
+        key = auth.get("key") if isinstance(auth, dict) else auth
+        name = await who_is(str(key).lower())
+        if name is None:
+            raise Refused("you are not staff")
+        await inside(sio, sid, name)
+
+    staff(sio, connect)
+
+
+@wrong("05.2", client="bob", says="hears news 'ada: hi' in /staff")
+def by_name(sio, who_is):
+    """Those inside are kept by name: of two with the same key, one is."""
+    sids = {}
+
+    @sio.on("connect", namespace="/staff")
+    async def connect(sid, environ, auth):
+        name = await who_is(auth.get("key")) if isinstance(auth, dict) else None
+        if name is None:
+            raise Refused("you are not staff")
+        await sio.save_session(sid, name, namespace="/staff")
+        sids[name] = sid
+
+    @sio.on("say", namespace="/staff")
+    async def say(sid, text):
+        name = await sio.get_session(sid, namespace="/staff")
+        for one in [*sids.values()]:
+            await sio.emit("news", f"{name}: {text}", to=one, namespace="/staff")
+
+
+@wrong("05.2", client="bob", says="at the door")
+def one_at_the_door(sio, who_is):
+    """One variable for all: of two who wait at the door, the second is let in twice."""
+    now = {}
+
+    async def connect(sid, environ, auth):
+        now["sid"] = sid
+        name = await who_is(auth.get("key")) if isinstance(auth, dict) else None
+        if name is None:
+            raise Refused("you are not staff")
+        await inside(sio, now["sid"], name)
+
+    staff(sio, connect)
+
+
+@wrong("05.2", says="cannot reuse already awaited coroutine")
+def a_cache_of_coroutines(sio, who_is):
+    """What is kept is the coroutine, which can be awaited once."""
+    known = functools.cache(who_is)
+
+    async def connect(sid, environ, auth):
+        key = auth.get("key") if isinstance(auth, dict) else None
+        name = await known(key if isinstance(key, str) else None)
+        if name is None:
+            raise Refused("you are not staff")
+        await inside(sio, sid, name)
+
+    staff(sio, connect)
