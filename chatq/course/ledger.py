@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS doorstep (package TEXT);
 
 
 def _nothing(statement: str) -> object:
+    """Do nothing about a statement."""
     return None
 
 

@@ -6,7 +6,7 @@ Owns their tasks. Must not know: how an answer is tried.
 from __future__ import annotations
 
 from .check import Exercise
-from .generated.lesson_01 import LastWord, ToEveryone
+from .generated.scenes_01 import LastWord, ToEveryone
 from .trial import Trial
 
 __all__ = ["EXERCISES"]

@@ -10,7 +10,7 @@ from functools import partial
 
 from ..internals.client_tap import Client
 from .check import Exercise
-from .generated.lesson_02 import Goodbyes, WhoIsThere
+from .generated.scenes_02 import Goodbyes, WhoIsThere
 from .trial import Trial
 
 __all__ = ["EXERCISES"]

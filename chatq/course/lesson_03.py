@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..internals.client_tap import Client
 from .check import Exercise
-from .generated.lesson_03 import AllOthers, Whispers
+from .generated.scenes_03 import AllOthers, Whispers
 from .trial import Trial
 
 __all__ = ["EXERCISES"]

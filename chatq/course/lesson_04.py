@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from ..internals.client_tap import Client
 from .check import Exercise
-from .generated.lesson_04 import WORDS, Doors, Members
+from .generated.scenes_04 import WORDS, Doors, Members
 from .trial import Trial
 
 __all__ = ["EXERCISES"]

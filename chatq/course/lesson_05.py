@@ -13,7 +13,7 @@ from ..internals.client_tap import Client
 from ..journal.activity import NotSettled
 from ..journal.facts import Received
 from .check import Exercise
-from .generated.lesson_05 import BAR, KITCHEN, STAFF, Channels, LookUp, StaffOnly
+from .generated.scenes_05 import BAR, KITCHEN, STAFF, Channels, LookUp, StaffOnly
 from .invariants import Wrong
 from .trial import Trial
 

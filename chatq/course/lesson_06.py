@@ -9,7 +9,7 @@ from typing import Any
 
 from ..internals.client_tap import Client
 from .check import Exercise
-from .generated.lesson_06 import Drivers, Latest
+from .generated.scenes_06 import Drivers, Latest
 from .trial import Trial
 
 __all__ = ["EXERCISES"]

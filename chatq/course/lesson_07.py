@@ -19,9 +19,9 @@ from ..journal.activity import NotSettled
 from ..queues.rules import Rules
 from ..stage.scene import HandlerRaised
 from .check import Exercise
-from .generated.lesson_07 import Acknowledged, List, Lists, OnDisk
-from .generated.lesson_07_leases import Leases
-from .generated.lesson_07_reader import Reader
+from .generated.scenes_07 import Acknowledged, List, Lists, OnDisk
+from .generated.scenes_07_leases import Leases
+from .generated.scenes_07_reader import Reader
 from .invariants import Wrong
 from .queue_trial import Clock, Errands
 from .trial import Trial

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ..internals.client_tap import Client
 from ..queues.rules import Rules
 from .check import Exercise
-from .generated.lesson_08 import Doorstep, Failures
+from .generated.scenes_08 import Doorstep, Failures
 from .ledger import TABLES, Ledger
 from .queue_trial import Errands, on_a_quick_line
 from .trial import Trial

@@ -16,7 +16,7 @@ from ..queues.store import StoreError
 from ..stage.scene import HandlerRaised
 from ..stage.stage import Stage
 from .check import Exercise
-from .generated.lesson_09 import Everywhere, Truth
+from .generated.scenes_09 import Everywhere, Truth
 from .invariants import Wrong
 from .trial import Trial
 from .two_servers import TwoServers, back, one_node

@@ -4,20 +4,18 @@ Owns how many scripts are tried, and that the same answer has the same result ev
 know: how a script is played, what is right, verdicts.
 
 Hypothesis draws and shrinks, in a thread of its own; what it draws is played on the event loop.
-Touches Hypothesis: `_get_local_constants` of its providers, see `_only_by_seed`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from .sandbox import replaced
+from ..internals.draws import only_by_seed
 from .scenes import Scene, Script, Step
 
 __all__ = ["Failure", "Search"]
@@ -100,7 +98,7 @@ class Search(Generic[_Told]):
 
     def _work(self, loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
         try:
-            with _only_by_seed():
+            with only_by_seed():
                 self._draw(loop)
         except (_Fails, _Over):
             pass
@@ -211,19 +209,3 @@ def _end(over: asyncio.Future[None], error: BaseException | None) -> None:
         over.set_result(None)
     else:
         over.set_exception(error)
-
-
-@contextlib.contextmanager
-def _only_by_seed() -> Iterator[None]:
-    """Keep Hypothesis from drawing what depends on which modules the program has loaded.
-
-    It looks for constants in them, and draws some of those, too.
-    """
-    from hypothesis.internal.conjecture import providers
-
-    if hasattr(providers, "_get_local_constants"):
-        nothing = partial(type(providers._local_constants))
-        with replaced(providers, "_get_local_constants", nothing):
-            yield
-    else:
-        yield

@@ -14,7 +14,7 @@ from kernel import kernel
 from nbclient.exceptions import CellExecutionError
 
 from chatq import check
-from chatq.course.generated.lesson_04 import Doors
+from chatq.course.generated.scenes_04 import Doors
 from chatq.course.search import Search
 from chatq.waiting import give_way
 
@@ -27,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 import socketio
 from chatq import check
-from chatq.course.generated.lesson_04 import Doors
+from chatq.course.generated.scenes_04 import Doors
 from chatq.course.search import Search
 from chatq.waiting import give_way
 

@@ -199,6 +199,11 @@ TOUCHED = {
         lambda: importlib.import_module("aiohttp").ClientWebSocketResponse,
         {"get_extra_info", "receive", "send_bytes", "send_str"},
     ),
+    "what Hypothesis draws": (
+        "hypothesis",
+        lambda: importlib.import_module("hypothesis.internal.conjecture.providers"),
+        {"_get_local_constants", "_local_constants"},
+    ),
     "the NATS client": ("nats-py", nats_client, {"_server_info"}),
     "a task": (PYTHON, lambda: asyncio.Task, {"_fut_waiter"}),
     "a transport of sockets": (
@@ -224,8 +229,8 @@ TOUCHED = {
     ),
     "a future": (PYTHON, lambda: asyncio.Future, {"_callbacks"}),
 }
-#: Private names that are no inside: how the standard library's named tuples are used.
-NO_INSIDE = {"_make", "_replace"}
+#: Private names that are no inside: the standard library documents them.
+NO_INSIDE = {"_exit", "_make", "_replace"}
 #: Set or looked for by chatq itself where a library has it, see their modules.
 OPTIONAL = {"_handle_emit", "_reply_subshell_for", "_response"}
 #: Widgets and errors are shown by a method of theirs that Jupyter calls.

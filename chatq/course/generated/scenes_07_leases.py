@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..invariants import Wrong
 from ..queue_trial import Clock
 from ..scenes import Expected, Heard, Step, same_in_any_order, step
-from .lesson_07_hub import DIES, GOES, PACKAGES, READERS, SENT, MortalHub, box_of
+from .scenes_07_hub import DIES, GOES, PACKAGES, READERS, SENT, MortalHub, box_of
 
 __all__ = ["Leases"]
 

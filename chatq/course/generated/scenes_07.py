@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..scenes import Expected, Heard, Skip, Step, step
-from .lesson_07_hub import DIES, GOES, PACKAGES, READERS, SENT, Hub, MortalHub
+from .scenes_07_hub import DIES, GOES, PACKAGES, READERS, SENT, Hub, MortalHub
 
 __all__ = ["Acknowledged", "List", "Lists", "OnDisk"]
 
