@@ -26,7 +26,7 @@ from asyncio import base_events, constants, selector_events
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from itertools import count
+from itertools import count, cycle
 from typing import Any, Literal, get_args
 
 from .memory_socket import Address, MemorySocket, turns
@@ -37,7 +37,8 @@ __all__ = ["MEMORY_HOST", "MemoryNetwork", "Network", "check_network", "cut", "s
 Network = Literal["sockets", "memory"]
 #: Of a range that is kept for documentation (RFC 5737): no machine has it.
 MEMORY_HOST = "192.0.2.1"
-_FIRST_PORT = 40_001
+#: Taken one after the other, and then again: no address has a greater one.
+_PORTS = range(40_001, 65_536)
 
 
 def check_network(network: object) -> None:
@@ -76,7 +77,7 @@ class MemoryNetwork:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._sockets: Any = _Sockets(loop)
-        self._ports = count(_FIRST_PORT)
+        self._ports = cycle(_PORTS)
         self._bound: set[Address] = set()
         #: The sockets of the machine that a library would have connected to a place in memory.
         self._dialled: weakref.WeakKeyDictionary[socket.socket, Address]
@@ -91,6 +92,10 @@ class MemoryNetwork:
         """Return that of this loop, made when it is first asked for."""
         return kept_on(loop, cls)
 
+    def _free(self) -> int:
+        """Return a port that no server has."""
+        return next(port for port in self._ports if (MEMORY_HOST, port) not in self._bound)
+
     # -- serving --------------------------------------------------------------------------------
 
     def bind(self, port: int = 0) -> MemorySocket:
@@ -98,7 +103,7 @@ class MemoryNetwork:
 
         Raises `OSError` if the port is taken; 0: one that is free.
         """
-        address = (MEMORY_HOST, port or next(self._ports))
+        address = (MEMORY_HOST, port or self._free())
         if address in self._bound:
             text = os.strerror(errno.EADDRINUSE).lower()
             raise OSError(
@@ -167,7 +172,7 @@ class MemoryNetwork:
         if ssl:
             raise _no_tls()
         accept = self._sockets.listening(address)
-        near = self._sockets.new((MEMORY_HOST, next(self._ports)))
+        near = self._sockets.new((MEMORY_HOST, self._free()))
         far = self._sockets.new(address)
         near.pair(far)
         try:

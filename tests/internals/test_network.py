@@ -328,6 +328,18 @@ async def test_a_port_is_taken_once(network):
     again.close()
 
 
+async def test_ports_are_taken_again_when_all_were_taken():
+    """As in a notebook in which exercises are checked often."""
+    network = MemoryNetwork(asyncio.get_running_loop())
+    with contextlib.closing(network.bind()) as first:
+        ports = set()
+        for _ in range(30_000):
+            with contextlib.closing(network.bind()) as sock:
+                ports.add(sock.getsockname()[1])
+    assert max(ports) < 2**16
+    assert first.getsockname()[1] not in ports
+
+
 @both
 async def test_both_ends_know_the_addresses(network):
     async with two_ends(network) as (near, far):
