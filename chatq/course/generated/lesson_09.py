@@ -31,8 +31,8 @@ from ..two_servers import TwoServers, back, one_node
 __all__ = ["Everywhere", "Truth"]
 
 _WHERE = ("first", "second")
-#: A killed node takes its time, so only one of these has it: in a hundred scenes about three.
-_LUCK, _KILLS = tuple(range(25)), 20
+#: A killed node takes its time, so only one of these has it: a few of a hundred scenes.
+_LUCK, _KILLS = tuple(range(25)), 22
 #: A number for each scene: its stream is its own.
 _numbers = count(1)
 
@@ -178,12 +178,13 @@ _SOON = 0.02
 
 
 class _Consumers(Observer):
-    """The sids of all who have ever consumed the queue."""
+    """The sids of all who have ever consumed the queue; sets `changed` with each fact."""
 
-    def __init__(self) -> None:
-        self.sids = set[str]()
+    def __init__(self, changed: asyncio.Event) -> None:
+        self.sids, self._changed = set[str](), changed
 
     def happened(self, fact: QueueFact) -> None:
+        self._changed.set()
         if isinstance(fact, Subscribed):
             self.sids.add(fact.client)
 
@@ -205,7 +206,8 @@ class Truth(_OnNats):
         self.stored: set[str] = set()
         #: What happens at the next put, and whether it has.
         self.fault, self.hit = "", False
-        self.changed, self.consumers = asyncio.Event(), _Consumers()
+        self.changed = asyncio.Event()
+        self.consumers = _Consumers(self.changed)
         patience = _IMPATIENCE if self.kills else _PATIENCE
         for _ in _WHERE:
             own = await Queues.open(f"{self.url}?patience={patience}", random=self.trial.random)
@@ -353,7 +355,6 @@ class Truth(_OnNats):
 
     def _pickup(self, package: Any, delivery: Any = None) -> Any:
         self.got[package] += 1
-        self.changed.set()
         return delivery and delivery["receipt"]
 
     async def _all_has_come(self) -> Expected:
@@ -363,7 +364,6 @@ class Truth(_OnNats):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_COMES):
                     while await self._keeps():
-                        self.changed.clear()
                         await set_within(self.changed, _SOON)
             await self._settle()
         for package in [*self.stored, *self.got]:
@@ -377,6 +377,7 @@ class Truth(_OnNats):
         return {}
 
     async def _keeps(self) -> int:
+        self.changed.clear()
         kept = 0
         for own in self.queues:
             with contextlib.suppress(LookupError):
