@@ -27,8 +27,10 @@ def _nothing(statement: str) -> object:
 class Ledger(sqlite3.Connection):
     """A database; `begins` and `ended` are called with the text of each statement."""
 
-    begins: Callable[[str], object] = staticmethod(_nothing)
-    ended: Callable[[str], object] = staticmethod(_nothing)
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self.begins: Callable[[str], object] = _nothing
+        self.ended: Callable[[str], object] = _nothing
+        super().__init__(*given, **options)
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor, whose statements are noted, too."""

@@ -183,8 +183,8 @@ class TwoServers:
                     )
         if apart:
             await self._until(came, _COMES)
-        for stage in self.stages:
-            await stage.settle(patience)
+            for stage in self.stages:
+                await stage.settle(patience)
 
     def _has(self, name: str, mark: tuple[int, int]) -> bool:
         return mark in self._marked[name]
