@@ -44,7 +44,7 @@ class Exercise:
     task: str
     scene: Callable[[Trial], Awaitable[None]]
     hint: str
-    generated: type[Scene] | None = None
+    generated: type[Scene]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ async def _check(asked: Exercise, answer: Answer) -> Verdict:
         try:
             outcome = await attempt(trial, asked.scene, _WITHIN)
             tried = Tried(0)
-            if outcome.passed and asked.generated:
+            if outcome.passed:
                 tried = await try_scenes(asked.generated, answer, fence)
             verdict = _verdict(asked, trial, outcome, tried)
             seen = [] if verdict.passed else _diagnosis(trial, fence, verdict)
@@ -147,10 +147,10 @@ def _verdict(asked: Exercise, trial: Trial, outcome: Outcome, tried: Tried) -> V
     lines = outcome.lines
     if outcome.passed:
         proved = [*trial.proved]
-        if scene := asked.generated:
-            killed = scene.in_processes and not in_processes(scene)
-            without = " (nothing was killed: this system cannot fork)" if killed else ""
-            proved.append(f"{tried.scenes} generated scenes: {scene.proves}{without}")
+        scene = asked.generated
+        killed = scene.in_processes and not in_processes(scene)
+        without = " (nothing was killed: this system cannot fork)" if killed else ""
+        proved.append(f"{tried.scenes} generated scenes: {scene.proves}{without}")
         lines = tuple(f"proved    {what}" for what in proved)
     return Verdict(asked, outcome.state, lines, outcome.raised)
 
