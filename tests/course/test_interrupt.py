@@ -135,7 +135,7 @@ async def test_a_search_that_is_cancelled_ends_after_what_it_plays():
                 await give_way()
             ended = True
 
-    search = asyncio.create_task(Search(Doors, play, scenes=5, seed=1).run())
+    search = asyncio.create_task(Search(Doors, play, scenes=5, seed=1, steps=len).run())
     await begun.wait()
     search.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -148,4 +148,5 @@ async def test_what_is_not_installed_is_named_with_the_command(monkeypatch, exer
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=rf"needs {missing}: .*pip install 'chatq\[les"):
         await check(exercise, answers.solution(exercise))
+    monkeypatch.undo()
     assert (await check("03.1", answers.solution("03.1"))).passed

@@ -7,6 +7,8 @@ from functools import partial
 
 import socketio
 
+from chatq.waiting import give_way
+
 from . import right
 
 
@@ -81,5 +83,5 @@ def one_after_the_other(reader, work):
             if delivery["id"] not in inbox:
                 work(package)
                 inbox.add(delivery["id"])
-                await asyncio.sleep(0)
+                await give_way()
         return delivery["receipt"]
