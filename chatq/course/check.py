@@ -51,13 +51,15 @@ class Exercise:
 class Verdict:
     """The verdict on an answer: `state` is "passed", "failed" or "not done yet"; `lines`: in words.
 
-    `raised`: it ended in an error, for which the exercise's hint is no help.
+    `raised`: it ended in an error, `story`: in a generated scene, for which the exercise's hint is
+    no help.
     """
 
     exercise: Exercise
     state: str
     lines: tuple[str, ...] = ()
     raised: bool = False
+    story: bool = False
 
     @property
     def passed(self) -> bool:
@@ -71,7 +73,7 @@ class Verdict:
         lines = "".join(f"\n  {line}" for line in self.lines)
         if self.passed:
             return f"✓ {name}{lines}"
-        hint = "" if self.raised else f"\n  hint      {self.exercise.hint}"
+        hint = "" if self.raised or self.story else f"\n  hint      {self.exercise.hint}"
         return f"✗ {name}{lines}{hint}"
 
 
@@ -152,7 +154,8 @@ def _verdict(asked: Exercise, trial: Trial, outcome: Outcome, tried: Tried) -> V
         without = " (nothing was killed: this system cannot fork)" if killed else ""
         proved.append(f"{tried.scenes} generated scenes: {scene.proves}{without}")
         lines = tuple(f"proved    {what}" for what in proved)
-    return Verdict(asked, outcome.state, lines, outcome.raised)
+    story = tried.outcome is not None
+    return Verdict(asked, outcome.state, lines, outcome.raised, story)
 
 
 def _with_notes(verdict: Verdict, trial: Trial, fence: Fence, diagnosis: list[str]) -> Verdict:

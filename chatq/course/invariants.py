@@ -88,7 +88,7 @@ class Invariants(ABC):
             m for m in sent if any(f.client == name and f.handled for f in self._received(m))
         ]
         emitted = message.emitted
-        text = f"{what}: {label(message)} ({route(message)})"
+        text = f"{what.rstrip(',')}: {label(message)} ({route(message)})"
         if emitted.namespace != namespace:
             got = f"gets it in {emitted.namespace}"
             raise Wrong(message=text, client=name, expected=f"gets it in {namespace}", got=got)
@@ -122,14 +122,14 @@ class Invariants(ABC):
         expected = "gets it, once" if should else "does not get it"
         if message is None:
             raise Wrong(
-                message=f"{what}: {event!r}",
+                message=f"{what.rstrip(',')}: {event!r}",
                 client=name,
                 expected=expected,
                 got=f"the server emits no {event!r} at all" + self._instead(since),
             )
         mark = cell(message.explanations.get(name)).replace("✓", "gets it")
         raise Wrong(
-            message=f"{what}: {label(message)} ({route(message)})",
+            message=f"{what.rstrip(',')}: {label(message)} ({route(message)})",
             client=name,
             expected=expected,
             got=self._too_often(name, event, since) if count > 1 else mark,

@@ -69,7 +69,14 @@ async def _staff_only(trial: Trial) -> None:
     await trial.settle()
     what = "what dan says while eve waits at the door"
     _check_news(trial, ["cy", "dan"], what, before, "dan: a secret")
-    word = refusals.get(STAFF, "come in")
+    if STAFF not in refusals:
+        raise Wrong(
+            message="eve dials, whose key is nobody's",
+            client="eve",
+            expected="is refused, and told 'you are not staff'",
+            got="is let in",
+        )
+    word = refusals[STAFF]
     trial.equal("the word at the door for eve, who is not staff", "eve", word, "you are not staff")
 
 

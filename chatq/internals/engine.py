@@ -6,7 +6,7 @@ needs. Must not know: queues, messages, the hub's protocol.
 Touches python-socketio 5.18 (`packet_class`, `logger`, `_send_packet`, `manager.callbacks`,
 `manager.eio_sid_from_sid`, `manager._generate_ack_id`) and python-engineio 4.15 (`eio.sockets`,
 `eio.logger`, `eio.send`, `eio.send_packet`, and of a socket `queue`, `upgraded`, `closing`,
-`closed`, `last_ping` and `send`).
+`check_ping_timeout`, `closed`, `last_ping`, `check_ping_timeout` and `send`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from engineio.packet import Packet as EnginePacket
 from socketio.async_pubsub_manager import AsyncPubSubManager  # type: ignore[import-untyped]
 from socketio.packet import EVENT, Packet  # type: ignore[import-untyped]
 
-__all__ = ["connection", "forget_callback", "packets_waiting", "text_sender"]
+__all__ = ["connection", "forget_callback", "give_up", "packets_waiting", "text_sender"]
 
 
 def connection(sio: Any, sid: str, namespace: str) -> Any:
@@ -110,3 +110,10 @@ def _writes_json(module: Any) -> bool:
         return bool(json.loads(module.dumps(sample, separators=(",", ":"))) == sample)
     except Exception:  # whatever it is, it is not that
         return False
+
+
+async def give_up(sio: Any, sid: str, namespace: str = "/") -> None:
+    """Let the server find that this client has not answered its last ping in time."""
+    socket = sio.eio.sockets[sio.manager.eio_sid_from_sid(sid, namespace)]
+    socket.last_ping = 1.0  # long ago
+    await socket.check_ping_timeout()

@@ -150,6 +150,7 @@ IMPORTS: dict[str, set[str]] = {
     "course.generated.people": {
         "course.scenes",
         "internals.client_tap",
+        "internals.engine",
     },
     "course.generated.scenes_01": {
         "course.generated.people",
@@ -166,6 +167,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "course.generated.scenes_04": {
         "course.scenes",
+        "internals.engine",
     },
     "course.generated.scenes_05": {
         "course.generated.people",

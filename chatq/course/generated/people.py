@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from ...internals.client_tap import Client
+from ...internals.engine import give_up
 from ..scenes import Expected, Heard, Scene, Skip, step
 
 __all__ = ["PAIRS", "TEXTS", "WHO", "Goers", "People", "Talk", "both", "together"]
@@ -15,13 +16,20 @@ __all__ = ["PAIRS", "TEXTS", "WHO", "Goers", "People", "Talk", "both", "together
 WHO = ("ada", "bob", "cy")
 PAIRS = ("ada and bob", "ada and cy", "bob and cy")
 #: Any text is a text, also an empty one, and one that is nearly another.
-TEXTS = ("hi", "", " hi")
+TEXTS = ("hi", "", " hi", "hi\nho")
 #: The ways to go that a client has, with the reason that the server is given.
 GOODBYES = {"hangs up": "client disconnect", "loses the connection": "transport close"}
-#: And that of the server.
-_DOOR = "is shown the door"
+#: And those of the server.
+_BY_SERVER = {
+    "is shown the door": "server disconnect",
+    "is silent until the server gives up": "ping timeout",
+}
 #: What two do at once.
-_TOGETHER = {"hang up": "hangs up", "lose the connection": "loses the connection"}
+_TOGETHER = {
+    "hang up": ("hangs up", "hangs up"),
+    "lose the connection": ("loses the connection", "loses the connection"),
+    "hang up and lose the connection": ("hangs up", "loses the connection"),
+}
 
 
 def both(pair: str) -> list[str]:
@@ -57,7 +65,7 @@ class Goers(Scene):
         await self.trial.settle()
         for who in how:  # what they hear of each other's going, and of their own, is all the same
             self.inbox(who).clear()
-        reasons = {**GOODBYES, _DOOR: "server disconnect"}
+        reasons = GOODBYES | _BY_SERVER
         return together(*(self.went(who, reasons[way]) for who, way in how.items()))
 
     async def _go(self, client: Client, how: str) -> None:
@@ -66,11 +74,17 @@ class Goers(Scene):
                 await client.disconnect()
             case "loses the connection":
                 await self.trial.stage.cut(client)
-            case _:
+            case "is shown the door":
                 for namespace, sid in [*client.namespaces.items()]:
                     await self.trial.sio.disconnect(sid, namespace)
+            case _:
+                namespace, sid = next(iter(client.namespaces.items()))
+                await self.trial.stage.freeze(client)
+                await give_up(self.trial.sio, sid, namespace)
+                await self.trial.settle()
+                await self.trial.stage.cut(client)
 
-    @step("{who} {how}", who=WHO, how=(*GOODBYES, _DOOR))
+    @step("{who} {how}", who=WHO, how=(*GOODBYES, *_BY_SERVER))
     async def goes(self, who: str, how: str) -> Expected:
         """He goes."""
         return await self.go({who: how})
@@ -78,7 +92,7 @@ class Goers(Scene):
     @step("{pair} {how} at once", pair=PAIRS, how=(*_TOGETHER,))
     async def both_go(self, pair: str, how: str) -> Expected:
         """They go beside each other."""
-        return await self.go(dict.fromkeys(both(pair), _TOGETHER[how]))
+        return await self.go(dict(zip(both(pair), _TOGETHER[how], strict=True)))
 
 
 class People(Goers):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...internals.engine import give_up
 from ..scenes import Expected, Scene, Skip, step
 
 __all__ = ["WORDS", "Doors", "Members"]
@@ -19,7 +20,7 @@ _WHO = ("ada", "bob", "cy")
 _ROOMS = (*WORDS, "attic")
 _ROOMS_AND_NONE = (*WORDS, *WORDS, *WORDS, "attic", "", None)
 #: Right for one of the rooms, and what is nearly right, or nothing.
-_TRIES = (*WORDS.values(), "", None, "moby", "moby-dick!", "Moby-Dick", "book club")
+_TRIES = (*WORDS.values(), "", None, "moby", "moby-dick!", "Moby-Dick", " moby-dick", "book club")
 
 
 class _House(Scene):
@@ -95,6 +96,20 @@ class Members(_House):
     async def is_cut(self, who: str) -> Expected:
         self.gone(who)
         await self.trial.stage.cut(who)
+        return self._without(who, [*self.inside])
+
+    @step("{who} is silent until the server gives up", who=_WHO)
+    async def is_given_up(self, who: str) -> Expected:
+        line = self.gone(who)
+        await self.trial.stage.freeze(line)
+        await give_up(self.trial.sio, line.get_sid())
+        await self.trial.settle()
+        await self.trial.stage.cut(line)
+        return self._without(who, [*self.inside])
+
+    @step("the server shows {who} the door", who=_WHO)
+    async def is_shown_the_door(self, who: str) -> Expected:
+        await self.trial.sio.disconnect(self.gone(who).get_sid())
         return self._without(who, [*self.inside])
 
     @step("{who} emits an event named 'disconnect', and stays", who=_WHO)

@@ -158,7 +158,8 @@ _OWN = {owner: key for key, owner in _KEYS.items()}
 _SOME = ("red", "blue", "pink")
 #: What is nearly right, of another kind, or nothing.
 _NO_AUTH: tuple[Any, ...] = (
-    None, {}, {"key": None}, {"key": ""}, {"key": ["red"]}, {"key": "RED"}, {"name": "red"}, "red",
+    None, {}, {"key": None}, {"key": ""}, {"key": ["red"]}, {"key": "RED"}, {"key": "red "},
+    {"name": "red"}, "red",
     ["red"], 1, True,
 )  # fmt: skip
 
@@ -185,10 +186,10 @@ class StaffOnly(Goers):
         key = auth.get("key") if isinstance(auth, dict) else None
         name = _KEYS.get(key) if isinstance(key, str) else None
         if self.trial.stage.connected(who, STAFF):
-            self.lines[who], word = client, "come in"
-        expected = "you are not staff" if name is None else "come in"
+            self.lines[who], word = client, ""
+        expected = "you are not staff" if name is None else ""
         if word != expected:
-            raise Wrong(client=who, expected=f"is told {expected!r}", got=f"is told {word!r}")
+            raise Wrong(client=who, expected=_at_the_door(expected), got=_at_the_door(word))
         if name is not None:
             self.names[who] = name
 
@@ -286,3 +287,7 @@ class StaffOnly(Goers):
         if client.connected:  # it was let in without a look-up
             await client.disconnect()
         return {}
+
+
+def _at_the_door(word: str) -> str:
+    return f"is refused, and told {word!r}" if word else "is let in"

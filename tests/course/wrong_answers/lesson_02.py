@@ -421,3 +421,13 @@ def only_those_on_the_list_are_told(sio):
             name = names.pop(sid)
             for other in [*names]:
                 await sio.emit("left", name, to=other)
+
+
+@wrong("02.1", client="bob", says="is silent until the server gives up")
+def the_frozen_are_not_gone(sio):
+    """Who was given up for his silence is taken to be still there."""
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if reason != "ping timeout":
+            await sio.emit("gone", reason)

@@ -413,3 +413,16 @@ def only_the_first_room_is_told(sio, words):
                 await sio.leave_room(sid, room)
                 await sio.emit("left", room, to=room)
                 break
+
+
+@wrong("04.2", client="bob", says="is silent until the server gives up")
+def the_frozen_are_still_members(sio, words):
+    """Only some of the ways to go are known: not that the server gives up who is silent."""
+    chat(sio, words, but="disconnect")
+    leave = sio.handlers["/"]["leave"]
+
+    @sio.event
+    async def disconnect(sid, reason):
+        if reason in ("client disconnect", "transport close"):
+            for room in sio.rooms(sid):
+                await leave(sid, room)

@@ -253,7 +253,7 @@ def the_other_error_of_that_name(sio, who_is):
     staff(sio, connect)
 
 
-@wrong("05.2", client="eve", says="got       'come in'")
+@wrong("05.2", client="eve", says="got       is let in")
 def not_refused(sio, who_is):
     """Who is not staff joins no room, and is not told that it is not let in either."""
 
@@ -265,7 +265,7 @@ def not_refused(sio, who_is):
     staff(sio, connect)
 
 
-@wrong("05.2", client="eve", says="got       'come in'")
+@wrong("05.2", client="eve", says="got       is let in")
 def the_reason_is_returned(sio, who_is):
     """What `connect` returns is taken for the reason; only `False` refuses."""
 
@@ -377,7 +377,7 @@ def everybody_sends_a_key(sio, who_is):
     staff(sio, connect)
 
 
-@wrong("05.2", client="ada", says="got       is told 'come in'")
+@wrong("05.2", client="ada", says="got       is let in")
 def nearly_a_key(sio, who_is):
     """The key is made to fit before it is looked up."""
 

@@ -141,7 +141,7 @@ def counted_after_it_was_sent(sio):
         return len(drivers)
 
 
-@wrong("06.1", client="ada", says="sends 'O-1'")
+@wrong("06.1", client="vendor", says="vendor drives, then sends 'O-1'")
 def not_to_the_sender(sio):
     """Who sends it is left out, as in the lessons before; here a driver may send, too."""
     drivers = set()
@@ -326,7 +326,7 @@ def lost_is_counted_at_the_end(sio):
         return count - last - len(missed)
 
 
-@wrong("06.2", client="ada", says="hears pickup 1, 'O-1', then pickup")
+@wrong("06.2", client="bob", says="hears pickup 1, 'O-1', then pickup 2, 'O-1'")
 def equal_ones_are_one(sio):
     """A package that is kept already is not kept again: but two people may order the same."""
     kept, count = [], 0

@@ -782,7 +782,7 @@ def lines(sio, path, flush=True):
             await sio.emit("pickup", package, to=sid)
 
 
-@wrong("07.4", client="bob", says="hears pickup 'O-1'")
+@wrong("07.4", client="ada", says="answers for the first")
 def equal_rows_deleted(sio, path):
     """`DELETE … WHERE package = ?` deletes every row with that package: both of two orders."""
     db = sqlite3.connect(path)
@@ -1043,7 +1043,7 @@ def equal_rows_answered(sio, path, clock):
         _commit(db, DELETE_ALL, name, package)
 
 
-@wrong("07.5", client="ada and helper", says="pickup 'O-1', 1, pickup 'O-1', 1")
+@wrong("07.5", client="ada", says="hears pickup 'O-1', 1, then pickup 'O-1', 1")
 def equal_rows_leased(sio, path, clock):
     """The lease is written to every row with that package: of two orders one is never sent."""
 
@@ -1062,7 +1062,7 @@ def equal_rows_leased(sio, path, clock):
     db = leased(sio, path, clock, get_all=get_all)
 
 
-@wrong("07.5", client="bob", says="31 seconds later")
+@wrong("07.5", client="ada", says="31 seconds later")
 def only_the_one_who_has_it_may_answer(sio, path, clock):
     """An answer that comes after the lease is not taken, though the work is done."""
     db = leased(sio, path, clock)
@@ -1204,7 +1204,7 @@ def the_last_one_only(reader, work):
         return delivery["receipt"]
 
 
-@wrong("07.6", client="ada", says="and ada's cable is cut before her next answer")
+@wrong("07.6", client="ada", says="does the work on 'pizza' once")
 def forgotten_when_it_came_again(reader, work):
     """What came twice is thought not to come a third time, and is forgotten."""
     inbox = set()
