@@ -805,7 +805,7 @@ def the_last_one_only(reader, work):
         return delivery["receipt"]
 
 
-@wrong("07.6", client="ada", says="and ada's cable is cut before her next answer")
+@wrong("07.6", client="ada", says="does the work on 'pizza' once")
 def forgotten_when_it_came_again(reader, work):
     """What came twice is thought not to come a third time, and is forgotten."""
     inbox = set()

@@ -137,7 +137,7 @@ def not_over_the_queue(url):
     return chat(NatsManager(url), here)
 
 
-@wrong("09.1", client="bob", says="hears said ''")
+@wrong("09.1", client="ada", says="hears said ''")
 def what_is_empty_is_nothing(url):
     """A text may be empty: that was said, too."""
 
@@ -330,7 +330,7 @@ def in_capital_letters(sio, queues):
     told(sio, queues, lambda package: package.upper())
 
 
-@wrong("09.2", client="ada", says="and the queue does not answer, then hands over")
+@wrong("09.2", client="ada", says="it came to nobody")
 def known_before_it_is_stored(sio, queues):
     """What was handed over once is taken to be stored, though nobody knows."""
     seen = set()
