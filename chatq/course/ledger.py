@@ -7,6 +7,7 @@ know: what becomes of the program at a statement.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -32,9 +33,21 @@ class Ledger(sqlite3.Connection):
         self.ended: Callable[[str], object] = _nothing
         super().__init__(*given, **options)
 
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor, whose statements are noted, too."""
-        return super().cursor(_Cursor)
+        cursor = super().cursor(_Cursor)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        """Close, with all cursors: one that is not read to its end would keep the file locked."""
+        for cursor in [*self._cursors]:
+            cursor.close()
+        super().close()
 
     def execute(self, *given: Any) -> Any:
         """Execute a statement."""

@@ -115,6 +115,23 @@ class Latest(_Road):
         expected = self.to_drivers(*(self.comes(package) for _ in said))
         return {who: _in_any_order(await self.heard(who), want) for who, want in expected.items()}
 
+    @step("the shop sends {package!r}, as {who} drives, and has had {last}",
+          who=_WHO, last=(0, 1, 2), package=_PACKAGES)  # fmt: skip
+    async def is_sent_meanwhile(self, who: str, last: int, package: str) -> Expected:
+        if last > self.count or who in self.drivers or not self.drivers:
+            raise Skip
+        before = self.missed(last)
+        _, lost = await self.meanwhile(("shop", "pickup", package), (who, "drive", last))
+        new = self.comes(package)
+        expected, got = self.to_drivers(new), await self.heard(who)
+        # The driver comes before the package, or after it, but gets it, once.
+        either = [self.missed(last), [*before, Heard("pickup", new)]]
+        want = next((one for one in either if same_in_any_order(got, one)), either[0])
+        self.drivers.add(who)
+        if same_in_any_order(got, want):
+            self.answered(who, lost, self.count - last - len(want))
+        return {**expected, who: _in_any_order(got, want)}
+
     @step("{who} drives, and has had {last}, as the shop sends {package!r}",
           who=_WHO, last=(0, 1, 2), package=_PACKAGES)  # fmt: skip
     async def drives_meanwhile(self, who: str, last: int, package: str) -> Expected:

@@ -111,14 +111,16 @@ class Reader(Scene):
         await self.errands.queues.emit_many([message(package) for package in packages])
         return await self._judged()
 
-    @step("ada is on the line for a minute{then}", then=("", _UNANSWERED))
+    @step("ada is on the line for a minute{then}", then=("", _UNANSWERED, _FAILS))
     async def a_minute_passes(self, then: str) -> Expected:
         """Whatever is not answered for comes again."""
         await self._dials()
         self.then = then
         self.sound = self.sound or self._reads
         self.errands.later(_LONG)
-        return await self._judged()
+        expected = await self._judged()
+        self.then = ""  # it may have had no occasion
+        return expected
 
     @step("ada's cable is cut")
     async def is_cut(self) -> Expected:

@@ -221,6 +221,7 @@ _GOES: dict[str, Callable[[], Exception] | None] = {
     "fails with LookupError('no such street')": lambda: LookupError("no such street"),
     "fails with ValueError()": ValueError,
     "fails with KeyError('street')": lambda: KeyError("street"),
+    "fails with TypeError of two lines": lambda: TypeError("no house\nin this street"),
 }
 
 

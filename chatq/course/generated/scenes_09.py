@@ -167,7 +167,7 @@ class Everywhere(_OnNats):
 
 # -- 09.2 ------------------------------------------------------------------------------------------
 
-_PACKAGES = ("O-1", "O-2", "o-1")
+_PACKAGES = ("O-1", "O-10", "o-1")
 _VENDORS, _DRIVERS = ("the vendor", "the shop"), ("ada", "bob")
 _LOST = ", and the queue does not answer"
 _STORED = ", and the queue keeps it, but does not answer"
@@ -204,7 +204,7 @@ class Truth(_OnNats):
         self.queues: list[Queues] = []
         self.got: Counter[Any] = Counter()
         self.stored: set[str] = set()
-        #: What happens at the next put, and whether it has.
+        #: What happens at the next put, and whether the last one had no answer.
         self.fault, self.hit = "", False
         self.changed = asyncio.Event()
         self.consumers = _Consumers(self.changed)
@@ -222,7 +222,7 @@ class Truth(_OnNats):
 
     async def _put(self, put: Any, *given: Any) -> Any:
         fault, self.fault = self.fault, ""
-        self.hit = self.hit or bool(fault)
+        self.hit = bool(fault) or not self.shared.runs
         stored = await put(*given) if fault != _LOST else None
         if fault:
             raise StoreError("NATS has not confirmed this. It may still be done later")
@@ -239,19 +239,17 @@ class Truth(_OnNats):
     )
     async def hands_over(self, who: str, package: str, where: str, then: str) -> Expected:
         """A package, perhaps again."""
-        self.fault, self.hit = then, False
-        if then != _LOST:
+        self.fault = then
+        await self._hand_over(package, (who, where))
+        if then == _STORED:
             self.stored.add(package)
-        await self._hand_over(package, {(who, where): True})
         self.fault = ""
         return await self._all_has_come()
 
-    @step("both vendors hand over {package!r} at once, one at each server", package=_PACKAGES)
+    @step("the vendors hand over {package!r} at once, one at each server", package=_PACKAGES)
     async def both_hand_over(self, package: str) -> Expected:
         """The same package."""
-        self.hit = False
-        self.stored.add(package)
-        await self._hand_over(package, dict.fromkeys(zip(_VENDORS, _WHERE, strict=True), True))
+        await self._hand_over(package, *zip(_VENDORS, _WHERE, strict=True))
         return await self._all_has_come()
 
     @step(
@@ -264,17 +262,15 @@ class Truth(_OnNats):
         """Nobody can know what becomes of it."""
         if luck != _KILLS:
             raise Skip
-        self.hit = False
-        await self._vendor("the vendor", "first")
+        await self._vendor("the vendor", "first")  # who has dialled before
         await self.shared.kill()
         try:
-            await self._hand_over(package, {("the vendor", "first"): False})
+            await self._hand_over(package, ("the vendor", "first"))
         finally:
             await self.shared.start()
         for own in self.queues:
             await back(own)
-        self.stored.add(package)
-        await self._hand_over(package, {("the vendor", "second"): True})
+        await self._hand_over(package, ("the vendor", "second"))
         return await self._all_has_come()
 
     async def _vendor(self, who: str, where: str) -> Client:
@@ -344,14 +340,16 @@ class Truth(_OnNats):
                 got="no answer at all: the handler raised a StoreError",
             ) from None
 
-    async def _hand_over(self, package: str, told: dict[tuple[str, str], bool]) -> None:
-        """Hand this over, as these vendors at these servers, who have to be told this."""
-        answers = {pair: await self._asked(*pair, package) for pair in told}
+    async def _hand_over(self, package: str, *pairs: tuple[str, str]) -> None:
+        """Hand this over, as these vendors at these servers; each has to be told whether it is
+        stored: `False` if the queue was asked, and did not answer in the end."""
+        self.hit = False
+        answers = [await self._asked(*pair, package) for pair in pairs]
         await self._settle()
-        for (who, where), expected in told.items():
-            answer = answers[who, where]
-            got = answer.result() if answer.done() else None
-            self.answered(who, got, expected and not self.hit)
+        for (who, _), answer in zip(pairs, answers, strict=True):
+            self.answered(who, answer.result() if answer.done() else None, not self.hit)
+        if not self.hit:
+            self.stored.add(package)
 
     def _pickup(self, package: Any, delivery: Any = None) -> Any:
         self.got[package] += 1

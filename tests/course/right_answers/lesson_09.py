@@ -145,3 +145,22 @@ def remembers_what_is_stored(sio, queues):
                 return False
             stored.add(package)
         return True
+
+
+@right("09.2")
+def asks_again_by_itself(sio, queues):
+    """It tries a second time by itself, with the same key, before it says that nobody knows."""
+
+    @sio.event
+    async def pickup(sid, package):
+        for _ in range(2):
+            try:
+                await queues.emit("pickup", package, to="drivers", key=package)
+            except StoreError:
+                continue
+            return True
+        return False
+
+    @sio.event
+    async def drive(sid):
+        await queues.subscribe(sid, "drivers")
