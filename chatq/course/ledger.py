@@ -31,11 +31,8 @@ class Ledger(sqlite3.Connection):
     def __init__(self, *given: Any, **options: Any) -> None:
         self.begins: Callable[[str], object] = _nothing
         self.ended: Callable[[str], object] = _nothing
-        super().__init__(*given, **options)
-
-    def __init__(self, *given: Any, **options: Any) -> None:
-        super().__init__(*given, **options)
         self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
+        super().__init__(*given, **options)
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor, whose statements are noted, too."""
