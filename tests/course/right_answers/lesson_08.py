@@ -140,3 +140,23 @@ def with_a_reason_always(driver, deliver):
             await driver.emit("failed", {"receipt": delivery["receipt"], "reason": reason})
         else:
             await driver.emit("received", {"receipt": delivery["receipt"]})
+
+
+@right("08.1")
+def a_transaction_in_words_of_sql(driver, db):
+    """Begins and commits by statements; a cursor is not read to its end."""
+
+    @driver.on("pickup")
+    def pickup(package, delivery):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            known = "SELECT count(*) FROM inbox WHERE id = ?"
+            if db.execute(known, [delivery["id"]]).fetchone()[0] == 0:
+                db.execute("INSERT INTO doorstep VALUES (?)", [package])
+                db.execute("INSERT INTO inbox VALUES (?)", [delivery["id"]])
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return delivery["receipt"]

@@ -164,3 +164,22 @@ def asks_again_by_itself(sio, queues):
     @sio.event
     async def drive(sid):
         await queues.subscribe(sid, "drivers")
+
+
+@right("09.2")
+def once_more_by_itself(sio, queues):
+    """Tries again by itself, with the same key, before it says that nobody knows."""
+
+    @sio.event
+    async def pickup(sid, package):
+        for _ in range(2):
+            try:
+                await queues.emit("pickup", package, to="drivers", key=package)
+            except StoreError:
+                continue
+            return True
+        return False
+
+    @sio.event
+    async def drive(sid):
+        await queues.subscribe(sid, "drivers")

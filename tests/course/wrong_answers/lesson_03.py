@@ -308,3 +308,16 @@ def a_text_that_is_a_room(sio):
     @sio.event
     async def whisper(sid, *message):
         await sio.emit("news", message[-1], to=[*message], skip_sid=sid)
+
+
+@wrong("03.2", client="ada", says="ada enters 'Balcony '; bob whispers 'hi' to 'balcony'")
+def rooms_in_any_case(sio):
+    """Names of rooms that are nearly the same are taken for one."""
+
+    @sio.event
+    async def here(sid, room):
+        await sio.enter_room(sid, room.strip().lower())
+
+    @sio.event
+    async def whisper(sid, room, text):
+        await sio.emit("news", text, to=room.strip().lower(), skip_sid=sid)

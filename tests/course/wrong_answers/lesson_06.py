@@ -379,3 +379,25 @@ def outside_of_the_function(sio):
 def zero_is_all(sio):
     """`last or …`: 0 is taken for "it did not say", and who has had none gets the newest only."""
     remembers(sio, missed=lambda number, last: number > (last or 2))
+
+
+@wrong("06.2", client="bob", says="as bob drives, and has had 0")
+def kept_when_it_was_sent(sio):
+    """A package is kept after it was sent; who begins to drive in between never hears of it."""
+    kept, count = deque(maxlen=3), 0
+
+    @sio.event
+    async def pickup(sid, package):
+        nonlocal count
+        count += 1
+        numbered = (count, package)
+        await sio.emit("pickup", numbered, to="drivers")
+        kept.append(numbered)
+
+    @sio.event
+    async def drive(sid, last):
+        missed, newest = [one for one in kept if one[0] > last], count
+        await sio.enter_room(sid, "drivers")
+        for one in missed:
+            await sio.emit("pickup", one, to=sid)
+        return max(0, newest - 3 - last)

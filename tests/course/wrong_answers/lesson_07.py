@@ -1288,3 +1288,47 @@ def what_is_empty_is_nothing(reader, work):
             work(package)
             inbox.add(delivery["id"])
         return delivery["receipt"]
+
+
+@wrong("07.4", client="ada", says="o-1")
+def in_any_case(sio, path):
+    """Capital letters are taken for small ones, by the column."""
+    db = sqlite3.connect(path)
+    db.execute(
+        "CREATE TABLE IF NOT EXISTS box (id INTEGER PRIMARY KEY, name, package COLLATE NOCASE)"
+    )
+
+    @sio.event
+    async def pickup(sid, package):
+        with db:
+            rows = [(name, package) for name in READERS]
+            db.executemany("INSERT INTO box (name, package) VALUES (?, ?)", rows)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        rows = db.execute("SELECT package FROM box WHERE name = ? ORDER BY id", [name])
+        for (package,) in rows.fetchall():
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        first = "(SELECT min(id) FROM box WHERE name = ? AND package = ?)"
+        with db:
+            db.execute(f"DELETE FROM box WHERE id = {first}", [name, package])
+
+
+@wrong("07.6", client="ada", says="is on the line for a minute, and the next work fails")
+def gives_up_the_second_time(reader, work):
+    """What has failed twice is taken to be hopeless, and answered for."""
+    inbox = set()
+
+    @reader.on("pickup")
+    async def pickup(package, delivery):
+        if delivery["id"] not in inbox:
+            try:
+                work(package)
+            except Exception:
+                if delivery["attempt"] < 2:
+                    return None
+            inbox.add(delivery["id"])
+        return delivery["receipt"]
