@@ -16,7 +16,8 @@ __all__ = ["WRONG", "Misunderstanding", "wrong"]
 
 @dataclass(frozen=True)
 class Misunderstanding:
-    """One wrong answer, and what its verdict has to say; no `client`: it never came that far."""
+    """One wrong answer, and what its verdict has to say; no `client`: it never came that far;
+    "anybody": it is about somebody, and who that is, is chance."""
 
     exercise: str
     answer: Callable[..., Any]

@@ -330,7 +330,7 @@ def in_capital_letters(sio, queues):
     told(sio, queues, lambda package: package.upper())
 
 
-@wrong("09.2", client="the vendor", says="is answered False")
+@wrong("09.2", client="anybody", says="and the queue does not answer")
 def known_before_it_is_stored(sio, queues):
     """What was handed over once is taken to be stored, though nobody knows."""
     seen = set()
