@@ -39,10 +39,18 @@ def param(exercise, one, name="", *, long=False):
 
 
 def misunderstandings():
-    """All, of which the short run has the first two of each exercise."""
+    """A third of them, and of these the first two of each exercise in the short run: `figures.py`
+    tries all, which takes as long as all other tests."""
     for name in answers.EXERCISES:
         for number, one in enumerate(one for one in WRONG if one.exercise == name):
-            yield param(name, one, one.answer.__name__, long=number >= 2)
+            if number < 2 or number % 3 == 2:
+                yield param(name, one, one.answer.__name__, long=number >= 2)
+
+
+def other_styles():
+    """The first of each exercise; `figures.py` tries all."""
+    found = dict(reversed(RIGHT))
+    return [param(name, (name, found[name]), found[name].__name__) for name in answers.EXERCISES]
 
 
 each_exercise = pytest.mark.parametrize("name", [param(name, name) for name in answers.EXERCISES])
@@ -64,9 +72,7 @@ async def test_the_solution_passes(name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "one", [param(one[0], one, one[1].__name__) for one in sorted(RIGHT, key=lambda one: one[0])]
-)
+@pytest.mark.parametrize("one", other_styles())
 async def test_a_right_answer_of_another_style_passes(one):
     verdict = await check(*one)
     assert verdict.passed, verdict
