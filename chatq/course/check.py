@@ -20,7 +20,7 @@ from typing import Any
 
 from .attempt import Outcome, attempt
 from .blame import codes_of, forgotten, unawaited
-from .generate import Tried, in_processes, require, try_scenes
+from .generate import Tried, in_processes, packed_for, require, try_scenes
 from .interrupt import ends_when_interrupted
 from .mistakes import shadowed
 from .sandbox import Fence
@@ -117,10 +117,11 @@ async def _check(asked: Exercise, answer: Answer) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="chatq-") as folder, Fence() as fence:
         trial = Trial(answer, Path(folder), fence)
         try:
+            packed = packed_for(asked.generated, answer)  # before it has opened anything
             outcome = await attempt(trial, asked.scene, _WITHIN)
             tried = Tried(0)
             if outcome.passed:
-                tried = await try_scenes(asked.generated, answer, fence)
+                tried = await try_scenes(asked.generated, answer, fence, packed)
             verdict = _verdict(asked, trial, outcome, tried)
             seen = [] if verdict.passed else _diagnosis(trial, fence, verdict)
         finally:

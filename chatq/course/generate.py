@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from .attempt import Outcome, attempt
-from .lives import Lives
+from .lives import Lives, pack
 from .sandbox import Fence
 from .scenes import Played, Scene, Script, story
 from .search import Search
 from .trial import Trial
 
-__all__ = ["SCENES", "SEED", "Tried", "in_processes", "require", "try_scenes"]
+__all__ = ["SCENES", "SEED", "Tried", "in_processes", "packed_for", "require", "try_scenes"]
 
 #: How many scenes are played, and what they are drawn with: the same answer gets the same text.
 SCENES, SEED = 100, 19
@@ -59,10 +59,19 @@ def require(scene: type[Scene]) -> None:
 
 
 async def try_scenes(
-    scene: type[Scene], answer: Any, fence: Fence, *, scenes: int = SCENES, seed: int = SEED
+    scene: type[Scene],
+    answer: Any,
+    fence: Fence,
+    packed: bytes | Outcome | None = None,
+    *,
+    scenes: int = SCENES,
+    seed: int = SEED,
 ) -> Tried:
-    """Try an answer in this many generated scenes, drawn with this seed."""
-    async with _player(scene, answer, fence) as play:
+    """Try an answer in this many generated scenes, drawn with this seed.
+
+    `packed`: the answer for other processes, if it was packed before it was tried elsewhere.
+    """
+    async with _player(scene, answer, fence, packed) as play:
         if isinstance(play, Outcome):
             return Tried(0, play)
         search = Search(
@@ -87,6 +96,11 @@ def _lines(told: list[str], outcome: Outcome) -> list[str]:
     return [f"{'' if at else 'story':9} {line}" for at, line in enumerate(told)] + [*outcome.lines]
 
 
+def packed_for(scene: type[Scene], answer: Any) -> bytes | Outcome | None:
+    """Return the answer for other processes, if these scenes need some."""
+    return pack(scene, answer) if in_processes(scene) else None
+
+
 def in_processes(scene: type[Scene]) -> bool:
     """Return whether these scenes are played in processes: on Windows, which cannot fork, those
     that could be killed are played here, and are not."""
@@ -95,15 +109,19 @@ def in_processes(scene: type[Scene]) -> bool:
 
 @contextlib.asynccontextmanager
 async def _player(
-    scene: type[Scene], answer: Any, fence: Fence
+    scene: type[Scene], answer: Any, fence: Fence, packed: bytes | Outcome | None
 ) -> AsyncIterator[Callable[[Script], Awaitable[Played | None]] | Outcome]:
     """Give what plays a script: what came of it, if it went wrong; or why none can be played."""
     if not in_processes(scene):
         async with scene.shares() as shared:
             yield partial(_play, scene, answer, fence, shared)
         return
-    async with Lives.of(scene, answer) as lives:
-        yield lives if isinstance(lives, Outcome) else lives.play
+    packed = packed or pack(scene, answer)
+    if isinstance(packed, Outcome):
+        yield packed
+        return
+    async with Lives.of(packed) as lives:
+        yield lives.play
 
 
 async def _play(

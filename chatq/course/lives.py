@@ -33,13 +33,29 @@ from .sandbox import Fence
 from .scenes import Played, Scene, Script
 from .trial import Trial
 
-__all__ = ["Lives"]
+__all__ = ["Lives", "pack"]
 
 _LENGTH = struct.Struct("!I")
 #: Seconds, for all lives of one scene.
 _WITHIN = 20.0
 #: A folder in memory, if there is one: files there outlive a killed process, and cost no disk.
 _IN_MEMORY = "/dev/shm"
+
+
+def pack(scene: type[Scene], answer: Any) -> bytes | Outcome:
+    """Return an answer as another process can have it, if it was not tried yet; or why none can."""
+    import cloudpickle  # type: ignore[import-untyped]
+
+    try:
+        packed: bytes = cloudpickle.dumps((sys.path, scene, answer))
+    except Exception as error:
+        lines = (
+            "expected  an answer that another process can run, which is then killed",
+            "got       it uses something from outside of its function, as an open file or "
+            f"database, that no other process can have ({type(error).__name__}: {error})",
+        )
+        return Outcome("failed", lines, raised=True)
+    return packed
 
 
 class Lives:
@@ -50,24 +66,8 @@ class Lives:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def of(cls, scene: type[Scene], answer: Any) -> AsyncIterator[Lives | Outcome]:
-        """Begin the process for an answer; give why that cannot be done, if so."""
-        import cloudpickle  # type: ignore[import-untyped]
-
-        try:
-            given = cloudpickle.dumps((sys.path, scene, answer))
-        except Exception as error:
-            why = f"{type(error).__name__}: {error}"
-            yield Outcome(
-                "failed",
-                (
-                    "expected  an answer that another process can run, which is then killed",
-                    f"got       it uses something from outside of its function, as an open file or "
-                    f"database, that no other process can have ({why})",
-                ),
-                raised=True,
-            )
-            return
+    async def of(cls, packed: bytes) -> AsyncIterator[Lives]:
+        """Begin the process for an answer that was packed."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"),
             stdin=subprocess.PIPE,
@@ -78,7 +78,7 @@ class Lives:
         )
         lives = cls(process)
         try:
-            await lives._give(given)
+            await lives._give(packed)
             yield lives
         finally:
             await lives._end()
