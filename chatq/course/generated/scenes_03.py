@@ -11,7 +11,7 @@ from .people import PAIRS, WHO, People, Talk, both, together
 __all__ = ["AllOthers", "Whispers"]
 
 #: Two that are nearly the same, and one.
-_ROOMS = ("balcony", "kitchen", "Balcony ", "balcony 2")
+_ROOMS = ("balcony", "balcony", "balcony", "kitchen", "Balcony ", "balcony 2")
 #: One of the texts is the name of a room.
 _TEXTS = ("hi", "", "balcony")
 
