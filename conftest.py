@@ -43,11 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if unknown := _needed(item) - needs.PARTS.keys():
             raise pytest.UsageError(f"{item.nodeid} needs what nobody knows: {sorted(unknown)}")
-    for item in [*items]:
-        if _is_elsewhere(item) and (lot := crc32(item.nodeid.encode()) % 4):
+    for item in items:
+        if _is_elsewhere(item) and crc32(item.nodeid.encode()) % 4:
             item.add_marker("long")
-            if lot > 2:
-                items.remove(item)
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker("long")]
         items[:] = [item for item in items if not item.get_closest_marker("long")]
@@ -57,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_elsewhere(item: pytest.Item) -> bool:
     """Return whether a test of a stage runs in another world than that of the lessons, which is
-    aiohttp on sockets: of these, the short run has a quarter, and the long one three."""
+    aiohttp on sockets: of these, the short run has a quarter."""
     params = getattr(getattr(item, "callspec", None), "params", {})
     return params.get("world", ("aiohttp", "sockets")) != ("aiohttp", "sockets") or (
         params.get("network") == "memory"

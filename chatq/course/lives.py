@@ -5,9 +5,9 @@ Must not know: what is in a scene, verdicts.
 
 A clean process is begun once for an answer, and forks for each life: so a life costs a few
 milliseconds, and nothing of the notebook's threads is in it. What all lives need is there before
-they fork. Everything of a scene is in the one
-process, its network is in memory, and it is killed by SIGKILL, by itself, where its script says so:
-only what is in files is there for the next life. What the scene's model knows is handed on.
+they fork. Everything of a scene is in the one process, its network is in memory, and it is killed
+by SIGKILL, by itself, where its script says so: only what is in files is there for the next life.
+What the scene's model knows is handed on.
 """
 
 from __future__ import annotations

@@ -112,6 +112,11 @@ class Errands:
         for package in packages:
             await self.queues.emit(_EVENT, package, to=_QUEUE)
 
+    async def put_at_once(self, *packages: str) -> None:
+        """Put packages into the queue in one call, so that they are there at the same time."""
+        message = self.queues.message
+        await self.queues.emit_many([message(_EVENT, one, to=_QUEUE) for one in packages])
+
     async def go_to(self, client: Client, window: int = 16) -> None:
         """Let `client` consume the queue."""
         await self.queues.subscribe(client.get_sid(), _QUEUE, window=window)
@@ -164,10 +169,26 @@ class Errands:
                 got=f"{out} still out to {client}, without a word, until the lease ends",
             )
 
+    async def left(self) -> int:
+        """Return how many messages the queue keeps that are not dead; none if nothing was sent."""
+        try:
+            stats = await self.queues.stats(_QUEUE)
+        except LookupError:
+            return 0
+        return stats.ready + stats.leased + stats.delayed
+
+    async def all_answered(self, client: str) -> None:
+        """Require that the queue keeps nothing for `client`, in a generated scene."""
+        if await self.left():
+            raise Wrong(
+                client=client,
+                expected="answers for what is done, with its receipt",
+                got="no answer that counts: the queue keeps it, to send it again",
+            )
+
     async def empty(self, client: str) -> None:
         """Require that `client` has acknowledged everything: the queue is empty."""
-        stats = await self.queues.stats(_QUEUE)
-        if left := stats.ready + stats.leased + stats.delayed:
+        if left := await self.left():
             raise Wrong(
                 message=f"what the queue {_QUEUE!r} still keeps",
                 client=client,

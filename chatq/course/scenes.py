@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from ..internals.client_tap import Client
+from ..internals.engine import give_up
 from ..journal.facts import SERVER, Emitted, Received
 from ..waiting import give_way
 from .attempt import Outcome
@@ -193,6 +194,13 @@ class Scene:
         if who not in self.lines:
             raise Skip
         return self.lines.pop(who)
+
+    async def is_given_up(self, client: Client, namespace: str = "/") -> None:
+        """Let a client be silent until the server gives it up."""
+        await self.trial.stage.freeze(client)
+        await give_up(self.trial.sio, client.get_sid(namespace), namespace)
+        await self.trial.settle()
+        await self.trial.stage.cut(client)
 
     async def emit(self, who: str, event: str, *data: Any) -> None:
         """Emit this from a client, which dials first if need be."""

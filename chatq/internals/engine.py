@@ -6,7 +6,7 @@ needs. Must not know: queues, messages, the hub's protocol.
 Touches python-socketio 5.18 (`packet_class`, `logger`, `_send_packet`, `manager.callbacks`,
 `manager.eio_sid_from_sid`, `manager._generate_ack_id`) and python-engineio 4.15 (`eio.sockets`,
 `eio.logger`, `eio.send`, `eio.send_packet`, and of a socket `queue`, `upgraded`, `closing`,
-`check_ping_timeout`, `closed`, `last_ping`, `check_ping_timeout` and `send`).
+`closed`, `last_ping`, `check_ping_timeout` and `send`).
 """
 
 from __future__ import annotations
@@ -114,6 +114,6 @@ def _writes_json(module: Any) -> bool:
 
 async def give_up(sio: Any, sid: str, namespace: str = "/") -> None:
     """Let the server find that this client has not answered its last ping in time."""
-    socket = sio.eio.sockets[sio.manager.eio_sid_from_sid(sid, namespace)]
+    socket = connection(sio, sid, namespace)
     socket.last_ping = 1.0  # long ago
     await socket.check_ping_timeout()

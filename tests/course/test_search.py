@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from chatq.course.scenes import Scene, Skip, step, story
+from chatq.course.scenes import Scene, Skip, Step, step, story
 from chatq.course.search import Search
 
 
@@ -81,6 +81,24 @@ async def test_the_smallest_that_fails_is_told(wrong, told):
     assert len(played) <= 100 + 250
 
 
+class Ending(Counting):
+    """What has come of it is seen at the end only."""
+
+    finale = (Step("stops", {}),)
+
+
+async def test_what_is_seen_at_the_end_is_not_known_from_a_longer_scene():
+    """That one went well, to its own end, says nothing of how it would have ended before."""
+
+    async def play(script):
+        if script and script[-1].operands.get("who") == "ada":
+            return len(script) + 1
+        return None
+
+    found = await Search(Ending, play, scenes=100, seed=1, steps=lambda told: told).run()
+    assert story(Ending, found.script) == ["ada says 0"]
+
+
 async def test_the_same_is_found_whatever_modules_the_program_has(monkeypatch, tmp_path):
     """Hypothesis draws constants that it finds in the program's own modules."""
     seen = []
@@ -150,8 +168,6 @@ class Long(Scene):
 
 
 def test_a_long_story_has_three_lines():
-    from chatq.course.scenes import Step
-
     script = [Step("joins", {"who": who, "room": "A"}) for who in ("ada", "bob") * 5]
     told = story(Long, script)
     assert len(told) == 3

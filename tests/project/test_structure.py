@@ -150,7 +150,6 @@ IMPORTS: dict[str, set[str]] = {
     "course.generated.people": {
         "course.scenes",
         "internals.client_tap",
-        "internals.engine",
     },
     "course.generated.scenes_01": {
         "course.generated.people",
@@ -167,7 +166,6 @@ IMPORTS: dict[str, set[str]] = {
     },
     "course.generated.scenes_04": {
         "course.scenes",
-        "internals.engine",
     },
     "course.generated.scenes_05": {
         "course.generated.people",
@@ -350,6 +348,7 @@ IMPORTS: dict[str, set[str]] = {
         "course.sandbox",
         "course.trial",
         "internals.client_tap",
+        "internals.engine",
         "journal.facts",
         "waiting",
     },

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 
 from ...internals.client_tap import Client
-from ...internals.engine import give_up
 from ..scenes import Expected, Heard, Scene, Skip, step
 
 __all__ = ["PAIRS", "TEXTS", "WHO", "Goers", "People", "Talk", "both", "together"]
@@ -78,11 +77,7 @@ class Goers(Scene):
                 for namespace, sid in [*client.namespaces.items()]:
                     await self.trial.sio.disconnect(sid, namespace)
             case _:
-                namespace, sid = next(iter(client.namespaces.items()))
-                await self.trial.stage.freeze(client)
-                await give_up(self.trial.sio, sid, namespace)
-                await self.trial.settle()
-                await self.trial.stage.cut(client)
+                await self.is_given_up(client, next(iter(client.namespaces)))
 
     @step("{who} {how}", who=WHO, how=(*GOODBYES, *_BY_SERVER))
     async def goes(self, who: str, how: str) -> Expected:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...internals.engine import give_up
 from ..scenes import Expected, Scene, Skip, step
 
 __all__ = ["WORDS", "Doors", "Members"]
@@ -99,12 +98,8 @@ class Members(_House):
         return self._without(who, [*self.inside])
 
     @step("{who} is silent until the server gives up", who=_WHO)
-    async def is_given_up(self, who: str) -> Expected:
-        line = self.gone(who)
-        await self.trial.stage.freeze(line)
-        await give_up(self.trial.sio, line.get_sid())
-        await self.trial.settle()
-        await self.trial.stage.cut(line)
+    async def is_silent(self, who: str) -> Expected:
+        await self.is_given_up(self.gone(who))
         return self._without(who, [*self.inside])
 
     @step("the server shows {who} the door", who=_WHO)

@@ -159,8 +159,7 @@ _SOME = ("red", "blue", "pink")
 #: What is nearly right, of another kind, or nothing.
 _NO_AUTH: tuple[Any, ...] = (
     None, {}, {"key": None}, {"key": ""}, {"key": ["red"]}, {"key": "RED"}, {"key": "red "},
-    {"name": "red"}, "red",
-    ["red"], 1, True,
+    {"name": "red"}, "red", ["red"], 1, True,
 )  # fmt: skip
 
 

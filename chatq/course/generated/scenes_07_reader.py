@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from functools import partial
-from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
@@ -16,7 +14,7 @@ from ...journal.facts import Received
 from ...queues.rules import Rules
 from ..invariants import Wrong, times
 from ..queue_trial import Errands
-from ..scenes import Expected, Scene, Script, Skip, Step, step
+from ..scenes import Expected, Scene, Skip, Step, step
 
 __all__ = ["Reader"]
 
@@ -41,6 +39,7 @@ class Reader(Scene):
 
     longest = 6
     proves = "whatever is sent, with work that fails, a cable cut, a hub started again"
+    finale = (Step("a_minute_passes", {"then": ""}),) * 2  # all is well for a while
 
     async def opens(self) -> None:
         """Let ada read the queue."""
@@ -106,9 +105,8 @@ class Reader(Scene):
 
     async def _send(self, then: str, *packages: str) -> Expected:
         self.then = then
-        message = partial(self.errands.queues.message, "pickup", to=_QUEUE)
         self.sent += packages
-        await self.errands.queues.emit_many([message(package) for package in packages])
+        await self.errands.put_at_once(*packages)
         return await self._judged()
 
     @step("ada is on the line for a minute{then}", then=("", _UNANSWERED, _FAILS))
@@ -163,10 +161,6 @@ class Reader(Scene):
 
     # -- what must come of it
 
-    async def play(self, script: Script) -> None:
-        """Play a script; in the end all is well for a while."""
-        await super().play([*script, *[Step("a_minute_passes", {"then": ""})] * 2])
-
     @property
     def _reads(self) -> bool:
         return bool(self.ada.connected) and not self.frozen
@@ -183,17 +177,8 @@ class Reader(Scene):
                     got=f"has done it {times(done)}" if done else "never does it" + self._deaf(),
                 )
         if self.sound and self._reads:
-            await self._answered()
+            await self.errands.all_answered("ada")
         return {}
 
     def _deaf(self) -> str:
         return self.trial.deaf("pickup")
-
-    async def _answered(self) -> None:
-        stats: Any = await self.errands.queues.stats(_QUEUE)
-        if self.sent and stats.ready + stats.leased + stats.delayed:
-            raise Wrong(
-                client="ada",
-                expected="answers for what is done, with its receipt",
-                got="no answer that counts: the queue keeps it, to send it again",
-            )

@@ -21,7 +21,7 @@ from ...queues.rules import Rules
 from ..invariants import Wrong, listing, times
 from ..ledger import TABLES, Ledger
 from ..queue_trial import Errands, on_a_quick_line
-from ..scenes import Expected, Scene, Script, Skip, Step, step
+from ..scenes import Expected, Scene, Skip, Step, step
 
 __all__ = ["Doorstep", "Failures"]
 
@@ -73,6 +73,7 @@ class Doorstep(Scene):
     proves = "the program killed between any two statements and within one, and the cable cut"
     in_processes = True
     longest = 4
+    finale = (Step("a_minute_passes", {"then": ""}),)  # all is well for a while
 
     async def opens(self) -> None:
         """Start hub and program, on the files that there are."""
@@ -153,8 +154,7 @@ class Doorstep(Scene):
     async def _send(self, then: str, *packages: str) -> Expected:
         self._aim(_FAULTS[then])
         self.model["sent"] += packages  # if she dies of it, it was stored
-        message = partial(self.errands.queues.message, "pickup", to=_QUEUE)
-        await self.errands.queues.emit_many([message(package) for package in packages])
+        await self.errands.put_at_once(*packages)
         return await self._judged()
 
     @step("ada is on the line for a minute{then}", then=(*_FAULTS,))
@@ -174,10 +174,6 @@ class Doorstep(Scene):
         self._dies()
         raise Skip
 
-    async def play(self, script: Script) -> None:
-        """Play a script; in the end all is well for a while."""
-        await super().play([*script, Step("a_minute_passes", {"then": ""})])
-
     async def _judged(self) -> Expected:
         # Who answers by an event of his own after the cut gets an error from the library.
         await self.errands.settle(socketio.exceptions.SocketIOError)
@@ -196,19 +192,8 @@ class Doorstep(Scene):
                     why="what was written last is not committed" * self.db.in_transaction,
                 )
         if sound:
-            await _nothing_left(self.errands)
+            await self.errands.all_answered("ada")
         return {}
-
-
-async def _nothing_left(errands: Errands) -> None:
-    with contextlib.suppress(LookupError):  # nothing was sent yet
-        stats = await errands.queues.stats(_QUEUE)
-        if stats.ready + stats.leased + stats.delayed:
-            raise Wrong(
-                client="ada",
-                expected="answers for what is done, with its receipt",
-                got="no answer that counts: the queue keeps it, to send it again",
-            )
 
 
 # -- 08.2 ------------------------------------------------------------------------------------------
@@ -238,6 +223,7 @@ class Failures(Scene):
 
     proves = "whatever fails, for whichever reason and how often, with good ones between"
     longest: int = 7
+    finale = (Step("a_minute_passes", {}),) * (_ATTEMPTS - 1)  # until no message waits any more
 
     async def opens(self) -> None:
         """Let ada read the queue."""
@@ -271,8 +257,7 @@ class Failures(Scene):
         self.messages += new
         for one in new:
             self._tried(one)
-        message = partial(self.errands.queues.message, "pickup", to=_QUEUE)
-        await self.errands.queues.emit_many([message(package) for package in packages])
+        await self.errands.put_at_once(*packages)
         return await self._judged()
 
     @step("the delivery of {package!r} now {goes}", package=_PACKAGES, goes=(*_GOES,))
@@ -298,10 +283,6 @@ class Failures(Scene):
         await self.ada.connect()
         await self.errands.go_to(self.ada)
         return await self._judged()
-
-    async def play(self, script: Script) -> None:
-        """Play a script, until no message waits any more."""
-        await super().play([*script, *[Step("a_minute_passes", {})] * (_ATTEMPTS - 1)])
 
     # -- what must come of it
 

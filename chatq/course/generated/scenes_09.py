@@ -194,6 +194,7 @@ class Truth(_OnNats):
 
     proves = "whoever hands over what again, unanswered or not, drives, comes and goes, anywhere"
     longest: int = 6
+    finale = (Step("drives", {"who": "ada", "where": "second"}),)
     #: Whether the node is killed in it: then the queues give up soon.
     kills = False
 
@@ -310,9 +311,9 @@ class Truth(_OnNats):
         return await self._all_has_come()
 
     async def play(self, script: Script) -> None:
-        """Play a script; in the end somebody drives."""
+        """Play a script, whose kills have to be known before the queues are opened."""
         self.kills = any(one.operands.get("luck") == _KILLS for one in script)
-        await super().play([*script, Step("drives", {"who": "ada", "where": "second"})])
+        await super().play(script)
 
     # -- what must come of it
 
