@@ -65,6 +65,7 @@ def test_every_exercise_of_the_package_is_in_a_lesson_and_has_a_solution():
     assert known == answers.EXERCISES == sorted(answers.SOLUTIONS)
 
 
+@pytest.mark.usefixtures("scenes_by_size")
 @each_exercise
 async def test_the_solution_passes(name):
     verdict = await check(name, answers.solution(name))
@@ -210,6 +211,7 @@ def impatient(monkeypatch):
     return monkeypatch.undo
 
 
+@pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
@@ -228,8 +230,12 @@ async def test_an_answer_that_never_returns_is_ended_and_named(answer, told, imp
 
 #: A right answer, on a computer that falls asleep while it is at work.
 SLEEPS = """
-import asyncio, os, signal
+import asyncio, functools, os, signal
+import chatq.course.check
 from chatq import check
+
+# It falls asleep in each of them.
+chatq.course.check.try_scenes = functools.partial(chatq.course.check.try_scenes, scenes=2)
 
 def answer(sio):
     @sio.event
@@ -263,6 +269,7 @@ def pending(pid):
     return {n for n in range(1, 65) for one in sets if int(one, 16) >> (n - 1) & 1}
 
 
+@pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
@@ -427,6 +434,7 @@ def blocks_at_work(driver, work):
             pass
 
 
+@pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize(
     ("answer", "told"), [(leaves_at_work, "sys.exit(3)"), (blocks_at_work, "never gives way")]
 )
@@ -442,6 +450,7 @@ class Ledger(sqlite3.Connection):
     """A connection of the answer's own kind."""
 
 
+@pytest.mark.usefixtures("few_scenes")
 async def test_databases_that_an_answer_leaves_open_are_closed():
     """Also those that something still holds: a program that has ended holds none."""
     opened, connect = [], sqlite3.connect
@@ -461,6 +470,7 @@ async def test_databases_that_an_answer_leaves_open_are_closed():
     assert sqlite3.connect is connect
 
 
+@pytest.mark.usefixtures("few_scenes")
 async def test_a_database_is_closed_when_the_hub_is_stopped():
     """Or else what it began and never committed would lock the file when it is started again."""
     opened = []
@@ -544,6 +554,7 @@ def by_a_thread(sio, emit, *arguments):
 LOOSE = set()  # an event loop keeps no task
 
 
+@pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize("name", ["01.1", "02.1"])
 @pytest.mark.parametrize(
     "leave", [by_start_background_task, by_create_task, by_a_task_some_turns_later, by_a_thread]

@@ -143,6 +143,7 @@ async def test_a_search_that_is_cancelled_ends_after_what_it_plays():
     assert ended
 
 
+@pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize(("exercise", "missing"), [("04.1", "hypothesis"), ("07.4", "cloudpickle")])
 async def test_what_is_not_installed_is_named_with_the_command(monkeypatch, exercise, missing):
     monkeypatch.setitem(sys.modules, missing, None)

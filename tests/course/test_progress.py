@@ -54,6 +54,7 @@ def progress(folder, *options, **env):
     )
 
 
+@pytest.mark.long
 def test_nobody_is_lost_whatever_is_in_a_notebook(tmp_path):
     for name, cell in CELLS.items():
         notebook(tmp_path / name / "03.ipynb", "from chatq import check", cell)
@@ -168,6 +169,7 @@ def indented(text):
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 
+@pytest.mark.long
 def test_an_answer_that_pretends_has_no_verdict_or_its_own(tmp_path):
     for number, cell in enumerate(IN_A_CELL.values()):
         source = f"from chatq import check\n{cell}", f"def answer(sio):{WRONG}{CHECK}"
