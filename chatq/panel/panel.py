@@ -13,10 +13,11 @@ facts; older ones are on the stage (`diagram`, `deliveries`), and the slider goe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import html
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -36,8 +37,9 @@ _FACTS, _ROWS, _MESSAGES = 500, 30, 12
 #: The deadline of a line, in seconds. A reset restarts processes one after the other; queues
 #: without a quorum raise after 20.
 _WITHIN = 25.0
-#: The shortest period of drawing, in seconds, and the largest share of the time that it takes.
-_PERIOD, _SHARE = 0.1, 0.05
+#: The shortest period of drawing, in seconds, the largest share of the time that it takes, and the
+#: longest period: somebody waits for what a click has done.
+_PERIOD, _SHARE, _LONGEST = 0.1, 0.05, 1.0
 
 
 class StageLike(Protocol):
@@ -79,8 +81,8 @@ class Panel:
     def __init__(self, stage: StageLike, question: str, draft: Draft) -> None:
         self.stage, self.question, self.draft = stage, question, draft
         self._board: Board | None = None
-        self._drawing: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self._redraw = False
+        self._drawing: asyncio.TimerHandle | None = None
+        self._asking = self._ask_again = False  # what waits in the queues
         self._aging: asyncio.TimerHandle | None = None  # redraws the age of the oldest message
         self._next = 0.0  # the earliest time of the next drawing, by the loop's clock
         self._seen = 0  # facts when it was drawn last
@@ -149,36 +151,34 @@ class Panel:
 
     def look(self) -> None:
         """Schedule a drawing: there may be something new."""
-        if self._drawing is not None:
-            self._redraw = True
-        else:
+        if self._drawing is None:
             loop = asyncio.get_running_loop()
-            self._drawing = loop.call_at(max(self._next, loop.time()), self._draw_now)
+            self._drawing = loop.call_at(max(self._next, loop.time()), self._draw)
 
-    def _draw_now(self) -> None:
-        self._redraw = False
-        drawing = detached(self._draw())
-        if not drawing.done():  # or else it has begun, and ended, at once
-            self._drawing = drawing
-
-    async def _draw(self) -> None:
+    def _draw(self) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        self._drawing, began = None, loop.time()
+        with self._complaining():
+            self._update()
+        took = loop.time() - began
+        self._next = loop.time() + min(max(_PERIOD, took / _SHARE), _LONGEST)
+        self._ask_again = True
+        if not self._asking:
+            self._asking = True
+            detached(self._ask())
+
+    @contextlib.contextmanager
+    def _complaining(self) -> Iterator[None]:
         try:
-            await self._update()
+            yield
         except Exception as error:
             _log.exception("a panel could not be drawn")
             if self._board is not None:
                 self._board.complain(
                     f"this panel could not be drawn: {type(error).__name__}: {error}"
                 )
-        took = loop.time() - began
-        self._next = loop.time() + max(_PERIOD, took / _SHARE)
-        self._drawing = None
-        if self._redraw:
-            self.look()
 
-    async def _update(self) -> None:
+    def _update(self) -> None:
         board, stage = self._board, self.stage
         assert board is not None
         journal = stage.journal
@@ -191,18 +191,35 @@ class Panel:
         board.show_picture(
             view.diagram(rows=_ROWS).svg(since, linked=True), view.deliveries(last=_MESSAGES)
         )
-        queues = now.queues()
         board.show_people(now.roster(), stage, stage.cast())
-        stats = await stage.stats() if queues.rows else {}
-        board.show_queues(queues, stats, now.roster())
-        if self._aging is not None:
-            self._aging.cancel()
-        if not stage.closed and any(one.oldest is not None for one in stats.values()):
-            self._aging = asyncio.get_running_loop().call_later(1.0, self.look)
         board.show_outcomes(stage.outcomes)
         if stage.closed:
             board.close()
             board.complain("this stage is closed: run its cells again to open a new one")
+
+    async def _ask(self) -> None:
+        """Ask what waits in the queues, and show it. Nothing else waits for the answer: without a
+        quorum it takes long."""
+        try:
+            with self._complaining():
+                while self._ask_again:
+                    self._ask_again = False
+                    await self._update_queues()
+        finally:
+            self._asking = False
+
+    async def _update_queues(self) -> None:
+        board, stage = self._board, self.stage
+        assert board is not None
+        if not stage.view(keep=_FACTS).queues().rows:
+            return
+        stats = await stage.stats()
+        now = stage.view(keep=_FACTS)
+        board.show_queues(now.queues(), stats, now.roster())
+        if self._aging is not None:
+            self._aging.cancel()
+        if not stage.closed and any(one.oldest is not None for one in stats.values()):
+            self._aging = asyncio.get_running_loop().call_later(1.0, self.look)
 
 
 def _image(diagram: Diagram) -> str:

@@ -42,7 +42,7 @@ async def scene(sio, stage):
 async def drawn(panel: Panel) -> None:
     """Return when a panel has drawn all that there is."""
     async with asyncio.timeout(5):
-        while panel._drawing is not None or panel._redraw:
+        while panel._drawing is not None or panel._asking:
             await give_way()
 
 
@@ -603,6 +603,51 @@ async def test_a_second_click_while_a_line_of_the_card_runs_is_none(scene):
     await scene.until(lambda: len(scene.outcomes) == 3, "the dialling")
     await drawn(panel)
     assert "Hang up" in enabled(panel, "ada")
+
+
+async def test_what_has_no_answer_keeps_nothing_else_from_being_shown(scene, monkeypatch):
+    """Queues without a quorum: so it was with lesson 09's nodes, for minutes after one click."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def stats():
+        asked.set()
+        await answer.wait()
+        return {}
+
+    queues = await Queues.open("memory:")
+    queues.attach(scene.sio)
+    scene.watch(queues)
+    await queues.emit("pickup", "O-1", to="drivers")
+    monkeypatch.setattr(scene, "stats", stats)
+    panel = scene.panel("?")
+    panel._repr_mimebundle_()
+    async with asyncio.timeout(5):
+        await asked.wait()
+        for line in range(2):
+            await click(panel, "ada", "Hang up" if line == 0 else "Dial")
+            while len(scene.outcomes) > panel._board._log.value.count("<pre"):
+                await give_way()
+    answer.set()
+    await drawn(panel)
+    assert "drivers" in panel._board._queue_table.value
+
+
+async def test_a_drawing_that_took_long_is_not_the_last_for_long(scene, monkeypatch):
+    loop, late = asyncio.get_running_loop(), 0.0
+    now, view = loop.time, scene.view
+    monkeypatch.setattr(loop, "time", lambda: now() + late)
+
+    def slow(*given, **options):
+        nonlocal late
+        late += 0.4  # the machine is busy
+        return view(*given, **options)
+
+    monkeypatch.setattr(scene, "view", slow)
+    panel = await shown(scene)
+    monkeypatch.setattr(scene, "view", view)
+    await click(panel, "ada", "Hang up")
+    await drawn(panel)
+    assert panel._board._log.value.count("<pre") == 1
 
 
 async def test_a_line_shows_what_happens_now(sio, scene):
