@@ -1,6 +1,7 @@
 """Fixtures of nearly every test: a server of python-socketio, and an open stage for it."""
 
 import re
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -9,6 +10,7 @@ from jupyterlab_page import lab
 from nats_nodes import end_shared
 
 from chatq import Stage
+from chatq.course.generate import try_scenes
 
 
 @pytest.fixture
@@ -51,3 +53,11 @@ def shared_nats():
     """End the NATS server that tests share (see `nats_nodes`), whoever has started it."""
     yield
     end_shared()
+
+
+@pytest.fixture
+def few_scenes():
+    """Checks play few generated scenes, where something else is in question."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chatq.course.check.try_scenes", partial(try_scenes, scenes=5))
+        yield

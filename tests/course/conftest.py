@@ -1,4 +1,4 @@
-"""How many generated scenes a check plays where something else is in question."""
+"""How many generated scenes a check plays in the short run (see also `few_scenes`)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import pytest
 import sizes
 
 from chatq.course.generate import SCENES, try_scenes
-
-
-@pytest.fixture
-def few_scenes():
-    """Checks play few generated scenes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chatq.course.check.try_scenes", partial(try_scenes, scenes=5))
-        yield
 
 
 @pytest.fixture

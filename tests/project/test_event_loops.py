@@ -226,6 +226,7 @@ def test_a_panel_is_drawn_again_and_again(run):
     run(scene())
 
 
+@pytest.mark.usefixtures("few_scenes")
 def test_an_answer_is_checked(run):
     async def scene():
         assert (await check("03.1", solution("03.1"))).passed
