@@ -155,7 +155,8 @@ class Begun:
         try:
             await give_way()
             while True:
-                if any(is_about_to_run(t) and not timers.woke(t) for t in self._running()):
+                running = [*self._running()]
+                if any(is_about_to_run(t) and not timers.woke(t) for t in running):
                     await give_way()
                 elif left := self._thread_time():
                     done = asyncio.FIRST_COMPLETED
@@ -169,7 +170,7 @@ class Begun:
             future, timer = before.get(task, (task, None))
             return waiter(task) is not future and not timers.goes_on(task, timer)
 
-        return [*filter(has_gone_on, self._running())]
+        return [*filter(has_gone_on, running)]
 
     def _thread_time(self) -> float:
         """Return for how many seconds to wait for threads; 0: for none."""

@@ -153,13 +153,13 @@ class LookUp:
 
 
 #: Whose key it is.
-_KEYS = {"red": "ada", "blue": "bob", "green": "cy"}
+_KEYS = {"red": "ada", "blue": "bob", "7": "cy"}
 _OWN = {owner: key for key, owner in _KEYS.items()}
 _SOME = ("red", "blue", "pink")
 #: What is nearly right, of another kind, or nothing.
 _NO_AUTH: tuple[Any, ...] = (
     None, {}, {"key": None}, {"key": ""}, {"key": ["red"]}, {"key": "RED"}, {"key": "red "},
-    {"name": "red"}, "red", ["red"], 1, True,
+    {"key": 7}, {"name": "red"}, "red", ["red"], 1, True,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..scenes import Expected, Heard, Skip, Step, step
-from .scenes_07_hub import DIES, GOES, PACKAGES, READERS, SENT, Hub, MortalHub
+from .scenes_07_hub import DIES, GOES, NEAR, PACKAGES, READERS, SENT, Hub, MortalHub
 
 __all__ = ["Acknowledged", "List", "Lists", "OnDisk"]
 
@@ -51,6 +51,12 @@ class Lists(Hub):
         packages, self.waiting[who] = self.waiting[who], []
         return {who: _all(packages)}
 
+    @step("a helper asks for what waits for {who}", who=READERS)
+    async def a_helper_asks(self, who: str) -> Expected:
+        await self.emit("helper", "get-all", who)
+        packages, self.waiting[who] = self.waiting[who], []
+        return {"helper": _all(packages)}
+
     @step("{who} asks, as the vendor sends {package!r}", who=READERS, package=PACKAGES[:2])
     async def asks_meanwhile(self, who: str, package: str) -> Expected:
         before = self.waiting[who]
@@ -67,7 +73,7 @@ class List(Lists):
 
     finale = (Step("ada_asks", {"times": ""}),)
 
-    asks_for_all = asks_meanwhile = goes = None  # type: ignore[assignment] # those of any reader
+    asks_for_all = a_helper_asks = asks_meanwhile = goes = None  # type: ignore[assignment] # those of any reader
 
     async def opens(self) -> None:
         self.waiting = {"ada": []}
@@ -94,6 +100,8 @@ class _Box:
     read: int = 0
     #: What it has answered for last.
     last: str | None = None
+    #: Which of the packages may not be there: the hub was killed while it wrote this one.
+    perhaps: int | None = None
 
     def done(self, package: str) -> None:
         """Take one of these out, the oldest. Skip the step if that is not clear: is it a second
@@ -105,6 +113,15 @@ class _Box:
             raise Skip
         del self.packages[at]
         self.read -= 1
+        if self.perhaps is not None:  # it was not read yet, and is one of those behind
+            self.perhaps -= 1
+
+    def seen(self, packages: list[str]) -> None:
+        """Note what the reader gets of all of it."""
+        if self.perhaps is not None:
+            if packages != self.packages:
+                del self.packages[self.perhaps]
+            self.perhaps = None
 
 
 #: What a reader answers for, of all that it has read.
@@ -144,7 +161,7 @@ class Acknowledged(Hub):
     @step("{who} asks", who=READERS)
     async def asks_for_all(self, who: str) -> Expected:
         await self.emit(who, "get-all", who)
-        return {who: self.reads(who)}
+        return {who: await self.gets(who)}
 
     @step("{who} {how}", who=READERS, how=(*GOES, DIES))
     async def goes(self, who: str, how: str) -> Expected:
@@ -165,6 +182,12 @@ class Acknowledged(Hub):
             await self.trial.settle()
         return {}
 
+    @step("the vendor sends {packages}; {who} asks, and answers for the last",
+          packages=NEAR, who=READERS)  # fmt: skip
+    async def answers_for_one_of(self, packages: str, who: str) -> Expected:
+        await self.sends(packages)
+        return await self.answers(who, "the last")
+
     @step("{who} asks twice, and answers for {which} meanwhile", who=READERS, which=(*_WHICH,)[:2])
     async def answers_meanwhile(self, who: str, which: str) -> Expected:
         before = _all(self.model[who].packages)
@@ -184,6 +207,11 @@ class Acknowledged(Hub):
         box.read = len(box.packages)
         return _all(box.packages)
 
+    async def gets(self, who: str) -> list[Heard]:
+        """Return what a reader hears that has asked."""
+        self.model[who].seen([one.arguments[0] for one in await self.heard(who)])
+        return self.reads(who)
+
     async def asks_for(self, who: str, which: str) -> list[str]:
         """Let a reader ask; return for which packages it answers then."""
         box = self.model[who]
@@ -191,7 +219,7 @@ class Acknowledged(Hub):
             raise Skip
         await self.emit(who, "get-all", who)
         await self.trial.settle()
-        self.judge({who: self.reads(who)})
+        self.judge({who: await self.gets(who)})
         found = _WHICH[which]([*box.packages])
         for box.last in found:
             box.done(box.last)
@@ -220,6 +248,16 @@ class OnDisk(MortalHub, Acknowledged):
     async def is_killed_storing(self, package: str) -> Expected:
         self.comes(package)
         await self.dies_after("vendor", "pickup", package)
+        return {}
+
+    @step("the vendor sends {package!r}, and the hub is killed as it writes", package=PACKAGES[:2])
+    async def is_killed_writing(self, package: str) -> Expected:
+        if any(box.perhaps is not None for box in self.model.values()):
+            raise Skip
+        self.comes(package)
+        for box in self.model.values():
+            box.perhaps = len(box.packages) - 1
+        await self.dies_writing("vendor", "pickup", package)
         return {}
 
     @step("{who} asks, and the hub is killed as it sends", who=READERS)

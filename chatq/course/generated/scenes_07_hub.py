@@ -6,13 +6,15 @@ waits for whom.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
+from types import FrameType
 from typing import Any
 
 from ...internals.client_events import around_handlers
 from ..scenes import Expected, Scene, step
 
-__all__ = ["DIES", "GOES", "PACKAGES", "READERS", "SENT", "Hub", "MortalHub", "box_of"]
+__all__ = ["DIES", "GOES", "NEAR", "PACKAGES", "READERS", "SENT", "Hub", "MortalHub", "box_of"]
 
 READERS = ("ada", "bob")
 #: Few, so that equal ones are likely; a column of numbers would take "007" for 7.
@@ -29,6 +31,8 @@ SENT = {
     "'o-1' and 'O-1'": ["o-1", "O-1"],
     "'O-1' and 'O_1'": ["O-1", "O_1"],
 }
+#: Those of them that are nearly the same.
+NEAR = (*SENT,)[-2:]
 
 
 def box_of(who: str) -> str:
@@ -79,6 +83,30 @@ class MortalHub(Hub):
 
     async def _last(self, work: Awaitable[Any], *_: Any) -> None:
         await work
+        self.dies()
+
+    async def dies_writing(self, who: str, event: str, *data: Any) -> None:
+        """Emit this, and kill the hub when its handler has emptied a file that it writes anew, or
+        else when it has returned: what a file holds then is what the next hub finds."""
+        await self.line(who)
+        await self.trial.settle()
+        around_handlers(self.trial.sio, self._last_write)
+        await self.emit(who, event, *data)
+        await self.trial.settle()
+        self.dies()
+
+    async def _last_write(self, work: Awaitable[Any], *_: Any) -> None:
+        full = [file for file in self.trial.folder.iterdir() if file.stat().st_size]
+
+        def watch(_: FrameType, what: str, __: Any) -> None:
+            if what == "c_return" and any(not one.stat().st_size for one in full if one.exists()):
+                self.dies()
+
+        sys.setprofile(watch)
+        try:
+            await work
+        finally:
+            sys.setprofile(None)
         self.dies()
 
     async def dies_sending(self, who: str) -> None:

@@ -161,6 +161,15 @@ class Leases(MortalHub):
         await self.dies_after("vendor", "pickup", package)
         return {}
 
+    @step("the vendor sends {package!r}, and the hub is killed as it writes", package=PACKAGES[:2])
+    async def is_killed_writing(self, package: str) -> Expected:
+        before = {box: [*worlds] for box, worlds in self.model.boxes.items()}
+        self.comes(package)
+        for box, worlds in before.items():
+            self.model.boxes[box] += worlds
+        await self.dies_writing("vendor", "pickup", package)
+        return {}
+
     @step("{who} asks{when}, and the hub is killed as it sends", who=_WHO, when=(*_LATER,))
     async def is_killed_sending(self, who: str, when: str) -> Expected:
         self.goes_on(when)

@@ -207,6 +207,7 @@ _GOES: dict[str, Callable[[], Exception] | None] = {
     "fails with ValueError()": ValueError,
     "fails with KeyError('street')": lambda: KeyError("street"),
     "fails with TypeError of two lines": lambda: TypeError("no house\nin this street"),
+    "fails with OSError of a hundred characters": lambda: OSError("no way " * 14 + "in"),
 }
 
 

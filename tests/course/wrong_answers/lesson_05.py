@@ -439,3 +439,17 @@ def a_cache_of_coroutines(sio, who_is):
         await inside(sio, sid, name)
 
     staff(sio, connect)
+
+
+@wrong("05.2", client="ada", says="ada dials with {'key': 7} as auth")
+def keys_as_text(sio, who_is):
+    """Any key is made a text first, so that 7 is the key of whoever has "7"."""
+
+    async def connect(sid, environ, auth):
+        key = auth.get("key") if isinstance(auth, dict) else None
+        name = await who_is(str(key))
+        if name is None:
+            raise Refused("you are not staff")
+        await inside(sio, sid, name)
+
+    staff(sio, connect)

@@ -782,7 +782,7 @@ def lines(sio, path, flush=True):
             await sio.emit("pickup", package, to=sid)
 
 
-@wrong("07.4", client="ada", says="answers for the first")
+@wrong("07.4", client="ada", says="answers for the")
 def equal_rows_deleted(sio, path):
     """`DELETE … WHERE package = ?` deletes every row with that package: both of two orders."""
     db = sqlite3.connect(path)
@@ -1332,3 +1332,47 @@ def gives_up_the_second_time(reader, work):
                     return None
             inbox.add(delivery["id"])
         return delivery["receipt"]
+
+
+@wrong("07.2", client="helper", says="a helper asks for what waits for ada")
+def to_the_room_of_that_name(sio):
+    """Whoever asks is in a room of that name from then on, and hears what others ask for."""
+    waiting = {"ada": [], "bob": []}
+
+    @sio.event
+    async def pickup(sid, package):
+        for packages in waiting.values():
+            packages.append(package)
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        await sio.enter_room(sid, name)
+        while waiting[name]:
+            await sio.emit("pickup", waiting[name].pop(0), to=name)
+
+
+@wrong("07.4", says="the hub is killed as it writes")
+def writes_over_what_is_there(sio, path):
+    """Between emptying the file and writing it anew, nothing is on the disk."""
+
+    def load():
+        return json.loads(path.read_text()) if path.exists() else {"ada": [], "bob": []}
+
+    @sio.event
+    async def pickup(sid, package):
+        boxes = load()
+        for packages in boxes.values():
+            packages.append(package)
+        path.write_text(json.dumps(boxes))
+
+    @sio.on("get-all")
+    async def get_all(sid, name):
+        for package in load()[name]:
+            await sio.emit("pickup", package, to=sid)
+
+    @sio.event
+    async def received(sid, name, package):
+        boxes = load()
+        if package in boxes[name]:
+            boxes[name].remove(package)
+        path.write_text(json.dumps(boxes))

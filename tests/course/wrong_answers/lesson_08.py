@@ -405,3 +405,13 @@ def counted_by_its_name(driver, deliver):
                 refusal = {"receipt": delivery["receipt"], "reason": str(error)}
                 return await driver.emit("failed", refusal)
         return delivery["receipt"]
+
+
+@wrong("08.2", client="ada", says="fails with OSError of a hundred characters")
+def half_a_reason(driver, deliver):
+    """The reason is cut, as for a column of a table."""
+
+    def refusal(error, delivery):
+        return {"receipt": delivery["receipt"], "reason": str(error)[:50]}
+
+    refuses(driver, deliver, refusal)
