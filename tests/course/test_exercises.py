@@ -554,6 +554,12 @@ def by_a_thread(sio, emit, *arguments):
 LOOSE = set()  # an event loop keeps no task
 
 
+@pytest.fixture(autouse=True)
+def loose_tasks():
+    """Forget those of the test before: whatever looks through all tasks takes long with many."""
+    LOOSE.clear()
+
+
 @pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize("name", ["01.1", "02.1"])
 @pytest.mark.parametrize(

@@ -201,6 +201,12 @@ async def test_an_acknowledgement_callback_is_waited_for(sio, stage, side):
 LOOSE = set()  # an event loop keeps no task
 
 
+@pytest.fixture(autouse=True)
+def loose_tasks():
+    """Forget those of the test before: whatever looks through all tasks takes long with many."""
+    LOOSE.clear()
+
+
 async def turns(n):
     for _ in range(n):
         await give_way()
