@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from places import NOTEBOOKS, ROOT
 
-LESSONS = {path.name.partition("-")[0]: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+LESSONS = {path.name.partition("-")[0]: path for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))}
 #: "25 minutes, 45 with the exercises"; what is optional stands behind it, and is not counted.
 SAID = re.compile(
     r"(?m)^(\d+) minutes(?:, (\d+) with the exercises)?(?:, \d+ more if you want more)? ·"
