@@ -9,7 +9,8 @@ from chatq.doctor import at_least
 #: Lessons about what a library does since a version: chatq itself works with older ones, too.
 ABOUT = {
     "04-": ("python-socketio", "5.18"),  # who may join a room, and who is told that it left
-    "05-": ("python-socketio", "5.18"),  # who counts as connected while it is not yet let in
+    "05-": ("python-socketio", "5.18"),  # what a client is told that no namespace lets in
+    "05b": ("python-socketio", "5.18"),  # who counts as connected while it is not yet let in
     "06-": ("aiohttp", "3.14"),  # what `run_app` prints when it is given any free port
 }
 

@@ -31,7 +31,7 @@ async def test_the_answer_to_one_step_is_wrong_at_the_next(before, name, client,
 
 
 async def test_the_reader_that_the_lesson_shows_first_does_the_work_twice():
-    (path,) = answers.NOTEBOOKS.glob("07-*.ipynb")
+    (path,) = answers.NOTEBOOKS.glob("07b-*.ipynb")
     cells = ["".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"]]
     (text,) = [cell for cell in cells if cell.startswith("### 07.6")]
     names = {}

@@ -1,7 +1,8 @@
-"""Lesson 05 says what is so: on python-socketio, and where it speaks of Node, on Node.
+"""Lessons 05 and 05b say what is so: on python-socketio, and where they speak of Node, on Node.
 
-The classes under test are the lesson's own, taken from its cells. Claims are a table; below it are
-the authorised namespace under random interleavings, and tenants: their memory, and hostile names.
+The classes under test are the lessons' own, taken from their cells. Claims are a table; below it
+are the authorised namespace under random interleavings, and tenants: their memory, and hostile
+names.
 """
 
 import ast
@@ -25,27 +26,34 @@ from chatq.doctor import at_least
 
 pytestmark = pytest.mark.skipif(
     not at_least(metadata.version("python-socketio"), "5.18"),
-    reason="what lesson 05 says is so since python-socketio 5.18: "
+    reason="what lessons 05 and 05b say is so since python-socketio 5.18: "
     "python -m pip install -r requirements.txt",
 )
 
-LESSON = NOTEBOOKS / "05-namespaces.ipynb"
+LESSONS = [NOTEBOOKS / "05-namespaces.ipynb", NOTEBOOKS / "05b-who-may-come-in.ipynb"]
 ROME, OSLO = "/tenant-rome", "/tenant-oslo"
 
 
 def cells(kind):
-    notebook = json.loads(LESSON.read_text("utf-8"))
-    return ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == kind]
+    return [
+        "".join(cell["source"])
+        for path in LESSONS
+        for cell in json.loads(path.read_text("utf-8"))["cells"]
+        if cell["cell_type"] == kind
+    ]
 
 
 class Lesson:
-    """The definitions in the lesson's cells: imports, functions, classes and constants."""
+    """What the cells of both lessons define: imports, functions, classes and constants.
+
+    Where both define a name, it is that of 05b: its door is tight.
+    """
 
     def __init__(self):
         for source in cells("code"):
             tree = ast.parse(source)
             tree.body = [step for step in tree.body if self._defines(step)]
-            exec(compile(tree, LESSON.name, "exec"), self.__dict__)
+            exec(compile(tree, "lesson 05", "exec"), self.__dict__)
 
     @staticmethod
     def _defines(step):
