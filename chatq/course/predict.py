@@ -50,10 +50,13 @@ class _Asked:
             return Fold(asked.fold, _PRINTED, _SHOWN)
         return None
 
-    def ended(self) -> Prediction | None:
+    def ended(self, printed: str) -> Prediction | None:
         """Look whether it has happened; return the prediction if its mark is to be shown now."""
         newest = self.newest
-        if newest is None or len(self.since) < newest.question.cells or newest.right is not None:
+        if newest is None or not self.since:  # its own cell
+            return None
+        newest.seen.printed += printed
+        if len(self.since) < newest.question.cells or newest.right is not None:
             return None
         newest.look()
         return newest if newest.by_call and newest.mark is not None else None
@@ -83,8 +86,8 @@ def predict(name: str) -> Prediction:
         return _asked.ask(name, {})
     notebook.unfold()  # of an earlier prediction: this cell shows the next
 
-    def ended() -> None:
-        if marked := _asked.ended():
+    def ended(printed: str) -> None:
+        if marked := _asked.ended(printed):
             text = repr(marked.mark)
             page = f'<div role="status" style="white-space: pre-wrap">{html.escape(text)}</div>'
             notebook.show({"text/plain": text, "text/html": page})

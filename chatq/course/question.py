@@ -28,6 +28,8 @@ class Seen:
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self._names = names
+        #: What the cells have printed.
+        self.printed = ""
         self._journal = self._now()
         self._before = self._journal.messages if self._journal else 0
 

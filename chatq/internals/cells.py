@@ -9,7 +9,6 @@ change what a cell shows on its way out; and IPython's events. Elsewhere nothing
 from __future__ import annotations
 
 import html
-import io
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -30,26 +29,49 @@ class Fold(NamedTuple):
     shown: str
 
 
+class _Tee:
+    """Stands in for `sys.stdout` while a cell runs: keeps what is printed, and passes it on unless
+    `quiet`."""
+
+    def __init__(self, stdout: Any, quiet: bool) -> None:
+        self.stdout, self.quiet = stdout, quiet
+        self.printed, self._passed_on = "", 0
+
+    def write(self, text: str) -> int:
+        self.printed += text
+        if not self.quiet:
+            self.stdout.write(self.rest())
+        return len(text)
+
+    def rest(self) -> str:
+        """Return what was not passed on yet; now it is."""
+        text, self._passed_on = self.printed[self._passed_on :], len(self.printed)
+        return text
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stdout, name)
+
+
 class Cells:
     """The cells of one kernel: whoever sets `begins` and `ended` is told of each.
 
     `begins` is given what tells a cell from others, and returns the fold for what it shows, if any;
-    `ended` is called when it has run. What is printed in a folded cell is shown when it has ended,
-    or before its result: as one text, since a stream cannot be folded. Text stays as it is.
+    `ended` is given what it has printed. That is shown when a folded cell has ended, or before its
+    result: as one text, since a stream cannot be folded.
     """
 
     def __init__(self, shell: Any) -> None:
         self.begins: Callable[[str], Fold | None] = lambda _: None
-        self.ended: Callable[[], None] = lambda: None
+        self.ended: Callable[[str], None] = lambda _: None
         self._shell = shell
         self._fold: Fold | None = None
-        self._printed = io.StringIO()
-        self._stdout: Any = None
+        self._tee: _Tee | None = None
+        self._can_fold = hasattr(shell.displayhook, "register_hook")
         shell.events.register("pre_run_cell", self._on_begin)
         shell.events.register("post_run_cell", self._on_end)
-        for way_out in (shell.displayhook, shell.display_pub):
-            if hasattr(way_out, "register_hook"):
-                way_out.register_hook(self._on_the_way)
+        if self._can_fold:
+            shell.displayhook.register_hook(self._on_the_way)
+            shell.display_pub.register_hook(self._on_the_way)
 
     @property
     def names(self) -> Mapping[str, Any]:
@@ -66,31 +88,31 @@ class Cells:
     def unfold(self) -> None:
         """Fold nothing of the cell that runs, also not what it has printed."""
         self._fold = None
-        printed = self._take()
-        if printed:
-            print(printed, end="", flush=True)
+        if self._tee is not None and self._tee.quiet:
+            self._tee.quiet = False
+            self._tee.write("")
 
     def _on_begin(self, info: Any) -> None:
-        self.unfold()  # of a cell whose end nobody has told
-        self._fold = self.begins(info.cell_id or info.raw_cell)
-        if self._fold and hasattr(self._shell.display_pub, "register_hook"):
-            self._stdout, sys.stdout = sys.stdout, self._printed
+        self._restore()  # after a cell whose end nobody has told
+        fold = self.begins(info.cell_id or info.raw_cell)
+        self._fold = fold if self._can_fold else None
+        self._tee = _Tee(sys.stdout, quiet=self._fold is not None)
+        sys.stdout = self._tee
 
     def _on_end(self, _: Any) -> None:
         self._show_printed()
-        self.unfold()
-        self.ended()
+        printed = self._tee.printed if self._tee else ""
+        self._restore()
+        self._fold = None
+        self.ended(printed)
 
-    def _take(self) -> str:
-        if self._stdout is not None and not self._fold:
-            sys.stdout, self._stdout = self._stdout, None
-        printed = self._printed.getvalue()
-        self._printed.seek(0)
-        self._printed.truncate()
-        return printed
+    def _restore(self) -> None:
+        if self._tee is not None and sys.stdout is self._tee:
+            sys.stdout = self._tee.stdout
+        self._tee = None
 
     def _show_printed(self) -> None:
-        if self._fold and (printed := self._take()):
+        if self._fold and self._tee and (printed := self._tee.rest()):
             text = {"text/plain": printed.removesuffix("\n")}
             self.show(folded(self._fold.name, self._fold.printed, text))
 

@@ -343,6 +343,9 @@ IMPORTS: dict[str, set[str]] = {
         "journal.journal",
         "views.explain",
     },
+    "course.questions.questions_00b": {
+        "course.question",
+    },
     "course.questions.questions_01": {
         "course.question",
     },
@@ -356,9 +359,22 @@ IMPORTS: dict[str, set[str]] = {
     "course.questions.questions_04": {
         "course.question",
     },
+    "course.questions.questions_05": {
+        "course.question",
+    },
+    "course.questions.questions_05b": {
+        "course.question",
+    },
     "course.questions.questions_06": {
         "course.question",
         "views.explain",
+    },
+    "course.questions.questions_07": {
+        "course.question",
+    },
+    "course.questions.questions_07b": {
+        "course.question",
+        "journal.facts",
     },
     "course.questions.questions_08": {
         "course.question",
