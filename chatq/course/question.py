@@ -83,9 +83,9 @@ class Question:
         """Return the right choices; None: nobody can say so yet."""
         try:
             right = self.right(seen)
+            given = {right} if isinstance(right, str) else {*right}
         except Exception:  # whatever the reader has made of the cells: they do not say it
             return None
-        given = {right} if isinstance(right, str) else {*right}
         known = tuple(choice for choice in self.choices if choice in given)
         if not known and not self.one:
             known = tuple(choice for choice in self.choices if choice in NONE)
