@@ -53,6 +53,10 @@ class Seen:
         """Return who got the last message called so."""
         return self.messages(event)[-1].got_by
 
+    def who_got_any(self, event: str) -> set[str]:
+        """Return who got at least one of the messages called so."""
+        return set().union(*(one.got_by for one in self.messages(event)))
+
 
 @dataclass(frozen=True)
 class Question:

@@ -10,11 +10,6 @@ from ..question import Question, Seen
 __all__ = ["QUESTIONS"]
 
 
-def _heard_anything(seen: Seen) -> set[str]:
-    asked, passed_on = seen.messages("chat message")
-    return asked.got_by | passed_on.got_by
-
-
 def _hears_of_the_kitchen(seen: Seen) -> str:
     if seen["cy"].name in seen["stage"].deliveries().who_got("chat message"):
         return "yes, as soon as Cy has dialled"
@@ -45,7 +40,7 @@ QUESTIONS = [
             "nobody": "you may have thought of the emit before, when nobody was on the line. Now "
             "two are, and the server has a handler for this event.",
         },
-        _heard_anything,
+        lambda seen: seen.who_got_any("chat message"),
         missed="Follow it in two steps: first from Ada to the server, the only one that a client "
         "can talk to. Then the server's handler emits to everyone, and nobody is left out, "
         "also not the one who spoke.",

@@ -16,10 +16,9 @@ def _hears_the_secret(seen: Seen) -> str:
 
 
 def _who_hears_one(seen: Seen) -> set[str]:
-    secrets = seen.messages("secret")
-    if len(secrets) < 3:
+    if len(seen.messages("secret")) < 3:
         raise LookupError("not all have knocked")
-    return set().union(*(secret.got_by for secret in secrets))
+    return seen.who_got_any("secret")
 
 
 QUESTIONS = [

@@ -10,11 +10,6 @@ from ..question import Question, Seen
 __all__ = ["QUESTIONS"]
 
 
-def _drivers(seen: Seen) -> set[str]:
-    """Return who has got a package, of those who are not the hub."""
-    return set().union(*(one.got_by for one in seen.messages("pickup"))) - {"server"}
-
-
 def _what_ada_gets(seen: Seen) -> str:
     got = [one for one in seen.messages("pickup") if "ada" in one.got_by]
     return {0: "nothing", 1: "one of them", 2: "both"}[len(got)]
@@ -36,7 +31,7 @@ QUESTIONS = [
             "nobody": "you may have thought that what came in while they were off is lost. That "
             "was lesson 06; this hub keeps it.",
         },
-        _drivers,
+        lambda seen: seen.who_got_any("pickup") - {"server"},
         missed="Ada asks first, and the list is full.",
     ),
     Question(
@@ -62,18 +57,5 @@ QUESTIONS = [
         },
         _still_in_the_box,
         one=True,
-    ),
-    Question(
-        "07.d",
-        "Who gets O-2?",
-        {
-            "ada": "",
-            "helper": "",
-            "nobody": "you may have thought that they are in each other's way. The table is read "
-            "by both, one after the other.",
-        },
-        _drivers,
-        missed="Both ask before either has answered, and until then O-2 is in the table: the hub "
-        "reads it twice.",
     ),
 ]

@@ -33,6 +33,19 @@ def _in_order(seen: Seen) -> str:
 QUESTIONS = [
     Question(
         "07b.a",
+        "Who gets O-2?",
+        {
+            "ada": "",
+            "helper": "",
+            "nobody": "you may have thought that they are in each other's way. The table is read "
+            "by both, one after the other.",
+        },
+        lambda seen: seen.who_got_any("pickup") - {"server"},
+        missed="Both ask before either has answered, and until then O-2 is in the table: the hub "
+        "reads it twice.",
+    ),
+    Question(
+        "07b.b",
         "When does it get O-3, and how often is the work done?",
         {
             "at once; twice": "you may have thought that the box notices that Ada is gone. It does "
@@ -48,7 +61,7 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "07b.b",
+        "07b.c",
         "What is worked on?",
         {
             "O-3": "you may have thought that whatever is delivered is worked on. O-3 is "
@@ -62,7 +75,7 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "07b.c",
+        "07b.d",
         "What does it get, in which order?",
         {
             "nothing": "you may have thought that a queue is gone with its hub. This one is a "
