@@ -53,10 +53,10 @@ class _Asked:
     def ended(self, printed: str) -> Prediction | None:
         """Look whether it has happened; return the prediction if its mark is to be shown now."""
         newest = self.newest
-        if newest is None or not self.since:  # its own cell
+        if newest is None or newest.right is not None or not self.since:  # its own cell
             return None
         newest.seen.printed += printed
-        if len(self.since) < newest.question.cells or newest.right is not None:
+        if len(self.since) < newest.question.cells:
             return None
         newest.look()
         return newest if newest.by_call and newest.mark is not None else None

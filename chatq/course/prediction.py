@@ -44,11 +44,16 @@ class Mark:
         """Return what is said of each wrong choice, and of what was left out."""
         if self.chosen is None:
             return []
-        wrong = [choice for choice in self.chosen if choice not in self.right]
-        replies = [f"{choice}: {self.question.choices[choice]}" for choice in wrong]
-        if not {*self.right} <= {*self.chosen} and not self.question.one:
-            replies.append(self.question.missed)
-        return [reply for reply in replies if reply]
+        question, said = self.question, dict[str, list[str]]()
+        for choice in self.chosen:
+            if choice not in self.right and (reply := question.choices[choice]):
+                said.setdefault(reply, []).append(choice)  # several may have the same
+        if question.one:
+            return [reply[0].upper() + reply[1:] for reply in said]
+        replies = [f"{', '.join(wrong)}: {reply}" for reply, wrong in said.items()]
+        if question.missed and not {*self.right} <= {*self.chosen}:
+            replies.append(question.missed)
+        return replies
 
     def __repr__(self) -> str:
         return "\n  ".join([self.verdict, *self.replies])

@@ -69,7 +69,9 @@ def test_a_wrong_choice_is_answered():
         "  It is for all others."
     )
     only_one = Mark(OFTEN, ("never",), ("once",))
-    assert only_one.replies == ["never: no."]
+    assert only_one.replies == ["No."]
+    same = Question("03.z", "Who?", {"ada": "no.", "bob": "no.", "cy": ""}, lambda seen: "cy")
+    assert Mark(same, ("ada", "bob", "cy"), ("cy",)).replies == ["ada, bob: no."]
 
 
 def test_whoever_does_not_predict_is_shown_it():
