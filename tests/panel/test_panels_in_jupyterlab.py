@@ -103,7 +103,7 @@ async def photograph(page, name, folder):
 # -- the lessons ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", ["00", "01", "02", "05", "08", "09"])
+@pytest.mark.parametrize("number", ["00", "01", "02", "05", "05b", "07", "08", "09"])
 async def test_a_lesson_runs_and_its_panel_is_there(jupyter, number, tmp_path):
     async with lesson(jupyter, number) as page:
         assert bool(await page.do("texts", selector=PANEL)) == (number != "00")
@@ -231,7 +231,7 @@ async def test_a_queue_keeps_what_waits_for_its_listener(jupyter):
             8,
         )
 
-    async with lesson(jupyter, "07") as page:
+    async with lesson(jupyter, "07b") as page:
         await page.until(table("queues"), *counts(0, 2))
         await page.click("button", "Stop listening", within=PANEL)
         await page.see(">>> await queues.unsubscribe(driver.get_sid(), 'drivers')", within=LOG)
