@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .clients.session import Refused
     from .clients.transaction import emit_in_transaction, outbox_insert
     from .course.check import check
-    from .course.prediction import Prediction
+    from .course.predict import predict
     from .journal.activity import NotSettled
     from .journal.facts import (
         Died,
@@ -55,7 +55,6 @@ __all__ = [
     "NotSettled",
     "Observer",
     "Outbox",
-    "Prediction",
     "QueueFact",
     "QueueFull",
     "Queued",
@@ -80,6 +79,7 @@ __all__ = [
     "check",
     "emit_in_transaction",
     "outbox_insert",
+    "predict",
 ]
 __version__ = "0.1.0"
 
@@ -98,7 +98,6 @@ _HOMES = {
     "NotSettled": "journal.activity",
     "Observer": "queues.observers",
     "Outbox": "clients.outbox",
-    "Prediction": "course.prediction",
     "QueueFact": "journal.facts",
     "QueueFull": "queues.store",
     "Queued": "journal.facts",
@@ -123,6 +122,7 @@ _HOMES = {
     "check": "course.check",
     "emit_in_transaction": "clients.transaction",
     "outbox_insert": "clients.transaction",
+    "predict": "course.predict",
 }
 
 

@@ -1,199 +1,176 @@
-"""A prediction that is made before a cell is run, and marked after.
+"""A prediction: what a reader says will happen, and its mark when it has.
 
-Owns the question, the choices ticked, and their comparison with the right ones. Must not know: the
-stage, what the question is about.
+Owns its states, from a question that is asked to the mark. Must not know: how it is shown as
+widgets, which cells run.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from ..internals.comm import answer_on_own_shell
+from .question import Question, Seen
 
-__all__ = ["Mark", "NotYet", "Prediction"]
-
-#: The right choices; None: not known yet.
-Right = Iterable[str] | None
-#: Choices that mean that no other is right.
-_NONE = ("nobody", "none of them")
+__all__ = ["Mark", "Prediction"]
 
 
-class Prediction:
-    """A question with choices to tick: shown as check boxes where there are widgets.
-
-        guess = Prediction("Who gets 'news'?", "ada", "bob", "cy", "nobody")
-        guess                        # tick, or: guess.choose("bob", "cy")
-        ...                          # the cell that shows it
-        guess.mark(lambda: stage.deliveries().who_got("news"))
-
-    `choices`: all that can be ticked, also several of them; "nobody" or "none of them" stands for
-    none. `one`: only one of them can be right, so they are radio buttons.
-    """
-
-    question: str
-    choices: tuple[str, ...]
-    one: bool
-
-    def __init__(self, question: str, *choices: str, one: bool = False) -> None:
-        if not choices or len(set(choices)) < len(choices):
-            raise ValueError(f"a prediction needs different things to choose from, not {choices}")
-        self.question, self.choices, self.one = question, choices, one
-        self._chosen: tuple[str, ...] | None = None
-        self._boxes: list[Any] = []
-        self._box: Any = None
-        self._marked = False
-
-    @property
-    def chosen(self) -> tuple[str, ...] | None:
-        """The ticked choices, in order; None: no prediction was made."""
-        return self._chosen
-
-    def choose(self, *choices: str) -> Prediction:
-        """Tick these, without widgets. Raises `ValueError` for an unknown choice, for several if
-        only one can be right, and after `mark`."""
-        if self._marked:
-            raise ValueError("this prediction has been marked: run its cell again to guess again")
-        chosen = self._known(choices)
-        for box in self._boxes:
-            if self.one:
-                box.value = chosen[0]
-            else:
-                box.value = box.description in chosen
-        self._chosen = chosen  # also if it is empty
-        return self
-
-    def _known(self, choices: Iterable[str]) -> tuple[str, ...]:
-        given = [*choices]
-        for choice in given:
-            if choice not in self.choices:
-                raise ValueError(
-                    f"there is no {choice!r} to choose, only {', '.join(self.choices)}"
-                )
-        known = tuple(choice for choice in self.choices if choice in given)
-        if self.one and len(known) != 1:
-            given_names = ", ".join(known) or "nothing"
-            raise ValueError(f"choose exactly one of {', '.join(self.choices)}, not {given_names}")
-        return known
-
-    def mark(self, right: Right | Callable[[], Right]) -> Mark | NotYet:
-        """Return the mark: exactly the choices `right` should have been ticked.
-
-        `right` may be a function that looks them up. If it raises `LookupError`, `NameError` or
-        `OSError`, or `right` is None, the scene has not been run: returns a `NotYet`, and the
-        prediction stays open. Raises `ValueError` for an unknown choice.
-        """
-        if callable(right):
-            try:
-                right = right()
-            except (LookupError, NameError, OSError):
-                right = None
-        if right is None:
-            return NotYet(self.question)
-        right = [right] if isinstance(right, str) else [*right]
-        if not right:
-            right = [choice for choice in self.choices if choice in _NONE]
-        mark = Mark(self.question, self._chosen, self._known(right))
-        self._marked = True
-        for box in self._boxes:
-            box.disabled = True
-        if self._box is not None:
-            self._box.children = [*self._box.children[: len(self._boxes) + 1], _widget(mark)]
-        return mark
-
-    def __repr__(self) -> str:
-        ticked = self._chosen or ()
-        empty, full = ("( )", "(x)") if self.one else ("[ ]", "[x]")
-        boxes = "   ".join(f"{full if c in ticked else empty} {c}" for c in self.choices)
-        call = f'choose("{self.choices[0]}"' + ("" if self.one else ", …") + ")"
-        return f"{self.question}\n{boxes}\n({'choose one' if self.one else 'tick'}, or call {call})"
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        ticked = self._chosen or ()
-        empty, full = "○◉" if self.one else "☐☑"
-        boxes = "".join(
-            f"<div>{full if choice in ticked else empty} {html.escape(choice)}</div>"
-            for choice in self.choices
-        )
-        question = f"<strong>{html.escape(self.question)}</strong>"
-        page = {"text/plain": repr(self), "text/html": f"<div>{question}{boxes}</div>"}
-        try:
-            return {**self._widgets()._repr_mimebundle_(), **page}
-        except ModuleNotFoundError:
-            return page
-
-    def _widgets(self) -> Any:
-        if self._box is None:
-            import ipywidgets as widgets  # type: ignore[import-untyped]
-
-            wide = widgets.Layout(width="auto")
-            chosen = self._chosen or ()
-            if self.one:
-                value = chosen[0] if chosen else None
-                options = {"options": self.choices, "value": value}
-                self._boxes = [widgets.RadioButtons(layout=wide, **options)]
-            else:
-                self._boxes = [
-                    widgets.Checkbox(description=c, value=c in chosen, indent=False, layout=wide)
-                    for c in self.choices
-                ]
-            for box in self._boxes:
-                box.observe(self._ticked, "value")
-                answer_on_own_shell(box)
-            question = widgets.HTML(f"<strong>{html.escape(self.question)}</strong>")
-            self._box = widgets.VBox([question, *self._boxes])
-        return self._box
-
-    def _ticked(self, _: object) -> None:
-        if self.one:
-            (value,) = (box.value for box in self._boxes)
-            self._chosen = None if value is None else (value,)
-        else:
-            self._chosen = tuple(box.description for box in self._boxes if box.value)
-
-
-def _widget(mark: Mark) -> Any:
-    import ipywidgets as widgets
-
-    return widgets.HTML(f'<div role="status">{html.escape(repr(mark))}</div>')
-
-
+@dataclass(frozen=True)
 class Mark:
-    """The comparison of a prediction with what happened."""
+    """The comparison of a prediction with what happened. `chosen`: None if none was made."""
 
-    question: str
+    question: Question
     chosen: tuple[str, ...] | None
     right: tuple[str, ...]
-
-    def __init__(
-        self, question: str, chosen: tuple[str, ...] | None, right: tuple[str, ...]
-    ) -> None:
-        self.question, self.chosen, self.right = question, chosen, right
 
     @property
     def good(self) -> bool:
         """Return whether exactly the right things were ticked."""
         return self.chosen == self.right
 
-    def __repr__(self) -> str:
-        right = ", ".join(self.right) or "none of them"
+    @property
+    def verdict(self) -> str:
+        """Return the mark in one line."""
+        right = ", ".join(self.right)
         if self.chosen is None:
-            return f"{self.question} It is: {right}. (You made no guess.)"
+            return f"It is: {right}. (You made no prediction.)"
         if self.good:
-            return f"✓ {self.question} You said so: {right}."
-        said = ", ".join(self.chosen) or "none of them"
-        return f"✗ {self.question} You said: {said}. It is: {right}."
+            return f"✓ You said so: {right}."
+        return f"✗ You said: {', '.join(self.chosen)}. It is: {right}."
 
-
-class NotYet:
-    """A prediction that cannot be marked yet: the scene has not been run."""
-
-    def __init__(self, question: str) -> None:
-        self.question = question
+    @property
+    def replies(self) -> list[str]:
+        """Return what is said of each wrong choice, and of what was left out."""
+        if self.chosen is None:
+            return []
+        question, said = self.question, dict[str, list[str]]()
+        for choice in self.chosen:
+            if choice not in self.right and (reply := question.choices[choice]):
+                said.setdefault(reply, []).append(choice)  # several may have the same
+        if question.one:
+            return [reply[0].upper() + reply[1:] for reply in said]
+        replies = [f"{', '.join(wrong)}: {reply}" for reply, wrong in said.items()]
+        if question.missed and not {*self.right} <= {*self.chosen}:
+            replies.append(question.missed)
+        return replies
 
     def __repr__(self) -> str:
-        return (
-            f"… {self.question} Not marked yet: guess first, then run the cells between the "
-            "question and this one, and then this one again."
+        return "\n  ".join([self.verdict, *self.replies])
+
+
+class Prediction:
+    """What a reader says will happen; `predict` asks for it.
+
+    It is made (`choose`) or given up (`show`), once; and it is marked as soon as it is both that
+    and known what happened (`look`).
+    """
+
+    question: Question
+    #: The ticked choices, in order; None: nothing was predicted.
+    chosen: tuple[str, ...] | None
+    #: The right choices; None: it has not happened yet.
+    right: tuple[str, ...] | None
+    #: Whether the reader has asked for the answer.
+    shown: bool
+
+    def __init__(self, question: Question, seen: Seen, shown: bool = False) -> None:
+        self.question, self.seen, self.shown = question, seen, shown
+        self.chosen = self.right = None
+        #: Called after each change.
+        self.changed: Callable[[], None] = lambda: None
+        #: Whether it was made by a call, so that its mark is shown below the scene.
+        self.by_call = False
+        #: Makes its widgets, when it is shown first; raises `ModuleNotFoundError` without them.
+        self.widgets: Callable[[Prediction], Any] | None = None
+        self._box: Any = None
+
+    @property
+    def open(self) -> bool:
+        """Return whether the reader has neither predicted nor asked for the answer."""
+        return self.chosen is None and not self.shown
+
+    @property
+    def mark(self) -> Mark | None:
+        """Return the mark; None: it is open, or nothing has happened yet."""
+        if self.open or self.right is None:
+            return None
+        return Mark(self.question, self.chosen, self.right)
+
+    def choose(self, *choices: str) -> Prediction:
+        """Predict this, without widgets. Raises `ValueError` for an unknown choice, for none, for
+        several if only one can be right, and if it is not open any more."""
+        self.by_call = True
+        return self.predicted(choices)
+
+    def predicted(self, choices: Iterable[str]) -> Prediction:
+        """See `choose`."""
+        known, given = self.question.choices, [*choices]
+        if not self.open:
+            raise ValueError("this one is answered: run its cell again to predict again")
+        for choice in given:
+            if choice not in known:
+                raise ValueError(f"there is no {choice!r} to choose, only {', '.join(known)}")
+        chosen = tuple(choice for choice in known if choice in given)
+        if not chosen or (self.question.one and len(chosen) > 1):
+            some = "exactly one" if self.question.one else "at least one"
+            raise ValueError(f"choose {some} of {', '.join(known)}")
+        self.chosen = chosen
+        self.changed()
+        return self
+
+    def show(self) -> Prediction:
+        """Show what happened, without a prediction."""
+        self.shown = True
+        self.changed()
+        return self
+
+    def look(self) -> None:
+        """Look whether it has happened by now."""
+        if self.right is None:
+            self.right = self.question.right_ones(self.seen)
+            if self.right is not None:
+                self.changed()
+
+    @property
+    def said(self) -> str:
+        """Return in one line, or several, how it stands."""
+        if self.mark is not None:
+            return repr(self.mark)
+        if self.chosen is not None:
+            return f"You say: {', '.join(self.chosen)}. Now run the cells below."
+        if self.shown:
+            return "Nothing is hidden any more. Run the cells below."
+        return ""
+
+    def __repr__(self) -> str:
+        ticked, known = self.chosen or (), self.question.choices
+        empty, full = ("( )", "(x)") if self.question.one else ("[ ]", "[x]")
+        boxes = "   ".join(f"{full if c in ticked else empty} {c}" for c in known)
+        return "\n".join(filter(None, [self.question.text, boxes, self.said or self._how]))
+
+    @property
+    def _how(self) -> str:
+        first = next(iter(self.question.choices))
+        call = f'.choose("{first}"' + (")" if self.question.one else ", …)")
+        what = "choose one" if self.question.one else "tick"
+        return f"({what}, or add {call} to the line; .show() if you would rather be told)"
+
+    def page(self) -> str:
+        """Return it as HTML without widgets."""
+        empty, full = "○◉" if self.question.one else "☐☑"
+        boxes = "".join(
+            f"<div>{full if choice in (self.chosen or ()) else empty} {html.escape(choice)}</div>"
+            for choice in self.question.choices
         )
+        said = "".join(f"<div>{html.escape(line)}</div>" for line in self.said.splitlines())
+        return f"<div><strong>{html.escape(self.question.text)}</strong>{boxes}{said}</div>"
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        page: dict[str, object] = {"text/plain": repr(self), "text/html": self.page()}
+        try:
+            if self._box is None and self.widgets is not None:
+                self._box = self.widgets(self)
+        except ModuleNotFoundError:
+            pass
+        return page if self._box is None else {**self._box._repr_mimebundle_(), **page}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import itertools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +21,8 @@ import pytest
 import regenerate
 from engineio.base_server import BaseServer
 from places import NOTEBOOKS, ROOT
+
+from chatq.course.question import Question, question
 
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 INDEX, GLOSSARY = "00-start-here.ipynb", "glossary.ipynb"
@@ -40,6 +41,7 @@ LEAKS = {
 }
 IGNORED = "nbval-ignore-output"
 PICTURE_WIDTH = 64
+PROMPT = "> **Predict.**"
 
 
 # -- the rules ----------------------------------------------------------------------------------
@@ -122,16 +124,45 @@ def prose_complaints(notebook: Notebook) -> list[str]:
         found.append("does not say at once what 'you will be able to' do")
     if not re.search(r"(?m)^#+ .*\bRecap\b", _prose(notebook)):
         found.append("has no Recap")
-    return [*found, *_asked_twice(cells), *_wide(notebook), *_alone(notebook)]
+    return [*found, *_predictions(cells), *_wide(notebook), *_alone(notebook)]
 
 
-def _asked_twice(cells: list[dict[str, Any]]) -> Iterator[str]:
-    """A prediction asks in its widget what the text before it has asked."""
-    for before, cell in itertools.pairwise(cells):
-        if cell["cell_type"] == "code" and "= Prediction(" in cell["source"]:
-            question = ast.literal_eval(re.findall(r'Prediction\(\s*(".*?")', cell["source"])[0])
-            if _plain(question) not in _plain(before["source"]):
-                yield f"{question!r} is not what the text before it asks"
+def _predictions(cells: list[dict[str, Any]]) -> Iterator[str]:
+    """Each prompt is followed by its widget, which asks the same, and nothing answers in sight."""
+    asked: list[str] = []
+    for number, cell in enumerate(cells):
+        calls = re.findall(r'(?m)^predict\("(.*)"\)$', cell["source"])
+        if PROMPT in cell["source"]:
+            after = cells[number + 1]["source"] if number + 1 < len(cells) else ""
+            if not re.search(r'^predict\(".*"\)$', after, re.M):
+                prompt = cell["source"].partition(PROMPT)[2].strip()
+                yield f"nobody asks for the prediction: {prompt}"
+        if cell["cell_type"] == "code" and calls:
+            asked += calls
+            yield from _prediction(question(calls[0]), cells[number - 1], cells[number:])
+    for fold in re.findall(r'(?m)^<details class="chatq-(.*?)"', _prose({"cells": cells})):
+        if fold.replace("-", ".") not in asked:
+            yield f"folded for a prediction that nobody asks for: {fold}"
+
+
+def _prediction(
+    asked: Question, prompt: dict[str, Any], cells: list[dict[str, Any]]
+) -> Iterator[str]:
+    if _plain(asked.text) not in _plain(prompt["source"]):
+        yield f"{asked.text!r} is not what the text before it asks"
+    following = [cell for cell in cells[1:] if cell["cell_type"] == "code"]
+    for cell in following[: max(asked.cells, asked.folds)]:
+        if not all(_is_folded(output, asked.fold) for output in cell.get("outputs", [])):
+            yield f"{asked.name} is answered in sight: {cell['source']}"
+    if f'<details class="{asked.fold}">' not in _prose({"cells": cells}):
+        yield f"{asked.name}: nothing says what happened, folded"
+
+
+def _is_folded(output: dict[str, Any], fold: str) -> bool:
+    page = output.get("data", {})
+    return page.keys() == {"text/plain", "text/html"} and page["text/html"].startswith(
+        f'<details class="{fold}">'
+    )
 
 
 def _plain(text: str) -> str:
@@ -277,6 +308,9 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
 # -- the guard itself: each rule is shown what breaks it -----------------------------------------
 
 
+TITLE = "# A title\n\nYou will be able to say hello. [Next](01-next.ipynb#top)"
+
+
 def good() -> Notebook:
     def code(count: int, source: str, text: str) -> dict[str, Any]:
         output = {"output_type": "stream", "name": "stdout", "text": text}
@@ -294,7 +328,7 @@ def good() -> Notebook:
     return {
         "metadata": copy.deepcopy(regenerate.METADATA),
         "cells": [
-            prose("# A title\n\nYou will be able to say hello. [Next](01-next.ipynb#top)"),
+            prose(TITLE),
             code(1, "stage = await Stage.open(sio)\nstage", "<Stage: open, clients: ada>"),
             code(2, "await stage.close()\nprint('closed')", "closed"),
             prose("## Recap\n\n[Node](https://example.org/a) and ![it](broadcast.svg)"),
@@ -315,6 +349,22 @@ def changed(cell: int, **values: Any) -> Notebook:
     return notebook
 
 
+def predicted(
+    prompt: str = "Who hears it?",
+    shows: str = '<details class="chatq-01-a">',
+    says: str = '<details class="chatq-01-a">',
+) -> Notebook:
+    """Return a notebook that asks for the prediction 01.a."""
+    notebook = good()
+    _, asks, scene, recap = notebook["cells"]
+    asks["source"] = 'predict("01.a")'
+    data = {"text/plain": "nobody", "text/html": shows}
+    scene["outputs"] = [{"output_type": "display_data", "metadata": {}, "data": data}]
+    recap["source"] += f"\n\n{says}"
+    notebook["cells"][0]["source"] += f"\n{PROMPT} {prompt}"
+    return notebook
+
+
 def tagged(tag: str, source: str = "stage", **values: Any) -> Notebook:
     return changed(2, metadata={"tags": [tag]}, source=f"{source}\nstage.close()", **values)
 
@@ -323,6 +373,7 @@ def test_a_good_notebook_is_not_complained_about() -> None:
     assert complaints(good()) == prose_complaints(good()) == []
     assert complaints(tagged(IGNORED, "# ignored because it counts seconds")) == []
     assert complaints(tagged("no-output", outputs=[])) == []
+    assert prose_complaints(predicted()) == []
     assert complaints(tagged("raises-exception", outputs=[ERROR])) == []
     assert complaints(showing("margin:0; 1:2, word-of-twenty-chars, port 80, a:\\n /news")) == []
     assert links(good()) == ["01-next.ipynb", "broadcast.svg"]
@@ -386,9 +437,14 @@ def test_the_guard_complains(notebook: Notebook, complaint: str) -> None:
         (changed(0, cell_type="raw"), "title"),
         (changed(0, source="# A title"), "you will be able to"),
         (changed(3, source="That was all. Recap."), "Recap"),
+        (changed(0, source=f"{TITLE}\n{PROMPT} Who?"), "nobody asks for the prediction: Who?"),
+        (predicted(prompt="Who knows?"), "'Who hears it?' is not what the text before it asks"),
+        (predicted(shows="text"), "01.a is answered in sight"),
+        (predicted(shows='<details class="chatq-01-b">'), "01.a is answered in sight"),
+        (predicted(says="Nobody."), "01.a: nothing says what happened, folded"),
         (
-            changed(1, source='guess = Prediction("Who?", "ada")'),
-            "not what the text before it asks",
+            predicted(says='<details class="chatq-01-a">\n<details class="chatq-01-b">'),
+            "folded for a prediction that nobody asks for: 01-b",
         ),
         (changed(3, source=f"## Recap\n```text\n{'─' * 65}\n```"), "65 columns wide"),
         (changed(2, source='await check("01.1", answer)\nstage.close()'), "does not import"),

@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 import socketio
 
-from chatq import Draft, HandlerRaised, Prediction, Queues, Reason, Stage
+from chatq import Draft, HandlerRaised, Queues, Reason, Stage
 from chatq.journal.facts import Emitted
 from chatq.panel import composer
 from chatq.panel.composer import TARGETS, Cast, named, payload
@@ -773,81 +772,6 @@ def test_a_panel_without_widgets_says_what_to_install():
     program = "import sys; sys.modules['ipywidgets'] = None\nimport chatq.panel.panel"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "pip install ipywidgets" in done.stderr
-
-
-# -- predictions ----------------------------------------------------------------------------------
-
-
-def test_a_prediction_is_marked():
-    guess = Prediction("Who gets it?", "ada", "bob", "cy")
-    assert guess.chosen is None
-    assert repr(guess.mark({"bob"})) == "Who gets it? It is: bob. (You made no guess.)"
-    guess = Prediction("Who gets it?", "ada", "bob", "cy").choose("cy", "ada")
-    assert guess.chosen == ("ada", "cy")
-    assert "[x] ada" in repr(guess)
-    mark = guess.mark(["cy", "ada"])
-    assert mark.good
-    assert repr(mark).startswith("✓")
-    with pytest.raises(ValueError, match="has been marked"):
-        guess.choose("bob")
-    wrong = Prediction("Is it lost?", "yes", "no").choose("no").mark("yes")
-    assert repr(wrong) == "✗ Is it lost? You said: no. It is: yes."
-    assert Prediction("Who?", "ada").choose().mark(()).good
-
-
-def test_a_prediction_takes_only_its_choices():
-    guess = Prediction("Who gets it?", "ada", "bob")
-    for bad in (lambda: guess.choose("cy"), lambda: guess.mark(["cy"]), lambda: Prediction("?")):
-        with pytest.raises(ValueError, match=r"no 'cy'|different things"):
-            bad()
-
-
-def test_ticking_the_boxes_is_a_guess():
-    guess = Prediction("Who gets it?", "ada", "bob")
-    shown = guess._repr_mimebundle_()
-    assert {"text/html", "text/plain", WIDGET} == {*shown}
-    json.dumps(shown["text/html"])
-    guess._boxes[1].value = True
-    assert guess.chosen == ("bob",)
-    assert guess.mark(["bob"]).good
-    assert all(box.disabled for box in guess._boxes)
-    assert "✓" in guess._box.children[-1].value
-
-
-def test_one_of_several_is_chosen_by_radio_buttons():
-    guess = Prediction("How often?", "never", "once", one=True)
-    assert repr(guess) == 'How often?\n( ) never   ( ) once\n(choose one, or call choose("never"))'
-    shown = guess._repr_mimebundle_()
-    assert "○ never" in shown["text/html"]
-    (buttons,) = guess._boxes
-    assert (buttons.options, buttons.value) == (("never", "once"), None)
-    buttons.value = "once"
-    assert guess.chosen == ("once",)
-    assert guess.choose("never").chosen == ("never",)
-    assert buttons.value == "never"
-    assert "(x) never" in repr(guess)
-    for several in (("never", "once"), ()):
-        with pytest.raises(ValueError, match="exactly one of never, once, not n"):
-            guess.choose(*several)
-    assert guess.mark("never").good
-    assert buttons.disabled
-    assert "✓" in guess._box.children[-1].value
-
-
-def test_what_is_marked_too_early_says_what_to_do_and_stays_open():
-    guess, seen = Prediction("Who gets it?", "ada", "bob"), {}
-    told = repr(guess.mark(lambda: seen["news"]))
-    assert "Not marked yet: guess first, then run the cells between" in told
-    assert repr(guess.mark(None)) == told
-    guess.choose("ada")
-    seen["news"] = {"ada"}
-    assert guess.mark(lambda: seen["news"]).good
-
-
-def test_nobody_is_right_if_nothing_else_is():
-    assert Prediction("Who?", "ada", "nobody").choose("nobody").mark(()).good
-    assert not Prediction("Who?", "ada", "nobody").choose("nobody").mark({"ada"}).good
-    assert not Prediction("Who?", "ada", "nobody").choose("ada", "nobody").mark({"ada"}).good
 
 
 async def test_a_failing_handler_is_raised_at_settle_and_told_by_a_panel(scene):

@@ -1,4 +1,4 @@
-"""Panels and predictions in a real JupyterLab, by clicking and typing alone.
+"""Panels in a real JupyterLab, by clicking and typing alone.
 
 Whatever is asserted is what the page shows.
 """
@@ -56,14 +56,11 @@ FOCUS = "chatqSeen.indexOf(document.activeElement)"
 
 
 @contextlib.asynccontextmanager
-async def lesson(jupyter, number, *, by_hand=None):
-    """Open a lesson, run all of it, and find no fault; `by_hand` is done first, up to its cell."""
+async def lesson(jupyter, number):
+    """Open a lesson, run all of it, and find no fault."""
     (path,) = NOTEBOOKS.glob(f"{number}-*.ipynb")
     async with jupyter.notebook(path) as page:
-        if by_hand is None:
-            counts = await page.run_all()
-        else:
-            counts = await page.run_from(1 + await by_hand(page))
+        counts = await page.run_all()
         assert await page.outputs_with_errors() == []
         cells = nbformat.read(path, as_version=4).cells
         assert counts == list(range(1, 1 + sum(cell.cell_type == "code" for cell in cells)))
@@ -114,24 +111,6 @@ async def test_a_lesson_runs_and_its_panel_is_there(jupyter, number, tmp_path):
             await photograph(page, number, tmp_path)
 
 
-async def guess(page):
-    """Guess what lesson 03 asks first, and run the cells up to its answer."""
-    await page.run_cell(1)
-    await page.run_cell(2)
-    asked = page.cell(2)
-    assert await page.axe(".jp-CodeCell .jp-OutputArea:has(input)") == []
-    for who in ("ada", "bob"):
-        await page.click("checkbox", who, within=asked)
-    await page.click("checkbox", "ada", within=asked)  # no, she does not
-    await page.run_cell(3)
-    assert "You said" not in await page.text(asked)
-    await page.run_cell(4)
-    await page.see("You said: bob. It is: bob, cy, dan.", within=f"{asked} >> [role=status]")
-    with pytest.raises(PeerError, match="not enabled"):
-        await page.do("click", selector=named("checkbox", "ada", asked), within=300)
-    return 4
-
-
 async def test_a_lesson_that_nobody_has_run_shows_the_picture_of_its_panel(jupyter, tmp_path):
     """Nobody trusts a notebook that has just been fetched: its HTML is stripped."""
     (path,) = NOTEBOOKS.glob("03-*.ipynb")
@@ -144,8 +123,8 @@ async def test_a_lesson_that_nobody_has_run_shows_the_picture_of_its_panel(jupyt
         await page.screenshot(tmp_path / "not run.png", of=".jp-OutputArea:has(p img)")
 
 
-async def test_a_guess_is_marked_and_a_panel_shows_who_gets_it_and_when(jupyter, tmp_path):
-    async with lesson(jupyter, "03", by_hand=guess) as page:
+async def test_a_panel_shows_who_gets_it_and_when(jupyter, tmp_path):
+    async with lesson(jupyter, "03") as page:
         await photograph(page, "03", tmp_path)
         row = await send(page, "await sio.emit('news', 'hello', skip_sid=ada.get_sid())")
         assert {name: row[name] for name in ("ada", "bob")} == {"ada": "✗ skipped", "bob": "✓"}

@@ -20,7 +20,7 @@ IMPORTS: dict[str, set[str]] = {
         "clients.session",
         "clients.transaction",
         "course.check",
-        "course.prediction",
+        "course.predict",
         "journal.activity",
         "journal.facts",
         "journal.journal",
@@ -119,6 +119,10 @@ IMPORTS: dict[str, set[str]] = {
         "course.trial",
         "journal.activity",
         "stage.scene",
+    },
+    "course.ballot": {
+        "course.prediction",
+        "internals.comm",
     },
     "course.blame": set(),
     "course.check": {
@@ -321,13 +325,63 @@ IMPORTS: dict[str, set[str]] = {
         "course.blame",
         "course.sandbox",
     },
+    "course.predict": {
+        "course.ballot",
+        "course.prediction",
+        "course.question",
+        "internals.cells",
+    },
     "course.prediction": {
-        "internals.comm",
+        "course.question",
     },
     "course.progress": {
         "course.excerpt",
         "course.isolated",
         "views.table",
+    },
+    "course.question": {
+        "journal.journal",
+        "views.explain",
+    },
+    "course.questions.questions_00b": {
+        "course.question",
+    },
+    "course.questions.questions_01": {
+        "course.question",
+    },
+    "course.questions.questions_02": {
+        "course.question",
+        "journal.facts",
+    },
+    "course.questions.questions_03": {
+        "course.question",
+    },
+    "course.questions.questions_04": {
+        "course.question",
+    },
+    "course.questions.questions_05": {
+        "course.question",
+    },
+    "course.questions.questions_05b": {
+        "course.question",
+    },
+    "course.questions.questions_06": {
+        "course.question",
+        "views.explain",
+    },
+    "course.questions.questions_07": {
+        "course.question",
+    },
+    "course.questions.questions_07b": {
+        "course.question",
+        "journal.facts",
+    },
+    "course.questions.questions_08": {
+        "course.question",
+        "journal.facts",
+    },
+    "course.questions.questions_09": {
+        "course.question",
     },
     "course.queue_trial": {
         "course.invariants",
@@ -426,6 +480,9 @@ IMPORTS: dict[str, set[str]] = {
         "internals.timers",
         "internals.wrapping",
         "waiting",
+    },
+    "internals.cells": {
+        "internals.wrapping",
     },
     "internals.client_events": set(),
     "internals.client_tap": {
@@ -1040,6 +1097,7 @@ ROOMS = {
     "stage": {"internals", "journal", "panel", "queues", "queues.nats", "views"},
     "course": {"course.generated", "internals", "journal", "queues", "stage", "views"},
     "course.generated": {"course", "internals", "journal", "queues", "stage"},
+    "course.questions": {"course", "journal", "views"},
     "testing": {"internals", "stage", "views"},
 }
 #: Names that say nothing of what is inside.
