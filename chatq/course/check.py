@@ -112,7 +112,7 @@ async def _check(asked: Exercise, answer: Answer) -> Verdict:
         raise TypeError(
             f"an answer is a function, not {type(answer).__name__}: check({asked.name!r}, answer)"
         )
-    require(asked.generated)
+    require()
     with tempfile.TemporaryDirectory(prefix="chatq-") as folder, Fence() as fence:
         trial = Trial(answer, Path(folder), fence)
         try:

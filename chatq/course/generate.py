@@ -44,10 +44,9 @@ class Tried:
     outcome: Outcome | None = None
 
 
-def require(scene: type[Scene]) -> None:
-    """Import what these scenes are played with. Raises `ModuleNotFoundError` saying how to get
-    it."""
-    for name in ("hypothesis", *(["cloudpickle"] if in_processes(scene) else [])):
+def require() -> None:
+    """Import what scenes are played with. Raises `ModuleNotFoundError` saying how to get it."""
+    for name in ("hypothesis", "cloudpickle"):
         try:
             import_module(name)
         except ModuleNotFoundError as missing:

@@ -144,7 +144,10 @@ async def test_a_search_that_is_cancelled_ends_after_what_it_plays():
 
 
 @pytest.mark.usefixtures("few_scenes")
-@pytest.mark.parametrize(("exercise", "missing"), [("04.1", "hypothesis"), ("07.4", "cloudpickle")])
+@pytest.mark.parametrize(
+    ("exercise", "missing"),
+    [("04.1", "hypothesis"), ("07.4", "cloudpickle"), ("09.1", "cloudpickle")],
+)
 async def test_what_is_not_installed_is_named_with_the_command(monkeypatch, exercise, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=rf"needs {missing}: .*pip install 'chatq\[les"):
