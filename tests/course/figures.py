@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from right_answers import RIGHT  # noqa: E402
 from wrong_answers import WRONG  # noqa: E402
 
 from chatq import check  # noqa: E402
+from chatq.course import check as course_check  # noqa: E402
 from chatq.course import generate  # noqa: E402
 
 __all__ = ["mutations"]
@@ -129,8 +131,9 @@ def passes(name: str, answer: Callable[..., Any]) -> bool:
     return asyncio.run(check(name, answer)).passed
 
 
-def figures(name: str) -> dict[str, Any]:
+def figures(name: str, scenes: int) -> dict[str, Any]:
     """Return the row of one exercise, with what was judged wrongly by its name."""
+    course_check.try_scenes = partial(generate.try_scenes, scenes=scenes)  # of this process
     wrong = [one.answer for one in WRONG if one.exercise == name]
     right = [answer for exercise, answer in RIGHT if exercise == name]
     began = time.perf_counter()
@@ -155,7 +158,7 @@ def figures(name: str) -> dict[str, Any]:
         "mutations": mutated,
         "unnoticed": missed,
         "seconds": seconds,
-        "scenes": generate.SCENES,
+        "scenes": scenes,
     }
 
 
@@ -174,6 +177,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("exercise", nargs="*", help="which ones (all)")
     parser.add_argument("--jobs", type=int, default=1, help="exercises at once (%(default)s)")
+    parser.add_argument(
+        "--scenes", type=int, default=generate.SCENES, help="generated for a check (%(default)s)"
+    )
     parser.add_argument("--json", type=Path, help="a file for the figures")
     options = parser.parse_args()
     names = options.exercise or answers.EXERCISES
@@ -184,7 +190,7 @@ def main() -> int:
         options.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1
     )
     with pool:
-        for one in pool.map(figures, names):
+        for one in pool.map(partial(figures, scenes=options.scenes), names):
             found.append(one)
             print(row(one), flush=True)
     for one in found:
