@@ -60,6 +60,7 @@ QUESTIONS = [
         lambda seen: seen.who_got("said"),
         missed="Both have asked to join, and our handler put both on the list. The emit is the "
         "server's own, so it leaves out none of them.",
+        folds=2,
     ),
     Question(
         "04.b",
@@ -169,5 +170,6 @@ QUESTIONS = [
         },
         _after_her_return,
         one=True,
+        folds=2,
     ),
 ]
