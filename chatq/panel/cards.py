@@ -6,10 +6,12 @@ when anything is drawn.
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import Callable
 from typing import Any
 
+from ..views.looks import Mark, badge
 from ..views.roster import Roster, Seat
 from . import composer
 from .controls import Act, Soon, button, row, widgets
@@ -27,7 +29,7 @@ class Card:
         self._status = widgets.HTML()
         self._buttons: dict[str, Any] = {}
         self._on, self._frozen = seat.on_a_line, seat.frozen
-        rows = [self._status]
+        parts = [self._status]
 
         self._busy = False  # a line of this card runs
 
@@ -71,30 +73,26 @@ class Card:
                 offer("Join", enter, "sio.enter_room"),
                 offer("Leave", leave, "sio.leave_room"),
             )
-            rows += [
-                row(
-                    offer("Hang up", hook, "disconnect, or connect again"),
-                    offer("Cut", of_stage("cut")),
-                    offer("Freeze", ice, "freeze, or thaw"),
-                ),
+            parts += [
+                offer("Hang up", hook, "disconnect, or connect again"),
+                offer("Cut", of_stage("cut")),
+                offer("Freeze", ice, "freeze, or thaw"),
                 self._rooms,
             ]
         elif seat.kind == "process":
             self._printed = widgets.HTML()
-            rows += [
-                row(
-                    offer("Start again", of_stage("restart")),
-                    offer("Kill", of_stage("kill")),
-                    offer("Freeze", ice, "freeze, or thaw"),
-                    offer("Cut", of_stage("cut")),
-                    offer("Mend", of_stage("mend")),
-                ),
+            parts += [
+                offer("Start again", of_stage("restart")),
+                offer("Kill", of_stage("kill")),
+                offer("Freeze", ice, "freeze, or thaw"),
+                offer("Cut", of_stage("cut")),
+                offer("Mend", of_stage("mend")),
                 self._printed,
             ]
-        self.box = widgets.VBox(rows)
+        self.box = row(*parts)
         self.box.add_class("chatq-card")
 
-    def show(self, seat: Seat, found: Any) -> None:
+    def show(self, seat: Seat, found: Any, mark: Mark) -> None:
         """Show the client as it is now."""
         state = seat.state
         self._on, self._frozen = seat.on_a_line, seat.frozen
@@ -122,17 +120,19 @@ class Card:
                 "Thaw" if self._frozen else "Freeze", "Freeze", may=self._frozen or self._on or runs
             )
         self._status.value = (
-            f"<strong>{html.escape(seat.name)}</strong> {html.escape(state)}"
-            f"<br>{html.escape(seat.places)}"
+            f"{badge(mark)}<strong>{html.escape(seat.name)}</strong> {html.escape(state)} "
+            f"<small>{html.escape(seat.places)}</small>"
         )
 
-    def _begin(self, act: Act, line: Callable[[], str]) -> None:
+    def _begin(self, act: Act, line: Callable[[], str]) -> asyncio.Task[None] | None:
         """Run the line, unless one of this card runs: then it is an accidental second click."""
-        if not self._busy and (running := act(line)):
-            self._busy = True
-            for button in self._buttons.values():
-                button.disabled = True
-            running.add_done_callback(self._done)
+        if self._busy or not (running := act(line)):
+            return None
+        self._busy = True
+        for one in self._buttons.values():
+            one.disabled = True
+        running.add_done_callback(self._done)
+        return running
 
     def _done(self, _: object) -> None:
         self._busy = False  # the buttons are enabled when the panel is drawn next

@@ -18,10 +18,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from ..journal.journal import Journal
-from ..views.diagram import Diagram
 from ..views.view import View
 from ..waiting import detached
 from .board import Board
@@ -109,7 +107,7 @@ class Panel:
             "scene by hand; this is how it stands.</p>"
             f"{view.roster()._repr_html_()}"
             f"{queues._repr_html_() if queues.rows else ''}"
-            f"{_image(view.diagram(rows=_ROWS))}"
+            f"<p>{view.diagram(rows=_ROWS).image()}</p>"
             f"{view.deliveries(last=_MESSAGES)._repr_html_()}"
             f"<p>The composer says: <code>{html.escape(self._composed())}</code></p>"
         )
@@ -188,8 +186,9 @@ class Panel:
         now = view if step == journal.written else stage.view(keep=_FACTS)
         fresh, self._seen = self._seen, journal.written
         since = fresh if step == journal.written else step - 1
+        diagram = view.diagram(rows=_ROWS)
         board.show_picture(
-            view.diagram(rows=_ROWS).svg(since, linked=True), view.deliveries(last=_MESSAGES)
+            diagram.heads(), diagram.svg(since, linked=True), view.deliveries(last=_MESSAGES)
         )
         queues = now.queues()
         board.show_people(now.roster(), stage, stage.cast())
@@ -203,11 +202,3 @@ class Panel:
         if stage.closed:
             board.close()
             board.complain("this stage is closed: run its cells again to open a new one")
-
-
-def _image(diagram: Diagram) -> str:
-    """Return a diagram as an image: a page of an untrusted notebook removes all but the texts of an
-    inline SVG."""
-    source = quote(diagram.svg(), safe=" /:;,=()'")
-    alt = html.escape(repr(diagram))
-    return f'<p><img src="data:image/svg+xml;charset=utf-8,{source}" alt="{alt}"></p>'

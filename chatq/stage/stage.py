@@ -202,9 +202,9 @@ class Stage(Scene, Lookups):
         over = self._closing is not None
         journal = self.journal
         if upto is not None or keep is not None:
-            over = over and (upto is None or upto >= journal.written)
+            newest = upto is None or upto >= journal.written
             journal = journal.part(journal.written if upto is None else upto, keep)
-            return View(journal, self._kinds(), over, self._queues() if upto is None else ())
+            return View(journal, self._kinds(), over and newest, self._queues() if newest else ())
         activity = self._recorder.activity
         under_way = activity.describe() if self._open and activity.total else ""
         return View(journal, self._kinds(), over, self._queues(), under_way)

@@ -511,12 +511,14 @@ IMPORTS: dict[str, set[str]] = {
         "panel.line",
         "views.deliveries",
         "views.links",
+        "views.looks",
         "views.roster",
         "views.table",
     },
     "panel.cards": {
         "panel.composer",
         "panel.controls",
+        "views.looks",
         "views.roster",
     },
     "panel.composer": {
@@ -537,7 +539,6 @@ IMPORTS: dict[str, set[str]] = {
         "panel.board",
         "panel.composer",
         "panel.line",
-        "views.diagram",
         "views.view",
         "waiting",
     },
@@ -915,6 +916,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.explain",
         "views.finding",
         "views.got",
+        "views.looks",
         "views.matchers",
         "views.sentence",
         "views.table",
@@ -922,6 +924,7 @@ IMPORTS: dict[str, set[str]] = {
     "views.diagram": {
         "journal.facts",
         "views.explain",
+        "views.looks",
         "views.rows",
         "views.svg",
         "views.table",
@@ -945,6 +948,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.sentence",
         "views.table",
     },
+    "views.looks": set(),
     "views.matchers": {
         "views.explain",
         "views.sentence",
@@ -963,6 +967,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.deliveries",
         "views.explain",
         "views.links",
+        "views.looks",
         "views.moments",
         "views.rows",
         "views.svg",
@@ -975,12 +980,14 @@ IMPORTS: dict[str, set[str]] = {
     "views.roster": {
         "journal.facts",
         "journal.journal",
+        "views.looks",
         "views.table",
     },
     "views.rows": {
         "journal.facts",
         "views.deliveries",
         "views.explain",
+        "views.looks",
         "views.story",
         "views.table",
     },
@@ -995,10 +1002,13 @@ IMPORTS: dict[str, set[str]] = {
         "views.sentence",
     },
     "views.svg": {
+        "views.looks",
         "views.rows",
         "views.table",
     },
-    "views.table": set(),
+    "views.table": {
+        "views.looks",
+    },
     "views.view": {
         "journal.facts",
         "journal.journal",

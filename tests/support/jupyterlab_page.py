@@ -274,16 +274,17 @@ class Lab:
         self._names = itertools.count(1)
 
     @contextlib.asynccontextmanager
-    async def notebook(self, path: Path) -> AsyncIterator[Page]:
+    async def notebook(self, path: Path, *, files: bool = False) -> AsyncIterator[Page]:
         """Open a copy of a notebook, with what lies beside it, and its kernel; close both after.
 
-        The page has no file browser beside the notebook, and is 1300 px wide.
+        The page is 1300 px wide; `files`: with the file browser beside the notebook.
         """
         name = f"page {next(self._names)}"
         folder = self.root / name.replace(" ", "-")
         shutil.copytree(path.parent, folder, ignore=shutil.ignore_patterns(".*"))
         page = Page(self.browser, name)
-        address = f"{self.url}/doc/tree/{folder.name}/{path.name}?token={self.token}"
+        mode = "lab" if files else "doc"
+        address = f"{self.url}/{mode}/tree/{folder.name}/{path.name}?token={self.token}&reset"
         how = {"height": 900, "profile": "jupyter"}  # what one has loaded, the next need not
         await self.browser.open(name, address, arguments=("--no-sandbox",), **how)
         try:
