@@ -12,12 +12,14 @@ import copy
 import itertools
 import re
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import needs
+import pictures
 import pytest
 import regenerate
 from engineio.base_server import BaseServer
@@ -239,6 +241,21 @@ async def test_the_picture_shows_what_happens_now() -> None:
 
 
 # -- everything else that is stored --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_the_picture_of_a_lesson_is_stored_as_it_is_drawn(name: str) -> None:
+    svg = pictures.drawn(name)
+    assert (pictures.FOLDER / f"{name}.svg").read_text("utf-8") == svg
+    root = ElementTree.fromstring(svg)
+    title, description = (root.findtext(f"{{*}}{tag}") or "" for tag in ("title", "desc"))
+    assert len(title) > 10
+    notebook = (NOTEBOOKS / f"{name}.ipynb").read_text("utf-8")
+    assert f"![{description}](pictures/{name}.svg)" in notebook
+    wide = float(root.get("width") or 0)
+    for box in root.iter("{*}rect"):
+        x, width = float(box.get("x") or 0), float(box.get("width") or 0)
+        assert 0 <= x <= x + width <= wide, "a box sticks out"
 
 
 @pytest.mark.parametrize("folder", ["chatq", "tests"])
