@@ -10,7 +10,7 @@ field with a label, the slider is for the mouse, and a labelled button plays.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..views.looks import PANEL
 from ..views.roster import Roster
 from ..views.table import Table
 from . import composer
-from .cards import Card, QueueRow
+from .cards import Card, NodeCard, NodeLike, QueueRow
 from .composer import Cast, Draft
 from .controls import WIDE, Act, Soon, button, disable, row, scrolls, widgets
 from .form import Form
@@ -49,6 +49,7 @@ class Board:
         cast: Cast,
         act: Act,
         look: Callable[[], None],
+        nodes: Sequence[NodeLike] = (),
     ) -> None:
         self._act = act
         self._soon = soon = Soon()
@@ -57,6 +58,7 @@ class Board:
         self._consumers: tuple[str, ...] = ()
         self._complaint = widgets.HTML()
         self._people = row(align_items="stretch")
+        self._nodes = [NodeCard(soon, n, node, act) for n, node in enumerate(nodes)]
         self._queue_table, self._queue_rows = widgets.HTML(), widgets.VBox()
         self._diagram, self._table = widgets.HTML(), widgets.HTML()
         self._log = widgets.HTML()
@@ -69,6 +71,7 @@ class Board:
                 widgets.HTML(_STYLE.replace("/* looks */", PANEL)),
                 self._head(question),
                 self._people,
+                row(*(node.box for node in self._nodes)),
                 # What a click changes is beside the controls: between them, its newest rows in
                 # sight, and what happened before is scrolled to.
                 self._pictures,
@@ -116,7 +119,8 @@ class Board:
 
     def close(self) -> None:
         """Disable all controls but those of time: the scene is over."""
-        for part in (self._whole, self._people, self._composer.box, self._queue_rows):
+        nodes = [node.box for node in self._nodes]
+        for part in (self._whole, self._people, *nodes, self._composer.box, self._queue_rows):
             disable(part)
 
     def follow(self) -> None:
@@ -152,6 +156,8 @@ class Board:
                 )
             self._cards = cards
             self._people.children = [card.box for card in cards.values()]
+        for node in self._nodes:
+            node.show()
         for seat in seats:
             self._cards[seat.name].show(seat, found, marks[seat.name])
         self._composer.show(seats, roster.namespaces(), cast)

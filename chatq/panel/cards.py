@@ -1,4 +1,4 @@
-"""The cards of a panel: one for each client or process, and a row for each queue.
+"""The cards of a panel: one for each client, process or node, and a row for each queue.
 
 Owns their buttons, and when these are enabled. Must not know: how a line is worded, who runs it,
 when anything is drawn.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import html
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from ..views.looks import Mark, badge
 from ..views.roster import Roster, Seat
 from . import composer
 from .controls import Act, Soon, button, row, widgets
 
-__all__ = ["Card", "QueueRow"]
+__all__ = ["Card", "NodeCard", "NodeLike", "QueueRow"]
 
 
 class Card:
@@ -148,6 +148,43 @@ class Card:
             self._where.options = namespaces
             self._where.value = chosen if chosen in namespaces else namespaces[0]
         self._where.layout.display = "none" if namespaces == ["/"] else None
+
+
+class NodeLike(Protocol):
+    """The interface of a node of a cluster that a card needs."""
+
+    name: str
+
+    @property
+    def runs(self) -> bool:
+        """Return whether it runs."""
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each change."""
+
+
+class NodeCard:
+    """One node of the cluster below the queues: whether it runs, and buttons for that."""
+
+    box: Any
+
+    def __init__(self, soon: Soon, number: int, node: NodeLike, act: Act) -> None:
+        self._node, self._status = node, widgets.HTML()
+
+        def offer(text: str, what: str) -> Any:
+            line = composer.of_node(what, number)
+            return button(soon, text, line, lambda: act(lambda: line))
+
+        self._kill, self._start = offer("Kill", "kill"), offer("Start", "start")
+        self.box = row(self._status, self._kill, self._start)
+        self.box.add_class("chatq-card")
+
+    def show(self) -> None:
+        """Show the node as it is now."""
+        runs = self._node.runs
+        state = "● runs" if runs else "○ is off"
+        self._status.value = f"<strong>{html.escape(self._node.name)}</strong> {state}"
+        self._kill.disabled, self._start.disabled = not runs, runs
 
 
 class QueueRow:

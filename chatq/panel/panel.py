@@ -16,13 +16,14 @@ import asyncio
 import html
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..journal.journal import Journal
 from ..views.view import View
 from ..waiting import detached
 from .board import Board
+from .cards import NodeLike
 from .composer import Cast, Draft
 from .line import Outcome
 
@@ -74,8 +75,10 @@ class Panel:
     question: str
     draft: Draft
 
-    def __init__(self, stage: StageLike, question: str, draft: Draft) -> None:
-        self.stage, self.question, self.draft = stage, question, draft
+    def __init__(
+        self, stage: StageLike, question: str, draft: Draft, nodes: Sequence[NodeLike] = ()
+    ) -> None:
+        self.stage, self.question, self.draft, self.nodes = stage, question, draft, nodes
         self._board: Board | None = None
         self._drawing: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._redraw = False
@@ -91,6 +94,7 @@ class Panel:
         if (queues := view.queues()).rows:
             parts.append(repr(queues))
         parts += [repr(view.deliveries(last=_MESSAGES)), repr(view.diagram(rows=_ROWS))]
+        parts += [f"{node.name}: {'runs' if node.runs else 'is off'}" for node in self.nodes]
         return "\n\n".join([*parts, f"the composer says: {self._composed()}"])
 
     def _composed(self) -> str:
@@ -115,8 +119,11 @@ class Panel:
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         page = {"text/plain": repr(self), "text/html": self._page()}
         if self._board is None:
-            self._board = Board(self.draft, self.question, self.stage.cast(), self._act, self.look)
+            cast, nodes = self.stage.cast(), self.nodes
+            self._board = Board(self.draft, self.question, cast, self._act, self.look, nodes)
             self.stage.listen(self.look)
+            for node in nodes:
+                node.listen(self.look)
         self.look()
         return {**self._board.bundle(), **page}
 

@@ -132,18 +132,20 @@ SHEET = (
  background:var(--chatq-paper);border:1px solid var(--chatq-edge);border-radius:8px;
  padding:8px 10px;font-size:13px;line-height:1.45}
 .chatq-frame table{border-collapse:separate;border-spacing:0;margin:0;color:inherit}
-.chatq-frame :is(th,td){background:var(--chatq-paper);color:inherit;padding:3px 7px;max-width:17em;
- border-bottom:1px solid var(--chatq-rule);text-align:left;vertical-align:top;white-space:normal;
+.chatq .chatq-frame :is(th,td){background:var(--chatq-paper);color:inherit;padding:3px 7px;
+ max-width:17em;border-bottom:1px solid var(--chatq-rule);text-align:left;vertical-align:top;
+ white-space:normal;
  overflow-wrap:break-word}
-.chatq-frame thead th{border-bottom:2px solid var(--chatq-edge);vertical-align:bottom;
+.chatq .chatq-frame thead th{border-bottom:2px solid var(--chatq-edge);vertical-align:bottom;
  font-weight:600}
-.chatq-frame caption{text-align:left;padding:0 0 6px;color:var(--chatq-quiet)}
-.chatq-frame tbody th{position:sticky;left:0;z-index:1;font-weight:600;min-width:7.5em;
+.chatq .chatq-frame caption{text-align:left;padding:0 0 6px;color:var(--chatq-quiet)}
+.chatq .chatq-frame tbody th{position:sticky;left:0;z-index:1;font-weight:600;min-width:7.5em;
  max-width:14em}
 .chatq-frame small{display:block;font-size:12px;font-weight:400;color:var(--chatq-quiet)}
 .chatq-frame .chatq-number{font-weight:400;color:var(--chatq-quiet)}
-.chatq-frame .chatq-short{white-space:nowrap}
-.chatq-frame .chatq-missed{background:var(--chatq-missed);color:var(--chatq-bad);font-weight:600}
+.chatq .chatq-frame .chatq-short{white-space:nowrap}
+.chatq .chatq-frame .chatq-missed{background:var(--chatq-missed);color:var(--chatq-bad);
+ font-weight:600}
 .chatq-note{white-space:pre-wrap;padding-top:6px;font-size:12px;color:var(--chatq-quiet)}
 .chatq-picture{max-width:100%}
 .jp-Notebook:has(.chatq) .jp-OutputArea-output pre{word-break:normal;overflow-wrap:anywhere}

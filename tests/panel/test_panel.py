@@ -536,6 +536,44 @@ async def test_a_process_that_this_server_has_not_met_has_no_column(sio, stage):
     assert [*panel._board._cards] == ["ada", "driver"]
 
 
+class Node:
+    """A node of a cluster, without the cluster."""
+
+    def __init__(self, name):
+        self.name, self.runs, self.hears = name, True, []
+
+    def listen(self, listener):
+        self.hears.append(listener)
+        return lambda: None
+
+    async def kill(self):
+        self.runs = False
+
+    async def start(self):
+        self.runs = True
+
+
+async def test_the_nodes_below_the_queues_have_buttons(scene):
+    class Cluster:
+        nodes = (Node("first"), Node("second"))
+
+    panel = await shown(scene, nats=Cluster)
+    first, second = panel._board._nodes
+    assert "second: runs" in repr(panel)
+    assert first._start.disabled
+    second._kill.click()
+    await scene.until(lambda: not Cluster.nodes[1].runs, "the kill")
+    assert scene.outcomes[-1].line == "await nats.nodes[1].kill()"
+    await drawn(panel)
+    assert "is off" in second._status.value
+    assert [second._kill.disabled, second._start.disabled] == [True, False]
+    assert "is off" not in first._status.value
+    assert all(node.hears for node in Cluster.nodes)  # what happens elsewhere is drawn, too
+    second._start.click()
+    await scene.until(lambda: Cluster.nodes[1].runs, "the start")
+    assert "second: runs" in repr(panel)
+
+
 async def test_a_panel_says_as_text_all_that_it_shows(sio, scene):
     queues = await Queues.open("memory:")
     queues.attach(sio)

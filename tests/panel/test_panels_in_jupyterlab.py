@@ -28,8 +28,13 @@ STEP = named("spinbutton", "Step", PANEL)
 TABLE = """((name, root) => {
     const mark = (cell) => [...cell.childNodes].filter((part) => part.className !== "chatq-why")
         .map((part) => part.textContent).join("").trim();
+    const bare = (cell) => [...cell.childNodes].filter((part) => part.className !== "chatq-mark")
+        .map((part) => part.textContent).join("").trim();
+    const parts = (cell) => cell.querySelector("small")
+        ? [cell.firstChild.textContent, mark(cell.childNodes[1]), mark(cell.querySelector("small"))]
+        : [cell.querySelector(".chatq-mark") ? bare(cell) : mark(cell)];
     const [head, ...rows] = [...root.querySelectorAll(`[aria-label="${name}"] tr`)].map(
-        (row) => [...row.children].map(mark));
+        (row) => [...row.children].flatMap(parts));
     return rows.filter((row) => row.length === head.length)
         .map((row) => Object.fromEntries(row.map((cell, index) => [head[index], cell])));
 })"""

@@ -537,6 +537,7 @@ IMPORTS: dict[str, set[str]] = {
     "panel.panel": {
         "journal.journal",
         "panel.board",
+        "panel.cards",
         "panel.composer",
         "panel.line",
         "views.view",
@@ -889,6 +890,7 @@ IMPORTS: dict[str, set[str]] = {
         "internals.client_tap",
         "internals.network",
         "journal.facts",
+        "panel.cards",
         "panel.composer",
         "panel.line",
         "panel.panel",
