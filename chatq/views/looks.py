@@ -152,7 +152,7 @@ SHEET = (
 .jp-Notebook:has(.chatq) .jp-InputArea .cm-content{white-space:break-spaces;flex-shrink:1;
  overflow-wrap:anywhere}
 .jp-Notebook:has(.chatq) .jp-RenderedMarkdown td code{font-size:.9em;overflow-wrap:anywhere}
-"""
+""".replace("\n", "")  # one line: it is stored with each output
 )
 #: The style sheet of a panel: what it draws has no page of its own.
 PANEL = f"{SHEET}@media screen{{{repainted(f'{_DARK} .chatq-panel ')}}}"

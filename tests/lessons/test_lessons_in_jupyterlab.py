@@ -12,7 +12,7 @@ pytestmark = [
 
 #: What is JupyterLab's own, in its editors and around the cells, is not judged.
 INSIDE = ".jp-RenderedMarkdown, .jp-OutputArea-output"
-#: In the page: the headings that can be seen, and what of a table or a picture is cut off.
+#: In the page: its name, and the headings that can be seen.
 SEEN = """(() => {
     const panel = jupyterapp.shell.currentWidget;
     const seen = [...panel.node.querySelectorAll("h2, h3")].filter((one) => {
@@ -21,8 +21,7 @@ SEEN = """(() => {
     });
     return [panel.title.label, ...seen.map((one) => one.textContent.replace("¶", ""))];
 })()"""
-#: The outputs that are wider than there is room; and the names in the heads of tables, and the
-#: first columns, that cannot be seen whole.
+#: In the page: the tables, pictures and panels that are wider than there is room.
 CUT = """(() => {
     const out = (one, frame) => one.right > frame.right + 2 || one.left < frame.left - 2;
     return [...document.querySelectorAll(".chatq-frame, .chatq-picture, .chatq-panel")].filter(
@@ -51,5 +50,5 @@ async def test_a_link_of_the_index_leads_to_its_section_at_the_first_click():
         lab(**{"notebook-extension/tracker": {}}) as jupyter,
         jupyter.notebook(NOTEBOOKS / "00-start-here.ipynb", files=True) as page,
     ):
-        await page.do("click", selector='.jp-Notebook a:text-is("Leave")')
+        await page.do("click", selector='.jp-Notebook a:text-is("04, Leave")')
         await page.until(SEEN, "(seen) => seen.includes('Leave')", "the section", 30)
