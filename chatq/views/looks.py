@@ -93,7 +93,7 @@ def badge(mark: Mark | None) -> str:
     if mark is None:
         return ""
     return (
-        f'<span class="chatq-mark chatq-mark-{mark.number}" aria-hidden="true">{mark.shape}</span>'
+        f'<span class="chatq-mark chatq-mark-{mark.number}" aria-hidden="true">{mark.shape}</span> '
     )
 
 
@@ -113,9 +113,7 @@ def _named(dark: bool) -> str:
 
 
 _IF_DARK = "@media screen and (prefers-color-scheme:dark)"
-_MARKS = ".chatq-mark{margin-right:.3em}" + "".join(
-    f".chatq-mark-{n}{{color:var(--chatq-client-{n})}}" for n in range(len(_CLIENTS))
-)
+_MARKS = "".join(f".chatq-mark-{n}{{color:var(--chatq-client-{n})}}" for n in range(len(_CLIENTS)))
 #: The style sheet in a picture that stands alone, and the one of a page that does.
 STANDALONE = f"{_IF_DARK}{{{repainted()}}}"
 PAGE = f":root{{{_named(False)}}}{_IF_DARK}{{:root{{{_named(True)}}}\n{repainted()}}}{_MARKS}"
@@ -141,7 +139,7 @@ SHEET = (
 .chatq .chatq-frame caption{text-align:left;padding:0 0 6px;color:var(--chatq-quiet)}
 .chatq .chatq-frame tbody th{position:sticky;left:0;z-index:1;font-weight:600;min-width:7.5em;
  max-width:14em}
-.chatq-frame small{display:block;font-size:12px;font-weight:400;color:var(--chatq-quiet)}
+.chatq-frame small{font-size:12px;font-weight:400;color:var(--chatq-quiet)}
 .chatq-frame .chatq-number{font-weight:400;color:var(--chatq-quiet)}
 .chatq .chatq-frame .chatq-short{white-space:nowrap}
 .chatq .chatq-frame .chatq-missed{background:var(--chatq-missed);color:var(--chatq-bad);

@@ -102,7 +102,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _stack(cells: Sequence[str]) -> str:
     number, text, *below = map(_markup, cells)
-    under = "".join(f"<small>{one}</small>" for one in below)
+    under = "".join(f"<br><small>{one}</small>" for one in below)
     return f'<span class="chatq-number">{number}</span> {text}{under}'
 
 

@@ -1093,7 +1093,7 @@ def check_pictures(stage, names):
     assert repr(diagram).splitlines() == repr(diagram).split("\n")
     page = Tags(table._repr_html_())
     allowed = {"div", "table", "thead", "tbody", "tr", "th", "td", "caption", "code"}
-    allowed |= {"style", "span", "small", "wbr"}
+    allowed |= {"style", "span", "small", "wbr", "br"}
     assert page.tags <= allowed
     svg, root = drawn(diagram.svg())
     allowed = {"svg", "title", "desc", "rect", "text", "tspan", "path", "g", "circle", "style"}

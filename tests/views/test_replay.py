@@ -50,7 +50,9 @@ class Page:
 
     def table(self, step):
         """Return for each row that is there its marks and its reasons, by the column's head."""
-        heads = [head.text or head.find("span").tail for head in self._table.find("thead/tr")]
+        heads = [
+            head.text or head.find("span").tail.strip() for head in self._table.find("thead/tr")
+        ]
         found = []
         for row in self._table.find("tbody"):
             if there(row, step):
