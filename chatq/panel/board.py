@@ -10,16 +10,17 @@ field with a label, the slider is for the mouse, and a labelled button plays.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..views.deliveries import Deliveries
 from ..views.links import BELOW, linked, sheet
+from ..views.looks import PANEL
 from ..views.roster import Roster
 from ..views.table import Table
 from . import composer
-from .cards import Card, QueueRow
+from .cards import Card, NodeCard, NodeLike, QueueRow
 from .composer import Cast, Draft
 from .controls import WIDE, Act, Soon, button, disable, row, scrolls, widgets
 from .form import Form
@@ -48,6 +49,7 @@ class Board:
         cast: Cast,
         act: Act,
         look: Callable[[], None],
+        nodes: Sequence[NodeLike] = (),
     ) -> None:
         self._act = act
         self._soon = soon = Soon()
@@ -56,28 +58,33 @@ class Board:
         self._consumers: tuple[str, ...] = ()
         self._complaint = widgets.HTML()
         self._people = row(align_items="stretch")
+        self._nodes = [NodeCard(soon, n, node, act) for n, node in enumerate(nodes)]
         self._queue_table, self._queue_rows = widgets.HTML(), widgets.VBox()
         self._diagram, self._table = widgets.HTML(), widgets.HTML()
         self._log = widgets.HTML()
         self._time = _Time(soon, look)
         self._composer = Form(soon, draft, cast, act)
-        for shown in (self._diagram, self._table, self._queue_table):
-            shown.layout.max_width = "100%"
+        self._pictures = row(self._diagram, self._table, align_items="flex-start")
+        self._pictures.add_class("chatq-pictures")
         self.box = widgets.VBox(
             [
-                widgets.HTML(_STYLE),
+                widgets.HTML(_STYLE.replace("/* looks */", PANEL)),
                 self._head(question),
                 self._people,
+                row(*(node.box for node in self._nodes)),
+                # What a click changes is beside the controls: between them, its newest rows in
+                # sight, and what happened before is scrolled to.
+                self._pictures,
+                self._queue_table,
+                self._time.box,
                 self._composer.box,
                 self._complaint,
-                self._log,  # beside the controls: below a long picture it would not be seen
-                self._time.box,
-                row(self._diagram, self._table, align_items="flex-start"),
-                self._queue_table,
+                self._log,
                 self._queue_rows,
             ]
         )
         self.box.add_class("chatq-panel")
+        self.box.add_class("chatq")
 
     def bundle(self) -> dict[str, Any]:
         """Return the MIME bundle of the widgets, for Jupyter."""
@@ -112,7 +119,8 @@ class Board:
 
     def close(self) -> None:
         """Disable all controls but those of time: the scene is over."""
-        for part in (self._whole, self._people, self._composer.box, self._queue_rows):
+        nodes = [node.box for node in self._nodes]
+        for part in (self._whole, self._people, *nodes, self._composer.box, self._queue_rows):
             disable(part)
 
     def follow(self) -> None:
@@ -123,16 +131,20 @@ class Board:
         """Set the range of the slider to these facts; return its position."""
         return self._time.seek(oldest, newest)
 
-    def show_picture(self, diagram: str, deliveries: Deliveries) -> None:
-        """Show the diagram, which is linked, and the deliveries of one moment."""
-        table = scrolls("the table of deliveries", linked(deliveries)._repr_html_())
+    def show_picture(self, heads: str, diagram: str, deliveries: Deliveries) -> None:
+        """Show the diagram, which is linked, its heads, and the deliveries of one moment."""
+        shown = linked(deliveries)
+        table = scrolls("the table of deliveries", shown.markup(), newest=True) + shown.below()
         links = sheet(".chatq-panel", deliveries.messages)
-        self._diagram.value = scrolls("the diagram", diagram)
+        picture = f'<div class="chatq-above">{heads}</div>{diagram}'
+        self._diagram.value = scrolls("the diagram", picture, newest=True)
         self._table.value = f'<style>{links}</style><div class="chatq-linked">{table}{BELOW}</div>'
 
     def show_people(self, roster: Roster, found: Any, cast: Cast) -> None:
         """Show the clients as they are now; `found[name]`: the client or process of that name."""
-        seats = roster.seats
+        # Who has never dialled this server is not in its scene, such as a server of its own.
+        seats = [seat for seat in roster.seats if not seat.stranger or seat.name in self._cards]
+        marks = roster.marks
         if [*self._cards] != [seat.name for seat in seats]:
             for name in [*self._cards]:
                 if name not in {seat.name for seat in seats}:
@@ -144,8 +156,10 @@ class Board:
                 )
             self._cards = cards
             self._people.children = [card.box for card in cards.values()]
+        for node in self._nodes:
+            node.show()
         for seat in seats:
-            self._cards[seat.name].show(seat, found)
+            self._cards[seat.name].show(seat, found, marks[seat.name])
         self._composer.show(seats, roster.namespaces(), cast)
 
     def show_queues(self, table: Table, stats: Mapping[str, Any], roster: Roster) -> None:
@@ -160,7 +174,7 @@ class Board:
                 age = "" if known.oldest is None else f"{known.oldest:.0f} s"
             rows.append([name, *map(str, counts), settled, str(dead), who, age])
         headers = (*table.headers, "oldest")
-        shown = Table(headers, rows)._repr_html_()
+        shown = Table(headers, rows).markup()
         self._queue_table.value = scrolls("the table of queues", shown)
         there = [seat for seat in roster.seats if seat.kind == "client" and seat.connected]
         clients = tuple(seat.name for seat in there) or ("",)
@@ -191,7 +205,7 @@ class _Time:
             description="Step", min=0, max=0, layout=narrow, style=WIDE
         )
         slider = widgets.IntSlider(
-            min=0, max=0, readout=False, layout=widgets.Layout(width="260px")
+            min=0, max=0, readout=False, layout=widgets.Layout(width="180px")
         )
         play = widgets.Play(min=0, max=0, interval=600, layout=widgets.Layout(display="none"))
         playing = widgets.ToggleButton(

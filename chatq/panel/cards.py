@@ -1,4 +1,4 @@
-"""The cards of a panel: one for each client or process, and a row for each queue.
+"""The cards of a panel: one for each client, process or node, and a row for each queue.
 
 Owns their buttons, and when these are enabled. Must not know: how a line is worded, who runs it,
 when anything is drawn.
@@ -6,15 +6,17 @@ when anything is drawn.
 
 from __future__ import annotations
 
+import asyncio
 import html
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from ..views.looks import Mark, badge
 from ..views.roster import Roster, Seat
 from . import composer
 from .controls import Act, Soon, button, row, widgets
 
-__all__ = ["Card", "QueueRow"]
+__all__ = ["Card", "NodeCard", "NodeLike", "QueueRow"]
 
 
 class Card:
@@ -27,7 +29,7 @@ class Card:
         self._status = widgets.HTML()
         self._buttons: dict[str, Any] = {}
         self._on, self._frozen = seat.on_a_line, seat.frozen
-        rows = [self._status]
+        parts = [self._status]
 
         self._busy = False  # a line of this card runs
 
@@ -71,30 +73,26 @@ class Card:
                 offer("Join", enter, "sio.enter_room"),
                 offer("Leave", leave, "sio.leave_room"),
             )
-            rows += [
-                row(
-                    offer("Hang up", hook, "disconnect, or connect again"),
-                    offer("Cut", of_stage("cut")),
-                    offer("Freeze", ice, "freeze, or thaw"),
-                ),
+            parts += [
+                offer("Hang up", hook, "disconnect, or connect again"),
+                offer("Cut", of_stage("cut")),
+                offer("Freeze", ice, "freeze, or thaw"),
                 self._rooms,
             ]
         elif seat.kind == "process":
             self._printed = widgets.HTML()
-            rows += [
-                row(
-                    offer("Start again", of_stage("restart")),
-                    offer("Kill", of_stage("kill")),
-                    offer("Freeze", ice, "freeze, or thaw"),
-                    offer("Cut", of_stage("cut")),
-                    offer("Mend", of_stage("mend")),
-                ),
+            parts += [
+                offer("Start again", of_stage("restart")),
+                offer("Kill", of_stage("kill")),
+                offer("Freeze", ice, "freeze, or thaw"),
+                offer("Cut", of_stage("cut")),
+                offer("Mend", of_stage("mend")),
                 self._printed,
             ]
-        self.box = widgets.VBox(rows)
+        self.box = row(*parts)
         self.box.add_class("chatq-card")
 
-    def show(self, seat: Seat, found: Any) -> None:
+    def show(self, seat: Seat, found: Any, mark: Mark) -> None:
         """Show the client as it is now."""
         state = seat.state
         self._on, self._frozen = seat.on_a_line, seat.frozen
@@ -122,17 +120,19 @@ class Card:
                 "Thaw" if self._frozen else "Freeze", "Freeze", may=self._frozen or self._on or runs
             )
         self._status.value = (
-            f"<strong>{html.escape(seat.name)}</strong> {html.escape(state)}"
-            f"<br>{html.escape(seat.places)}"
+            f"{badge(mark)}<strong>{html.escape(seat.name)}</strong> {html.escape(state)} "
+            f"<small>{html.escape(seat.places)}</small>"
         )
 
-    def _begin(self, act: Act, line: Callable[[], str]) -> None:
+    def _begin(self, act: Act, line: Callable[[], str]) -> asyncio.Task[None] | None:
         """Run the line, unless one of this card runs: then it is an accidental second click."""
-        if not self._busy and (running := act(line)):
-            self._busy = True
-            for button in self._buttons.values():
-                button.disabled = True
-            running.add_done_callback(self._done)
+        if self._busy or not (running := act(line)):
+            return None
+        self._busy = True
+        for one in self._buttons.values():
+            one.disabled = True
+        running.add_done_callback(self._done)
+        return running
 
     def _done(self, _: object) -> None:
         self._busy = False  # the buttons are enabled when the panel is drawn next
@@ -148,6 +148,43 @@ class Card:
             self._where.options = namespaces
             self._where.value = chosen if chosen in namespaces else namespaces[0]
         self._where.layout.display = "none" if namespaces == ["/"] else None
+
+
+class NodeLike(Protocol):
+    """The interface of a node of a cluster that a card needs."""
+
+    name: str
+
+    @property
+    def runs(self) -> bool:
+        """Return whether it runs."""
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each change."""
+
+
+class NodeCard:
+    """One node of the cluster below the queues: whether it runs, and buttons for that."""
+
+    box: Any
+
+    def __init__(self, soon: Soon, number: int, node: NodeLike, act: Act) -> None:
+        self._node, self._status = node, widgets.HTML()
+
+        def offer(text: str, what: str) -> Any:
+            line = composer.of_node(what, number)
+            return button(soon, text, line, lambda: act(lambda: line))
+
+        self._kill, self._start = offer("Kill", "kill"), offer("Start", "start")
+        self.box = row(self._status, self._kill, self._start)
+        self.box.add_class("chatq-card")
+
+    def show(self) -> None:
+        """Show the node as it is now."""
+        runs = self._node.runs
+        state = "● runs" if runs else "○ is off"
+        self._status.value = f"<strong>{html.escape(self._node.name)}</strong> {state}"
+        self._kill.disabled, self._start.disabled = not runs, runs
 
 
 class QueueRow:

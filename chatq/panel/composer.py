@@ -4,8 +4,8 @@ Owns the wording: the call of python-socketio, or of the stage, for each choice.
 runs a line, widgets, the stage.
 
 A line is one that a cell of a notebook could have, so that the reader sees what a click does, and
-can write it next time. In it, `sio` is the server, `queues` the queues, `stage` the stage; a client
-or a process has its name, or is `stage["two words"]`.
+can write it next time. In it, `sio` is the server, `queues` the queues, `stage` the stage, `nats`
+the cluster below the queues; a client or a process has its name, or is `stage["two words"]`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 from ..journal.facts import SERVER
 
 __all__ = ["RESERVED", "TARGETS", "Cast", "Draft", "named", "payload"]
-__all__ += ["consume", "dial", "enter", "hang_up", "leave", "of_stage", "redrive"]
+__all__ += ["consume", "dial", "enter", "hang_up", "leave", "of_node", "of_stage", "redrive"]
 
 #: Names with a meaning in a line: a client of such a name is written as `stage[…]`.
-RESERVED = ("queues", "sio", "stage")
+RESERVED = ("nats", "queues", "sio", "stage")
 #: The choices of addressees of a message.
 TARGETS = ("the server", "everyone", "all but me", "one client", "rooms", "a queue")
 
@@ -74,6 +74,11 @@ def hang_up(name: str) -> str:
 def of_stage(what: str, *names: str) -> str:
     """Return the line for a method of the stage: "cut", "freeze", "kill", "restart", "reset", …"""
     return _call("stage", what, *names)
+
+
+def of_node(what: str, number: int) -> str:
+    """Return the line for a method of a node of the cluster: "kill", "start"."""
+    return _call(f"nats.nodes[{number}]", what)
 
 
 def enter(name: str, room: str, namespace: str = "/") -> str:

@@ -63,21 +63,28 @@ class Soon:
 
 
 def button(soon: Soon, text: str, tooltip: str, click: Callable[[], object], **options: Any) -> Any:
-    """Return a button; `click` is called on the stage's event loop."""
+    """Return a button; `click` is called on the stage's event loop. While a task that it returns
+    runs, the button shows that it is busy."""
+
+    def clicked() -> None:
+        if isinstance(running := click(), asyncio.Task):
+            made.add_class("chatq-busy")
+            running.add_done_callback(lambda _: made.remove_class("chatq-busy"))
+
     made = widgets.Button(
         description=text,
         tooltip=tooltip,
         layout=widgets.Layout(width="auto", margin="2px"),
         **options,
     )
-    made.on_click(lambda _: soon(click))
+    made.on_click(lambda _: soon(clicked))
     return made
 
 
 def field(kind: str, label: str, value: str, **options: Any) -> Any:
     """Return a field with a label; `kind`: the name of its class in ipywidgets."""
-    layout = widgets.Layout(width="245px", margin="2px")
-    style = {"description_width": "78px"}
+    layout = widgets.Layout(width="218px", margin="2px")
+    style = {"description_width": "72px"}
     make = getattr(widgets, kind)
     return make(description=label, value=value, layout=layout, style=style, **options)
 
@@ -92,10 +99,13 @@ def offer(choice: Any, options: list[str]) -> None:
         choice.value = chosen
 
 
-def scrolls(what: str, content: str) -> str:
-    """Return content in a scrollable frame, which the keyboard can reach, too."""
+def scrolls(what: str, content: str, *, newest: bool = False) -> str:
+    """Return content in a scrollable frame, which the keyboard can reach, too; `newest`: its end is
+    in sight."""
+    more = " chatq-newest" if newest else ""
     return (
-        f'<div class="chatq-scroll" tabindex="0" role="group" aria-label="{what}">{content}</div>'
+        f'<div class="chatq-scroll{more}" tabindex="0" role="group" aria-label="{what}">'
+        f'<div class="chatq-frame">{content}</div></div>'
     )
 
 

@@ -78,9 +78,9 @@ class Form:
     def show(self, seats: Iterable[Seat], namespaces: list[str], cast: Cast) -> None:
         """Offer these senders, rooms and namespaces."""
         self._cast = cast
-        kinds = ("client", "process")
-        senders = [SERVER, *(name for name, kind in cast.kinds.items() if kind in kinds)]
-        offer(self._sender, senders)
+        seats = [*seats]
+        senders = [seat.name for seat in seats if seat.kind in ("client", "process")]
+        offer(self._sender, [SERVER, *senders])
         offer(self._target, [*cast.targets()])
         offer(self._namespace, namespaces or ["/"])
         found = {

@@ -17,15 +17,14 @@ import contextlib
 import html
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from ..journal.journal import Journal
-from ..views.diagram import Diagram
 from ..views.view import View
 from ..waiting import detached
 from .board import Board
+from .cards import NodeLike
 from .composer import Cast, Draft
 from .line import Outcome
 
@@ -78,8 +77,10 @@ class Panel:
     question: str
     draft: Draft
 
-    def __init__(self, stage: StageLike, question: str, draft: Draft) -> None:
-        self.stage, self.question, self.draft = stage, question, draft
+    def __init__(
+        self, stage: StageLike, question: str, draft: Draft, nodes: Sequence[NodeLike] = ()
+    ) -> None:
+        self.stage, self.question, self.draft, self.nodes = stage, question, draft, nodes
         self._board: Board | None = None
         self._drawing: asyncio.TimerHandle | None = None
         self._asking = self._ask_again = False  # what waits in the queues
@@ -95,6 +96,7 @@ class Panel:
         if (queues := view.queues()).rows:
             parts.append(repr(queues))
         parts += [repr(view.deliveries(last=_MESSAGES)), repr(view.diagram(rows=_ROWS))]
+        parts += [f"{node.name}: {'runs' if node.runs else 'is off'}" for node in self.nodes]
         return "\n\n".join([*parts, f"the composer says: {self._composed()}"])
 
     def _composed(self) -> str:
@@ -111,7 +113,7 @@ class Panel:
             "scene by hand; this is how it stands.</p>"
             f"{view.roster()._repr_html_()}"
             f"{queues._repr_html_() if queues.rows else ''}"
-            f"{_image(view.diagram(rows=_ROWS))}"
+            f"<p>{view.diagram(rows=_ROWS).image()}</p>"
             f"{view.deliveries(last=_MESSAGES)._repr_html_()}"
             f"<p>The composer says: <code>{html.escape(self._composed())}</code></p>"
         )
@@ -119,8 +121,11 @@ class Panel:
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         page = {"text/plain": repr(self), "text/html": self._page()}
         if self._board is None:
-            self._board = Board(self.draft, self.question, self.stage.cast(), self._act, self.look)
+            cast, nodes = self.stage.cast(), self.nodes
+            self._board = Board(self.draft, self.question, cast, self._act, self.look, nodes)
             self.stage.listen(self.look)
+            for node in nodes:
+                node.listen(self.look)
         self.look()
         return {**self._board.bundle(), **page}
 
@@ -188,8 +193,9 @@ class Panel:
         now = view if step == journal.written else stage.view(keep=_FACTS)
         fresh, self._seen = self._seen, journal.written
         since = fresh if step == journal.written else step - 1
+        diagram = view.diagram(rows=_ROWS)
         board.show_picture(
-            view.diagram(rows=_ROWS).svg(since, linked=True), view.deliveries(last=_MESSAGES)
+            diagram.heads(), diagram.svg(since, linked=True), view.deliveries(last=_MESSAGES)
         )
         board.show_people(now.roster(), stage, stage.cast())
         board.show_outcomes(stage.outcomes)
@@ -220,11 +226,3 @@ class Panel:
             self._aging.cancel()
         if not stage.closed and any(one.oldest is not None for one in stats.values()):
             self._aging = asyncio.get_running_loop().call_later(1.0, self.look)
-
-
-def _image(diagram: Diagram) -> str:
-    """Return a diagram as an image: a page of an untrusted notebook removes all but the texts of an
-    inline SVG."""
-    source = quote(diagram.svg(), safe=" /:;,=()'")
-    alt = html.escape(repr(diagram))
-    return f'<p><img src="data:image/svg+xml;charset=utf-8,{source}" alt="{alt}"></p>'

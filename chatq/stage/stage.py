@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +29,7 @@ from .queue_tap import QueueTap
 from .scene import Scene
 
 if TYPE_CHECKING:
+    from ..panel.cards import NodeLike
     from ..panel.panel import Panel
 
 __all__ = ["Stage"]
@@ -37,6 +38,11 @@ __all__ = ["Stage"]
 class _Queues(Protocol):
     def watch(self, observer: Observer) -> Callable[[], None]: ...
     async def stats(self, queue: str) -> Any: ...
+
+
+class _Cluster(Protocol):
+    @property
+    def nodes(self) -> Sequence[NodeLike]: ...
 
 
 class Stage(Scene, Lookups):
@@ -75,6 +81,7 @@ class Stage(Scene, Lookups):
         self.journal.tell_kinds(self._kinds)
         self._queue_tap: QueueTap | None = None
         self._watched: list[_Queues] = []
+        self._nats: _Cluster | None = None
         self._line = asyncio.Lock()
         #: The outcomes of the newest lines, see `run`.
         self.outcomes: deque[Outcome] = deque(maxlen=20)
@@ -137,6 +144,7 @@ class Stage(Scene, Lookups):
     def _namespace(self) -> dict[str, Any]:
         """Return the names that a line can use, with their values."""
         names = {**self._clients, **self._programs.processes(), "sio": self.sio, "stage": self}
+        names |= {} if self._nats is None else {"nats": self._nats}
         return {**names, "queues": self._watched[-1]} if self._watched else names
 
     def cast(self) -> Cast:
@@ -184,16 +192,18 @@ class Stage(Scene, Lookups):
     def _is_back(self, process: Process) -> bool:
         return process.code is not None or bool(self._inside(process.name))
 
-    def panel(self, question: str = "", **draft: Any) -> Panel:
+    def panel(self, question: str = "", nats: _Cluster | None = None, **draft: Any) -> Panel:
         """Return the panel that drives this scene by hand; a notebook shows it as widgets.
 
-        `question`: its title. `draft`: the first message of its composer, by the fields of
+        `question`: its title. `nats`: the cluster below the queues: its nodes have buttons then,
+        and lines call it `nats`. `draft`: the first message of its composer, by the fields of
         `chatq.Draft`: `sender`, `event`, `data`, `target`, `who`, `namespace`. Raises `ImportError`
         if ipywidgets is not installed.
         """
         from ..panel.panel import Panel
 
-        return Panel(self, question, Draft(**{"sender": SERVER, "event": "news", **draft}))
+        self._nats, nodes = nats, () if nats is None else nats.nodes
+        return Panel(self, question, Draft(**{"sender": SERVER, "event": "news", **draft}), nodes)
 
     def view(self, upto: int | None = None, keep: int | None = None) -> View:
         """Return a snapshot of the scene, now or as it was after `upto` facts, with the same
@@ -202,9 +212,9 @@ class Stage(Scene, Lookups):
         over = self._closing is not None
         journal = self.journal
         if upto is not None or keep is not None:
-            over = over and (upto is None or upto >= journal.written)
+            newest = upto is None or upto >= journal.written
             journal = journal.part(journal.written if upto is None else upto, keep)
-            return View(journal, self._kinds(), over, self._queues() if upto is None else ())
+            return View(journal, self._kinds(), over and newest, self._queues() if newest else ())
         activity = self._recorder.activity
         under_way = activity.describe() if self._open and activity.total else ""
         return View(journal, self._kinds(), over, self._queues(), under_way)

@@ -13,6 +13,7 @@ from ..journal.facts import SERVER
 from .explain import ARRIVED, Explanation, Message, Named, Reason, name_of
 from .finding import alike
 from .got import Got, comparison
+from .looks import marks
 from .matchers import Verdict, got_in_order, got_once, nobody_got
 from .sentence import target
 from .table import Table, one_line
@@ -61,7 +62,10 @@ class Deliveries:
         cut: str = "",
         attempts: Sequence[Message] = (),
         under_way: str = "",
+        everyone: Sequence[str] = (),
     ) -> None:
+        """`everyone`: all who are known, also those without a column: whose marks are taken."""
+        self.marks = marks((*everyone, *names))
         self.messages = tuple(messages)
         self.names = tuple(names)
         self._cut = cut
@@ -169,6 +173,8 @@ class Deliveries:
             ("no.", "message", "from → to", *(f"queue {q}" for q in queues), SERVER, *self.names),
             rows,
             notes=[*notes, *legend(every)],
+            marks=self.marks,
+            stacked=3,
         )
 
     def __repr__(self) -> str:

@@ -41,7 +41,7 @@ _SHEET = """
  width:1px;height:1px;padding:0;right:auto;overflow:hidden;clip-path:inset(50%);
  white-space:nowrap}
 .chatq-linked:has(.chatq-cell:is(:hover,:focus)) .chatq-below{visibility:hidden}
-.chatq-band{fill:var(--chatq-band,none);stroke:var(--chatq-edge,none)}
+.chatq-band{fill:var(--chatq-band,none);stroke:var(--chatq-bound,none)}
 .chatq-ring{stroke:var(--chatq-sign,none);stroke-width:4}
 .chatq-cell:is(:hover,:focus){outline:3px solid var(--chatq-lit-edge,#8a6d00);outline-offset:-3px}
 """
@@ -51,8 +51,8 @@ _WHILE = (
     "{root}:not(:has(.chatq-cell:hover)):has(.chatq-cell{of}:focus))"
 )
 #: A line that is lit has an edge, and in it the sign whose column is pointed at has one, too.
-_LINE = "--chatq-band:var(--chatq-lit,#fff0b3);--chatq-edge:var(--chatq-lit-edge,#8a6d00)"
-_SIGN = "--chatq-sign:var(--chatq-edge,none)"
+_LINE = "--chatq-band:var(--chatq-lit,#fff0b3);--chatq-bound:var(--chatq-lit-edge,#8a6d00)"
+_SIGN = "--chatq-sign:var(--chatq-bound,none)"
 
 
 def cell_classes(message: Message, name: str) -> str:

@@ -169,4 +169,5 @@ def moments(view: Snapshot, facts: int) -> Moments:
 
 def _layout(view: Snapshot) -> Layout:
     journal, names = view.journal, [*view.kinds]
-    return lay_out([*journal], view.messages, names, journal.forgotten, view.strangers())
+    strangers, facts = view.strangers(), [*journal]
+    return lay_out(facts, view.messages, names, journal.forgotten, strangers, all_rows=True)

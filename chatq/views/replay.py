@@ -22,10 +22,11 @@ from ..journal.facts import SERVER
 from .deliveries import label, route
 from .explain import Message
 from .links import BELOW, cell_classes, sheet
+from .looks import PAGE, badge
 from .moments import Cell, Moments
 from .rows import queue_key
 from .svg import draw
-from .table import one_line, width
+from .table import MISSED, one_line, width
 
 __all__ = ["page", "write"]
 
@@ -41,7 +42,7 @@ _PICTURE = "The table and the list of facts say in words what this picture shows
 
 def page(told: Moments, title: str) -> str:
     """Return the page of a scene."""
-    style = _STYLE + sheet("main", told.deliveries.messages)
+    style = PAGE + _STYLE + sheet("main", told.deliveries.messages)
     return _PAGE.substitute(
         # Hashes: no other script runs, and no other style sheet counts, whatever is in the page.
         policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(_SCRIPT)}; "
@@ -75,7 +76,8 @@ def _facts(told: Moments) -> Iterable[str]:
 def _table(told: Moments) -> str:
     shown = told.deliveries
     heads = "".join(
-        f'<th scope="col">{_text(one_line(head))}</th>' for head in shown.table().headers
+        f'<th scope="col">{badge(shown.marks.get(head))}{_text(one_line(head))}</th>'
+        for head in shown.table().headers
     )
     rows = "".join(_row(message, told) for message in shown.messages)
     return f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>"
@@ -102,9 +104,14 @@ def _row(message: Message, told: Moments) -> str:
 def _states(states: Iterable[Cell]) -> str:
     """Return all that is ever in a cell; what ends before the last step is hidden."""
     return "".join(
-        f"<span{_times(state)}>{_text(one_line(state.mark))}{_why(state.reason)}</span>"
+        f"<span{_missed(state)}{_times(state)}>{_text(one_line(state.mark))}"
+        f"{_why(state.reason)}</span>"
         for state in states
     )
+
+
+def _missed(state: Cell) -> str:
+    return ' class="chatq-missed"' if state.mark.startswith(MISSED) else ""
 
 
 def _times(state: Cell) -> str:

@@ -22,6 +22,7 @@ from ..journal.facts import (
     Thawed,
 )
 from ..journal.journal import Journal
+from .looks import Mark, marks
 from .table import Table, one_line
 
 __all__ = ["Roster", "Seat"]
@@ -120,10 +121,15 @@ class Roster:
         found = {namespace for seat in self.seats for namespace in seat.rooms}
         return sorted(found, key=lambda namespace: (namespace != "/", namespace))
 
+    @property
+    def marks(self) -> dict[str, Mark]:
+        """The mark of each client."""
+        return marks(self._seats)
+
     def table(self) -> Table:
         """Return the table: a row for each client."""
         rows = [[seat.name, seat.kind, seat.state, seat.places] for seat in self.seats]
-        return Table(("who", "what", "state", "namespaces and rooms"), rows)
+        return Table(("who", "what", "state", "namespaces and rooms"), rows, marks=self.marks)
 
     def __repr__(self) -> str:
         return repr(self.table())

@@ -39,6 +39,7 @@ from ..journal.facts import (
 )
 from .deliveries import cell, label, route
 from .explain import Explanation, Message, Reason
+from .looks import Mark, marks
 from .story import told
 from .table import one_line
 
@@ -83,6 +84,8 @@ class Layout:
     keys: list[str]
     #: The place of each name among all, the server's is 0; None: a queue.
     places: list[int | None]
+    #: The mark of each client; None: it has none.
+    marks: list[Mark | None]
     #: Whether one of the columns is another server's.
     outside: bool = False
 
@@ -93,11 +96,16 @@ def lay_out(
     names: Sequence[str],
     forgotten: int,
     strangers: Collection[str],
+    *,
+    all_rows: bool = False,
 ) -> Layout:
     """Return the layout of these facts; `names`: the clients; `forgotten`: the number of facts
-    before; `strangers`: those of `names` that no message is about."""
+    before; `strangers`: those of `names` that no message is about. What happens to them is shown
+    with `all_rows`, as one needs who tells a scene in which they may be met later."""
     every = [SERVER, *names]
-    names = [name for name in names if name not in strangers or _concern(facts, name)]
+    names = [
+        name for name in names if name not in strangers or (all_rows and _concern(facts, name))
+    ]
     # Queues stand between the server and the clients; no client's name looks like these.
     queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
     heads = [SERVER, *(queue_key(queue) for queue in queues), *names]
@@ -163,7 +171,9 @@ def lay_out(
             shown[len(alive)].number = number
             alive.append({*servers, *(c for c, spaces in inside.items() if spaces)})
     places = [every.index(name) if name in every else None for name in heads]
-    return Layout([one_line(name, 20) for name in heads], shown, alive, heads, places, outside)
+    own = marks(every[1:])
+    names, given = [one_line(name, 20) for name in heads], [own.get(name) for name in heads]
+    return Layout(names, shown, alive, heads, places, given, outside)
 
 
 def _concern(facts: Sequence[Fact], name: str) -> bool:

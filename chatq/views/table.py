@@ -10,21 +10,23 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Table", "one_line", "width"]
+from .looks import SHEET, Mark, badge
 
-# White in both themes: a lesson is projected and printed. Each cell has the style, since a
-# notebook's own style sheet colours rows and headers.
-_CELL = (
-    "background:#fff;color:#111;padding:3px 10px;border-bottom:1px solid #ddd;"
-    "text-align:left;vertical-align:top"
-)
-#: Cells up to the first width are not broken, those up to the second not into many lines.
-_SHORT, _MARK = 10, 16
+__all__ = ["MISSED", "Table", "one_line", "width"]
+
+#: Cells up to this width are not broken.
+_SHORT = 10
+#: What a mark begins with that is no success: it is what the eye is to find first.
+MISSED = ("✗", "⚡")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Headers, rows of text, a caption above and notes below."""
+    """Headers, rows of text, a caption above and notes below.
+
+    As HTML, cells that are names have the mark of these, and the first `stacked` columns are one,
+    which stays in sight: the second of them in bold, the first before it, and the third below.
+    """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -32,6 +34,8 @@ class Table:
     notes: Sequence[str] = ()
     #: The cells that can be pointed at, by row and column: their classes, and what they say then.
     hints: Mapping[tuple[int, int], tuple[str, str]] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    stacked: int = 0
 
     def __repr__(self) -> str:
         headers, *rows = [[one_line(cell) for cell in row] for row in (self.headers, *self.rows)]
@@ -42,30 +46,39 @@ class Table:
         return "\n".join([*head, _line(headers, widths), rule, *body, *self.notes])
 
     def _repr_html_(self) -> str:
-        head = "".join(
-            f'<th scope="col" style="{_CELL};border-bottom:2px solid #888">{_markup(header)}</th>'
-            for header in self.headers
-        )
-        body = "".join(
-            "<tr>" + "".join(_td(c, self.hints.get((i, j))) for j, c in enumerate(row)) + "</tr>"
-            for i, row in enumerate(self.rows)
-        )
-        body = body or f'<tr><td style="{_CELL}">(nothing yet)</td></tr>'
-        notes = "".join(
-            f'<div style="white-space:pre-wrap;padding-top:6px">{html.escape(note)}</div>'
-            for note in self.notes
-        )
-        caption = self.caption and (
-            '<caption style="text-align:left;color:#333;padding:0 0 6px">'
-            f"{html.escape(self.caption)}</caption>"
-        )
         return (
-            '<div style="display:inline-block;max-width:100%;overflow-x:auto;background:#fff;'
-            "color:#111;border:1px solid #99a;border-radius:8px;padding:8px 10px;"
-            'font-size:13px;line-height:1.45">'
-            '<table style="border-collapse:collapse;margin:0">'
-            f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+            f'<div class="chatq"><style>{SHEET}</style>'
+            f'<div class="chatq-frame">{self.markup()}{self.below()}</div></div>'
         )
+
+    def below(self) -> str:
+        """Return the notes as HTML."""
+        return "".join(f'<div class="chatq-note">{html.escape(note)}</div>' for note in self.notes)
+
+    def markup(self) -> str:
+        """Return the table alone as HTML, without its style sheet."""
+        first = self.stacked
+        heads = [_stack(self.headers[:first])] if first else []
+        heads += [self._name(header) + _markup(header) for header in self.headers[first:]]
+        head = "".join(f'<th scope="col">{one}</th>' for one in heads)
+        body = "".join(self._row(i, row) for i, row in enumerate(self.rows))
+        body = body or "<tr><td>(nothing yet)</td></tr>"
+        caption = self.caption and f"<caption>{html.escape(self.caption)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _row(self, i: int, row: Sequence[str]) -> str:
+        first = self.stacked
+        cells = [
+            _td(self._name(cell) + _markup(cell), cell, self.hints.get((i, j)))
+            for j, cell in enumerate(row)
+            if j >= first
+        ]
+        if first:
+            cells.insert(0, f'<th scope="row">{_stack(row[:first])}</th>')
+        return f"<tr>{''.join(cells)}</tr>"
+
+    def _name(self, cell: str) -> str:
+        return badge(self.marks.get(cell))
 
 
 def one_line(text: str, longest: int = 120) -> str:
@@ -87,25 +100,25 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def _td(cell: str, hint: tuple[str, str] | None) -> str:
+def _stack(cells: Sequence[str]) -> str:
+    number, text, *below = map(_markup, cells)
+    under = "".join(f"<br><small>{one}</small>" for one in below)
+    return f'<span class="chatq-number">{number}</span> {text}{under}'
+
+
+def _td(shown: str, cell: str, hint: tuple[str, str] | None) -> str:
+    classes = ["chatq-short"] if width(cell) <= _SHORT else []
+    classes += ["chatq-missed"] if cell.startswith(MISSED) else []
     if hint is None:
-        return f'<td style="{_style(cell)}">{_markup(cell)}</td>'
-    classes, said = hint
-    return (
-        f'<td class="{classes}" tabindex="0" style="{_style(cell)}">{_markup(cell)}'
-        f'<span class="chatq-why"> {html.escape(said)}</span></td>'
-    )
-
-
-def _style(cell: str) -> str:
-    # A mark and its word stay on one line, and prose keeps a readable width; the table scrolls.
-    if width(cell) <= _SHORT:
-        return f"{_CELL};white-space:nowrap"
-    return f"{_CELL};min-width:{'5.5em' if width(cell) <= _MARK else '11em;overflow-wrap:anywhere'}"
+        return f'<td class="{" ".join(classes)}">{shown}</td>' if classes else f"<td>{shown}</td>"
+    classes.insert(0, hint[0])
+    why = f'<span class="chatq-why"> {html.escape(hint[1])}</span>'
+    return f'<td class="{" ".join(classes)}" tabindex="0">{shown}{why}</td>'
 
 
 def _markup(cell: str) -> str:
-    text = html.escape(one_line(cell))
+    # What has no spaces may be broken where it has commas.
+    text = html.escape(one_line(cell)).replace(",", ",<wbr>")
     # `code` in back-ticks is set as code; nothing else is marked up.
     parts = text.split("`")
     if len(parts) % 2 == 0:

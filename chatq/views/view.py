@@ -55,7 +55,7 @@ class Lookups(ABC):
         strangers = view.strangers()
         columns = [name for name in view.kinds if name not in strangers]
         attempts = [m for m in called if m.attempt_of]
-        return Deliveries(messages, columns, view.cut, attempts, view.under_way)
+        return Deliveries(messages, columns, view.cut, attempts, view.under_way, [*view.kinds])
 
     def diagram(self, *events: str, rows: int = 60) -> Diagram:
         """Return the sequence diagram: SVG on a screen, text everywhere else.

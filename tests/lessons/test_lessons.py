@@ -11,12 +11,14 @@ import ast
 import copy
 import re
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import needs
+import pictures
 import pytest
 import regenerate
 from engineio.base_server import BaseServer
@@ -40,7 +42,6 @@ LEAKS = {
     "a memory address": r"\b0x[0-9a-fA-F]{6,}\b",
 }
 IGNORED = "nbval-ignore-output"
-PICTURE_WIDTH = 64
 PROMPT = "> **Predict.**"
 
 
@@ -124,7 +125,7 @@ def prose_complaints(notebook: Notebook) -> list[str]:
         found.append("does not say at once what 'you will be able to' do")
     if not re.search(r"(?m)^#+ .*\bRecap\b", _prose(notebook)):
         found.append("has no Recap")
-    return [*found, *_predictions(cells), *_wide(notebook), *_alone(notebook)]
+    return [*found, *_predictions(cells), *_characters(notebook), *_alone(notebook)]
 
 
 def _predictions(cells: list[dict[str, Any]]) -> Iterator[str]:
@@ -169,12 +170,11 @@ def _plain(text: str) -> str:
     return re.sub(r"[`*'\"]", "", text).casefold()
 
 
-def _wide(notebook: Notebook) -> Iterator[str]:
-    """A picture drawn with characters has room beside an open file browser."""
+def _characters(notebook: Notebook) -> Iterator[str]:
+    """A picture is drawn, and has a description, see `pictures`."""
     for picture in re.findall(r"(?s)```text\n(.*?)```", _prose(notebook)):
-        for line in picture.splitlines():
-            if len(line) > PICTURE_WIDTH:
-                yield f"a picture is {len(line)} columns wide: {line.strip()}"
+        if re.search("[─│▶◀═▼▲]", picture):
+            yield f"a picture is made of characters: {picture.strip().splitlines()[0]}"
 
 
 def _alone(notebook: Notebook) -> Iterator[str]:
@@ -263,6 +263,17 @@ def test_the_index_lists_every_lesson() -> None:
     assert [path.name for path in LESSONS if path.name not in [INDEX, *listed]] == []
 
 
+def test_the_index_leads_to_sections() -> None:
+    """By the id of their cell: JupyterLab does not find a heading in what it has just opened."""
+    index = _prose(read(NOTEBOOKS / INDEX))
+    found = re.findall(r"\(([\w-]+\.ipynb)#([^)\s]+)\)", index)
+    assert len(found) >= 10
+    for name, fragment in found:
+        cells = {cell["id"]: cell["source"] for cell in read(NOTEBOOKS / name)["cells"]}
+        cell = cells[fragment.removeprefix("cell-id=")]
+        assert re.search("^## ", cell, re.M), (name, fragment)
+
+
 def test_hardly_a_cell_is_ignored() -> None:
     assert sum(ignored(read(path)) for path in LESSONS) <= 2
 
@@ -272,6 +283,21 @@ async def test_the_picture_shows_what_happens_now() -> None:
 
 
 # -- everything else that is stored --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_the_picture_of_a_lesson_is_stored_as_it_is_drawn(name: str) -> None:
+    svg = pictures.drawn(name)
+    assert (pictures.FOLDER / f"{name}.svg").read_text("utf-8") == svg
+    root = ElementTree.fromstring(svg)
+    title, description = (root.findtext(f"{{*}}{tag}") or "" for tag in ("title", "desc"))
+    assert len(title) > 10
+    notebook = (NOTEBOOKS / f"{name}.ipynb").read_text("utf-8")
+    assert f"![{description}](pictures/{name}.svg)" in notebook
+    wide = float(root.get("width") or 0)
+    for box in root.iter("{*}rect"):
+        x, width = float(box.get("x") or 0), float(box.get("width") or 0)
+        assert 0 <= x <= x + width <= wide, "a box sticks out"
 
 
 @pytest.mark.parametrize("folder", ["chatq", "tests"])
@@ -446,7 +472,7 @@ def test_the_guard_complains(notebook: Notebook, complaint: str) -> None:
             predicted(says='<details class="chatq-01-a">\n<details class="chatq-01-b">'),
             "folded for a prediction that nobody asks for: 01-b",
         ),
-        (changed(3, source=f"## Recap\n```text\n{'─' * 65}\n```"), "65 columns wide"),
+        (changed(3, source=f"## Recap\n```text\n{'─' * 65}\n```"), "made of characters"),
         (changed(2, source='await check("01.1", answer)\nstage.close()'), "does not import"),
     ],
 )

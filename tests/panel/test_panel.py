@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 import socketio
@@ -504,7 +505,8 @@ async def test_who_listens_now_is_told_and_how_old_what_waits_is(sio, scene):
     shows = panel._board._queue_table.value
     assert "drivers" in shows  # and what waits there is known to the queue alone
     assert [known.leased + known.ready for known in (await scene.stats()).values()] == [1]
-    assert ">1<" in shows
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", shows)
+    assert cells[:6] == ["drivers", "1", "0", "0", "0", "nobody"]  # at once, by itself
     await queues.close()
 
 
@@ -517,13 +519,58 @@ async def test_a_process_that_this_server_has_not_met_has_no_column(sio, stage):
     assert "hub" not in repr(stage.deliveries())
     assert "hub" not in repr(stage.diagram())
     await stage.kill("hub")
-    *_, news, killed, _ = repr(stage.diagram()).splitlines()
+    *_, news, _ = repr(stage.diagram()).splitlines()
     assert "✗" not in news  # it was not for the hub: that is a server itself
-    assert "hub is killed" in killed
+    await drawn(panel)
+    assert [*panel._board._cards] == ["ada"]  # nobody takes it for the hub of this scene
+    assert "hub" not in panel._board._composer._sender.options
     assert "hub  process  – has not dialled this server" in repr(panel)
     driver = await stage.process("driver", DIALS)
     await driver.line("at work")
     assert "driver" in repr(stage.deliveries())
+    await drawn(panel)
+    await stage.kill("driver")
+    await stage.reset()
+    await drawn(panel)
+    assert [*panel._board._cards] == ["ada", "driver"]
+
+
+class Node:
+    """A node of a cluster, without the cluster."""
+
+    def __init__(self, name):
+        self.name, self.runs, self.hears = name, True, []
+
+    def listen(self, listener):
+        self.hears.append(listener)
+        return lambda: None
+
+    async def kill(self):
+        self.runs = False
+
+    async def start(self):
+        self.runs = True
+
+
+async def test_the_nodes_below_the_queues_have_buttons(scene):
+    class Cluster:
+        nodes = (Node("first"), Node("second"))
+
+    panel = await shown(scene, nats=Cluster)
+    first, second = panel._board._nodes
+    assert "second: runs" in repr(panel)
+    assert first._start.disabled
+    second._kill.click()
+    await scene.until(lambda: not Cluster.nodes[1].runs, "the kill")
+    assert scene.outcomes[-1].line == "await nats.nodes[1].kill()"
+    await drawn(panel)
+    assert "is off" in second._status.value
+    assert [second._kill.disabled, second._start.disabled] == [True, False]
+    assert "is off" not in first._status.value
+    assert all(node.hears for node in Cluster.nodes)  # what happens elsewhere is drawn, too
+    second._start.click()
+    await scene.until(lambda: Cluster.nodes[1].runs, "the start")
+    assert "second: runs" in repr(panel)
 
 
 async def test_a_panel_says_as_text_all_that_it_shows(sio, scene):
@@ -595,6 +642,8 @@ async def test_a_second_click_while_a_line_of_the_card_runs_is_none(scene):
     panel.look()
     await drawn(panel)
     assert enabled(panel, "ada") == []
+    dial = card(panel, "ada")._buttons["Hang up"]
+    assert "chatq-busy" in dial._dom_classes  # it can be seen that it runs
     assert "Hang up" in enabled(panel, "bob")
     scene.waits = True
     scene._notify()
@@ -602,6 +651,7 @@ async def test_a_second_click_while_a_line_of_the_card_runs_is_none(scene):
     await scene.until(lambda: len(scene.outcomes) == 3, "the dialling")
     await drawn(panel)
     assert "Hang up" in enabled(panel, "ada")
+    assert "chatq-busy" not in dial._dom_classes
 
 
 async def test_what_has_no_answer_keeps_nothing_else_from_being_shown(scene, monkeypatch):
@@ -692,10 +742,10 @@ async def test_a_frozen_client_that_was_given_up_can_be_thawed_or_cut():
 async def test_a_process_is_said_to_be_frozen_once(stage):
     await (await stage.process("driver", DIALS)).line("at work")
     panel = await shown(stage)
-    assert "● connected, running<" in card(panel, "driver")._status.value
+    assert "● connected, running <" in card(panel, "driver")._status.value
     await click(panel, "driver", "Freeze")
     await drawn(panel)
-    assert "‖ frozen<" in card(panel, "driver")._status.value
+    assert "‖ frozen <" in card(panel, "driver")._status.value
     assert "Thaw" in enabled(panel, "driver")
 
 

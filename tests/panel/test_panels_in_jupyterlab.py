@@ -28,8 +28,14 @@ STEP = named("spinbutton", "Step", PANEL)
 TABLE = """((name, root) => {
     const mark = (cell) => [...cell.childNodes].filter((part) => part.className !== "chatq-why")
         .map((part) => part.textContent).join("").trim();
+    const text = (parts) => parts.map((part) => part.textContent).join("").trim();
+    const parts = (cell) => {
+        const small = cell.querySelector("small"), all = [...cell.childNodes];
+        if (small) return [text([all[0]]), text(all.slice(1, -1)), text([small])];
+        return [cell.querySelector(".chatq-mark") ? text(all.slice(1)) : mark(cell)];
+    };
     const [head, ...rows] = [...root.querySelectorAll(`[aria-label="${name}"] tr`)].map(
-        (row) => [...row.children].map(mark));
+        (row) => [...row.children].flatMap(parts));
     return rows.filter((row) => row.length === head.length)
         .map((row) => Object.fromEntries(row.map((cell, index) => [head[index], cell])));
 })"""

@@ -568,12 +568,14 @@ IMPORTS: dict[str, set[str]] = {
         "panel.line",
         "views.deliveries",
         "views.links",
+        "views.looks",
         "views.roster",
         "views.table",
     },
     "panel.cards": {
         "panel.composer",
         "panel.controls",
+        "views.looks",
         "views.roster",
     },
     "panel.composer": {
@@ -592,9 +594,9 @@ IMPORTS: dict[str, set[str]] = {
     "panel.panel": {
         "journal.journal",
         "panel.board",
+        "panel.cards",
         "panel.composer",
         "panel.line",
-        "views.diagram",
         "views.view",
         "waiting",
     },
@@ -945,6 +947,7 @@ IMPORTS: dict[str, set[str]] = {
         "internals.client_tap",
         "internals.network",
         "journal.facts",
+        "panel.cards",
         "panel.composer",
         "panel.line",
         "panel.panel",
@@ -972,6 +975,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.explain",
         "views.finding",
         "views.got",
+        "views.looks",
         "views.matchers",
         "views.sentence",
         "views.table",
@@ -979,6 +983,7 @@ IMPORTS: dict[str, set[str]] = {
     "views.diagram": {
         "journal.facts",
         "views.explain",
+        "views.looks",
         "views.rows",
         "views.svg",
         "views.table",
@@ -1002,6 +1007,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.sentence",
         "views.table",
     },
+    "views.looks": set(),
     "views.matchers": {
         "views.explain",
         "views.sentence",
@@ -1020,6 +1026,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.deliveries",
         "views.explain",
         "views.links",
+        "views.looks",
         "views.moments",
         "views.rows",
         "views.svg",
@@ -1032,12 +1039,14 @@ IMPORTS: dict[str, set[str]] = {
     "views.roster": {
         "journal.facts",
         "journal.journal",
+        "views.looks",
         "views.table",
     },
     "views.rows": {
         "journal.facts",
         "views.deliveries",
         "views.explain",
+        "views.looks",
         "views.story",
         "views.table",
     },
@@ -1052,10 +1061,13 @@ IMPORTS: dict[str, set[str]] = {
         "views.sentence",
     },
     "views.svg": {
+        "views.looks",
         "views.rows",
         "views.table",
     },
-    "views.table": set(),
+    "views.table": {
+        "views.looks",
+    },
     "views.view": {
         "journal.facts",
         "journal.journal",

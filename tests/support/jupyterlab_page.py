@@ -274,16 +274,17 @@ class Lab:
         self._names = itertools.count(1)
 
     @contextlib.asynccontextmanager
-    async def notebook(self, path: Path) -> AsyncIterator[Page]:
+    async def notebook(self, path: Path, *, files: bool = False) -> AsyncIterator[Page]:
         """Open a copy of a notebook, with what lies beside it, and its kernel; close both after.
 
-        The page has no file browser beside the notebook, and is 1300 px wide.
+        The page is 1300 px wide; `files`: with the file browser beside the notebook.
         """
         name = f"page {next(self._names)}"
         folder = self.root / name.replace(" ", "-")
         shutil.copytree(path.parent, folder, ignore=shutil.ignore_patterns(".*"))
         page = Page(self.browser, name)
-        address = f"{self.url}/doc/tree/{folder.name}/{path.name}?token={self.token}"
+        mode = "lab" if files else "doc"
+        address = f"{self.url}/{mode}/tree/{folder.name}/{path.name}?token={self.token}&reset"
         how = {"height": 900, "profile": "jupyter"}  # what one has loaded, the next need not
         await self.browser.open(name, address, arguments=("--no-sandbox",), **how)
         try:
@@ -311,16 +312,21 @@ class Lab:
 
 
 @contextlib.asynccontextmanager
-async def lab() -> AsyncIterator[Lab]:
-    """Start a JupyterLab and a browser, and end both."""
+async def lab(**settings: dict[str, Any]) -> AsyncIterator[Lab]:
+    """Start a JupyterLab and a browser, and end both; `settings`: instead of those in SETTINGS."""
     needs.path("chromium")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        async with peer() as browser, _server(Path(scratch), browser) as running:
+        async with (
+            peer() as browser,
+            _server(Path(scratch), browser, {**SETTINGS, **settings}) as running,
+        ):
             yield running
 
 
 @contextlib.asynccontextmanager
-async def _server(scratch: Path, browser: Peer) -> AsyncIterator[Lab]:
+async def _server(
+    scratch: Path, browser: Peer, settings: dict[str, dict[str, Any]]
+) -> AsyncIterator[Lab]:
     token = secrets.token_hex(16)
     root = scratch / "root"
     root.mkdir()
@@ -330,7 +336,7 @@ async def _server(scratch: Path, browser: Peer) -> AsyncIterator[Lab]:
         *("--ServerApp.terminals_enabled=False", "--LabApp.extension_manager=readonly"),
         "--LabApp.expose_app_in_browser=True",  # see READY
         *("--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
-        env=_environment(scratch, token),
+        env=_environment(scratch, token, settings),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -382,15 +388,15 @@ async def _read(stderr: asyncio.StreamReader, said: list[str]) -> None:
         said.append(line.decode())
 
 
-def _environment(scratch: Path, token: str) -> dict[str, str]:
+def _environment(scratch: Path, token: str, settings: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return an environment in which nothing of the user's own Jupyter is read or written."""
     own = {kind: scratch / kind for kind in ("config", "data", "runtime", "ipython")}
-    for plugin, settings in SETTINGS.items():
+    for plugin, own_settings in settings.items():
         name, _, part = plugin.partition("/")
         folder = own["config"] / "lab/user-settings/@jupyterlab" / name
         path = folder / f"{part}.jupyterlab-settings"
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings), encoding="utf-8")
+        path.write_text(json.dumps(own_settings), encoding="utf-8")
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")},
         "JUPYTER_CONFIG_DIR": str(own["config"]),
