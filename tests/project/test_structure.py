@@ -245,6 +245,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.observers",
         "queues.queues",
         "queues.rules",
+        "waiting",
     },
     "course.interrupt": set(),
     "course.invariants": {

@@ -46,6 +46,7 @@ _CUSTOMERS: dict[str, tuple[Any, Any]] = {
     "7": ("Jo", "1 Main St"),
     "27": ("", None),
     "8": ("Jo", "1 Main St"),
+    "9": (["Jo", "Ann"], {"street": ""}),
 }
 
 

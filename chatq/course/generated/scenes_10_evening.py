@@ -12,7 +12,7 @@ from ...internals.client_tap import Client
 from ..invariants import Wrong
 from ..scenes import Expected, Step, step
 from .scenes_10 import COUNTERS, DRIVERS, IDS, ROAD, STORES
-from .scenes_10_parcels import FAULTS, KILLED, TIMES, Parcels
+from .scenes_10_parcels import FAULTS, KILLED, Parcels
 
 __all__ = ["Evening"]
 
@@ -98,12 +98,12 @@ class Evening(Parcels):
     # -- what happens
 
     @step(
-        "{who} sends order {id!r} for {store}{times}{then}",
-        who=("ada", "bob"), id=IDS, store=STORES, times=(*TIMES,), then=(*_FAULTS,),
+        "{who} sends order {id!r} for {store}{then}",
+        who=("ada", "bob"), id=IDS, store=STORES, then=(*_FAULTS,),
     )  # fmt: skip
-    async def sends(self, who: str, id: str, store: str, times: str, then: str) -> Expected:
+    async def sends(self, who: str, id: str, store: str, then: str) -> Expected:
         """See `Parcels`."""
-        return await super().sends(who, id, store, times, then)
+        return await super().sends(who, id, store, then)
 
     @step("{who} comes to work{then}", who=DRIVERS, then=(*_FAULTS,))
     async def drives(self, who: str, then: str) -> Expected:

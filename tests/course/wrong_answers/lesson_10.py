@@ -342,7 +342,7 @@ def known_by_heart(sio, queues, who_is):
         return True
 
 
-@wrong("10.2", client="anybody", says="it does not come")
+@wrong("10.2", client="dan", says="again before it is stored, and the server is killed")
 def known_before_it_is_kept(sio, queues, who_is):
     """Who asks again while the first order is still on its way is told True too early."""
     desk(sio, queues, who_is)
@@ -378,7 +378,7 @@ def says_nothing(sio, queues, who_is):
         await queues.emit("pickup", order, to="drivers", key=key)
 
 
-@wrong("10.2", client="fay", says="got it")
+@wrong("10.2", client="fay", says="fay comes to work: '7'")
 def a_queue_for_each_driver(sio, queues, who_is):
     """Each driver gets each order, and both bring it."""
     queues.attach(sio, namespace=ROAD)
@@ -390,6 +390,7 @@ def a_queue_for_each_driver(sio, queues, who_is):
         name = await who_is(auth.get("key") if isinstance(auth, dict) else None)
         if name is None:
             raise Refused("no driver")
+        await sio.save_session(sid, name, namespace=ROAD)
         await queues.subscribe(sid, name)
 
     @sio.event
@@ -412,8 +413,10 @@ def a_list_in_memory(sio, queues, who_is):
 
     @sio.on("connect", namespace=ROAD)
     async def connect(sid, environ, auth):
-        if await who_is(auth.get("key") if isinstance(auth, dict) else None) is None:
+        name = await who_is(auth.get("key") if isinstance(auth, dict) else None)
+        if name is None:
             raise Refused("no driver")
+        await sio.save_session(sid, name, namespace=ROAD)
         there.append(sid)
         sio.start_background_task(sends)
 
@@ -441,16 +444,6 @@ def not_worth_waiting_for(sio, queues, who_is):
         key = f"{order['store']} {order['orderId']}"
         await queues.emit("pickup", order, to="drivers", key=key, ttl=30)
         return True
-
-
-@wrong("10.2", says="no client 'sid-")
-def attached_at_the_counter(sio, queues, who_is):
-    """Attached in `/`, the queues know no driver."""
-    queues.attach(sio)
-    rooms(sio)
-    door(sio, who_is, queues)
-    news(sio)
-    orders(sio, queues)
 
 
 # -- 10.3 ---------------------------------------------------------------------------------------
@@ -528,31 +521,15 @@ def delivered_at_the_counter(sio, queues, who_is):
         return True
 
 
-@wrong("10.3", client="ada", says="and the server is killed as it answers for 'delivered'")
-def reports_later(sio, queues, who_is):
-    """True is said before the report is on the disk."""
+@wrong("10.3", client="ada or cy", says="('delivered', '7')")
+def one_queue_for_both_ways(sio, queues, who_is):
+    """The queue of the orders knows this key already, and stores nothing."""
     service(sio, queues, who_is)
 
     @sio.on("delivered", namespace=ROAD)
     async def delivered(sid, order):
-        queue, key = f"delivered {order['store']}", order["orderId"]
-        sio.start_background_task(queues.emit, "delivered", order, to=queue, key=key)
-        return True
-
-
-@wrong("10.3", says="no client 'sid-")
-def not_attached_at_the_counter(sio, queues, who_is):
-    """Attached in `/drivers` only, the queues know no counter."""
-    queues.attach(sio, namespace=ROAD)
-    rooms(sio, queues)
-    door(sio, who_is, queues)
-    news(sio)
-    orders(sio, queues)
-
-    @sio.on("delivered", namespace=ROAD)
-    async def delivered(sid, order):
-        queue, key = f"delivered {order['store']}", order["orderId"]
-        await queues.emit("delivered", order, to=queue, key=key)
+        key = f"{order['store']} {order['orderId']}"
+        await queues.emit("delivered", order, to="drivers", key=key)
         return True
 
 
