@@ -38,7 +38,7 @@ class Evening(Parcels):
     faults = _FAULTS
     finale = (
         Step("joins_a_store", {"who": "ada", "store": "flowers", "then": ""}),
-        Step("joins_a_store", {"who": "bob", "store": "flowers2", "then": ""}),
+        Step("joins_a_store", {"who": "ada", "store": "flowers2", "then": ""}),
         *Parcels.finale,
     )
 

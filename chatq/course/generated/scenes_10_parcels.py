@@ -264,11 +264,13 @@ class Parcels(Service):
         self.late = True
         return await self.order(*[(who, store, id)] * 2)
 
-    @step("ada and bob send order {id!r} at once, for {one} and {other}",
-          id=IDS, one=STORES, other=STORES[::-1])  # fmt: skip
-    async def both_send(self, id: str, one: str, other: str) -> Expected:
-        """One number, at two counters."""
-        return await self.order(("ada", one, id), ("bob", other, id))
+    @step(
+        "ada and bob send orders {id!r} and {other!r} at once, for {store} and {another}",
+        id=IDS, store=STORES, other=IDS, another=STORES[::-1],
+    )  # fmt: skip
+    async def both_send(self, id: str, store: str, other: str, another: str) -> Expected:
+        """At two counters, perhaps with one number."""
+        return await self.order(("ada", store, id), ("bob", another, other))
 
     async def order(self, *orders: tuple[str, str, str]) -> Expected:
         """Send each `(who, store, id)`; require that each is told that it is kept."""

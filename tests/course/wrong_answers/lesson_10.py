@@ -595,3 +595,65 @@ def news_by_the_queue(sio, queues, who_is):
             queue, key = f"delivered {order['store']}", f"{event} {order['orderId']}"
             await queues.emit(event, order, to=queue, key=key)
             return True
+
+
+def reports(sio, queues):
+    """The handler of `delivered`, as it should be."""
+
+    @sio.on("delivered", namespace=ROAD)
+    async def delivered(sid, order):
+        queue, key = f"delivered {order['store']}", order["orderId"]
+        await queues.emit("delivered", order, to=queue, key=key)
+        return True
+
+
+def counterless(sio, queues, who_is):
+    """All but the handler of `join`."""
+    queues.attach(sio, namespace=ROAD)
+    queues.attach(sio)
+    door(sio, who_is, queues)
+    news(sio)
+    orders(sio, queues)
+    reports(sio, queues)
+
+
+@wrong("10.3", client="anybody", says="it does not come")
+def the_first_counter_keeps_the_books(sio, queues, who_is):
+    """One counter of each store gets the reports: and when that one has gone, nobody does."""
+    counterless(sio, queues, who_is)
+    books = set()
+
+    @sio.event
+    async def join(sid, store):
+        await sio.enter_room(sid, store)
+        if store not in books:
+            books.add(store)
+            await queues.subscribe(sid, f"delivered {store}")
+
+
+@wrong("10.3", client="anybody", says="it does not come")
+def the_books_of_one_store(sio, queues, who_is):
+    """Who joins a second store gets no reports for the first any more."""
+    counterless(sio, queues, who_is)
+
+    @sio.event
+    async def join(sid, store):
+        await sio.enter_room(sid, store)
+        for queue in queues.subscriptions(sid):
+            await queues.unsubscribe(sid, queue)
+        await queues.subscribe(sid, f"delivered {store}")
+
+
+@wrong("10.3", client="anybody", says="is answered True for 'delivered'")
+def only_news_are_accepted(sio, queues, who_is):
+    """Who reports what is known already is answered False, and so never answers for the order."""
+    service(sio, queues, who_is)
+    known = set()
+
+    @sio.on("delivered", namespace=ROAD)
+    async def delivered(sid, order):
+        key = f"{order['store']} {order['orderId']}"
+        queue, new = f"delivered {order['store']}", key not in known
+        await queues.emit("delivered", order, to=queue, key=key)
+        known.add(key)
+        return new
