@@ -132,6 +132,7 @@ class Evening(Parcels):
         for (store, id), parcel in self.model.parcels.items():
             there = [who for who, stores in self.rooms.items() if store in stores]
             due = parcel.reported and self.model.sound and bool(there)
-            what = f"'delivered' of order {id!r} of {store}"
+            told = ": the driver was told True" * parcel.reported
+            what = f"'delivered' of order {id!r} of {store}{told}"
             self.once(", ".join(there) or "the store", what, parcel.booked, due)
         return expected

@@ -347,7 +347,8 @@ class Parcels(Service):
         for (store, id), parcel in self.model.parcels.items():
             what = f"order {id!r} of {store}"
             due = parcel.promised and self.model.sound and bool(at_work)
-            self.once(", ".join(at_work) or "the drivers", what, parcel.out, due)
+            told = ": its store was told True" * parcel.promised
+            self.once(", ".join(at_work) or "the drivers", what + told, parcel.out, due)
         return self.heard_meanwhile()
 
     def once(self, who: str, what: str, messages: set[str], due: bool) -> None:
@@ -355,7 +356,7 @@ class Parcels(Service):
         if len(messages) > 1 or (due and not messages):
             raise Wrong(
                 client=who,
-                expected=f"{what} comes once",
+                expected=f"gets, once, {what}",
                 got=f"it is in the queue {times(len(messages))}, each a message of its own"
                 if messages
                 else "it does not come",

@@ -258,19 +258,6 @@ def sent_to_who_is_there(sio, queues, who_is):
         return True
 
 
-@wrong("10.2", client="dan", says="and the server is killed as it answers")
-def says_so_and_does_it_later(sio, queues, who_is):
-    """True is said while the order is still on its way to the disk."""
-    desk(sio, queues, who_is)
-    tasks = set()
-
-    @sio.event
-    async def pickup(sid, order):
-        key = f"{order['store']} {order['orderId']}"
-        tasks.add(asyncio.create_task(queues.emit("pickup", order, to="drivers", key=key)))
-        return True
-
-
 @wrong("10.2", client="dan", says="an `await` is missing before a call of emit")
 def never_puts_it_there(sio, queues, who_is):
     """Without `await` the order is not stored at all."""
@@ -290,6 +277,19 @@ def no_key(sio, queues, who_is):
     @sio.event
     async def pickup(sid, order):
         await queues.emit("pickup", order, to="drivers")
+        return True
+
+
+@wrong("10.2", client="dan", says="and the server is killed as it answers")
+def says_so_and_does_it_later(sio, queues, who_is):
+    """True is said while the order is still on its way to the disk."""
+    desk(sio, queues, who_is)
+    tasks = set()
+
+    @sio.event
+    async def pickup(sid, order):
+        key = f"{order['store']} {order['orderId']}"
+        tasks.add(asyncio.create_task(queues.emit("pickup", order, to="drivers", key=key)))
         return True
 
 
