@@ -19,7 +19,7 @@ from chatq.views.looks import marks
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "pictures"
 WIDE = 440
 GREY, GOOD, BAD, SERVER = "#767c86", "#1f8a54", "#d23b39", "#44566c"
-CLIENTS = marks(["ada", "bob", "cy", "dan", "driver", "vendor"])
+CLIENTS = marks(["ada", "bob", "cy", "dan", "driver", "eve", "fay", "helper", "vendor"])
 FONT = "font-family='ui-sans-serif,system-ui,sans-serif' font-size='14' font-weight='600'"
 
 
@@ -111,6 +111,26 @@ class Figure:
             f"<title>{html.escape(title, quote=False)}</title>"
             f"<desc>{html.escape(description, quote=False)}</desc>{''.join(self.parts)}</svg>\n"
         )
+
+
+def async_and_handlers() -> Figure:
+    """Call me when the soup is ready
+
+    You say to the waiter: when the soup is ready, call me. You talk with Bob, and the waiter waits
+    for the kitchen. Then he calls you: the soup!
+    """
+    it = Figure(170)
+    it.box(70, 30, "you")
+    it.box(370, 30, "waiter")
+    it.arrow(98, 30, 332, 30, "when the soup is ready: call me")
+    it.line(70, 45, 70, 125, stroke=GREY, **{"stroke-width": "2", "stroke-dasharray": "2 5"})
+    it.line(370, 45, 370, 125, stroke=GREY, **{"stroke-width": "2", "stroke-dasharray": "2 5"})
+    it.text(84, 85, "you talk with Bob", at="start")
+    it.text(356, 85, "he waits", at="end")
+    it.box(70, 140, "you")
+    it.box(370, 140, "waiter")
+    it.arrow(332, 140, 98, 140, "the soup!", GOOD)
+    return it
 
 
 def the_phone_call() -> Figure:
@@ -214,6 +234,29 @@ def namespaces() -> Figure:
     return it
 
 
+def who_may_come_in() -> Figure:
+    """A doorkeeper who looks it up
+
+    Cy shows the key of Cy to a doorkeeper, who looks it up and lets him in to the staff. Eve shows
+    a guess. While the doorkeeper looks, she waits; then she is told: you are not staff.
+    """
+    it = Figure(170)
+    it.client(44, 40, "cy")
+    it.client(44, 120, "eve")
+    it.arrow(76, 40, 168, 60, "his key")
+    it.arrow(82, 120, 168, 100, "a guess")
+    it.frame(172, 46, 112, 68)
+    it.text(228, 70, "doorkeeper")
+    it.text(228, 92, "looks it up")
+    it.arrow(288, 60, 336, 40, "", GOOD)
+    it.box(384, 40, "/staff", "#0b6a75", 88)
+    it.text(384, 68, "inside", GOOD)
+    it.arrow(288, 100, 336, 120, "", BAD, ends=False)
+    it.missed(388, 120, "✗ refused")
+    it.text(44, 156, "she waits: what does she hear meanwhile?", BAD, at="start")
+    return it
+
+
 def the_lost_packages() -> Figure:
     """A package for nobody
 
@@ -259,6 +302,29 @@ def build_the_queue() -> Figure:
     return it
 
 
+def leases_and_the_inbox() -> Figure:
+    """Signed for, until half past
+
+    O-3 is in the letter box. Ada signs for it until half past, and dies. At half past it goes out
+    again, to the helper, who looks into a book of its own: is O-3 done?
+    """
+    it = Figure(190)
+    it.frame(14, 46, 150, 84)
+    it.text(89, 64, "letter box")
+    it.box(89, 92, "O-3", "#6b4a1f", 46)
+    it.text(89, 117, "out: until half past")
+    it.arrow(170, 66, 332, 36)
+    it.text(168, 30, "yours until half past", at="start")
+    it.client(366, 34, "ada")
+    it.missed(420, 34, "✗")
+    it.arrow(170, 108, 332, 118)
+    it.text(200, 92, "half past: O-3 again", at="start")
+    it.client(386, 120, "helper")
+    it.arrow(386, 138, 386, 158, "", thick=1.5)
+    it.text(428, 172, "its own book: O-3 done?", at="end")
+    return it
+
+
 def at_least_once() -> Figure:
     """Three steps, and a crash between any two
 
@@ -299,16 +365,43 @@ def more_than_one_machine() -> Figure:
 
 
 #: The pictures, by the number and the name of their lesson.
+def one_evening() -> Figure:
+    """Counters, drivers, and the server in the middle
+
+    Ada is at the counter of flowers, Bob at that of flowers2; Dan and Fay drive. The server between
+    them keeps orders and reports in queues. Eve has no key, and is not let in.
+    """
+    it = Figure(200)
+    it.frame(156, 30, 128, 116)
+    it.text(220, 50, "server")
+    it.box(220, 84, "orders", "#6b4a1f", 90)
+    it.box(220, 122, "reports", "#6b4a1f", 90)
+    for y, name, store in ((50, "ada", "flowers"), (116, "bob", "flowers2")):
+        it.client(44, y, name)
+        it.text(44, y + 26, store)
+        it.arrow(86, y, 152, y, both=True)
+    for y, name in ((50, "dan"), (116, "fay")):
+        it.client(392, y, name)
+        it.arrow(352, y, 288, y, both=True)
+    it.client(310, 180, "eve")
+    it.missed(392, 180, "✗ no key")
+    return it
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
+    "00b-async-and-handlers": async_and_handlers,
     "01-the-phone-call": the_phone_call,
     "02-proof-of-life": proof_of_life,
     "03-broadcast": broadcast,
     "04-rooms": rooms,
     "05-namespaces": namespaces,
+    "05b-who-may-come-in": who_may_come_in,
     "06-the-lost-packages": the_lost_packages,
     "07-build-the-queue": build_the_queue,
+    "07b-leases-and-the-inbox": leases_and_the_inbox,
     "08-at-least-once": at_least_once,
     "09-more-than-one-machine": more_than_one_machine,
+    "10-one-evening-at-the-parcel-service": one_evening,
 }
 
 

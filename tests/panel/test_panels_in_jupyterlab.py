@@ -109,7 +109,7 @@ async def photograph(page, name, folder):
 # -- the lessons ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", ["00", "01", "02", "05", "05b", "07", "08", "09"])
+@pytest.mark.parametrize("number", ["00", "01", "02", "05", "05b", "07", "08", "09", "10"])
 async def test_a_lesson_runs_and_its_panel_is_there(jupyter, number, tmp_path):
     async with lesson(jupyter, number) as page:
         assert bool(await page.do("texts", selector=PANEL)) == (number != "00")

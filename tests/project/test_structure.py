@@ -226,6 +226,31 @@ IMPORTS: dict[str, set[str]] = {
         "stage.stage",
         "waiting",
     },
+    "course.generated.scenes_10": {
+        "course.invariants",
+        "course.scenes",
+        "queues.queues",
+    },
+    "course.generated.scenes_10_evening": {
+        "course.generated.scenes_10",
+        "course.generated.scenes_10_parcels",
+        "course.invariants",
+        "course.scenes",
+        "internals.client_tap",
+    },
+    "course.generated.scenes_10_parcels": {
+        "course.generated.scenes_10",
+        "course.invariants",
+        "course.queue_trial",
+        "course.scenes",
+        "internals.client_events",
+        "internals.client_tap",
+        "journal.facts",
+        "queues.observers",
+        "queues.queues",
+        "queues.rules",
+        "waiting",
+    },
     "course.interrupt": set(),
     "course.invariants": {
         "internals.client_tap",
@@ -315,6 +340,18 @@ IMPORTS: dict[str, set[str]] = {
         "stage.scene",
         "stage.stage",
     },
+    "course.lesson_10": {
+        "course.check",
+        "course.generated.scenes_10",
+        "course.generated.scenes_10_evening",
+        "course.generated.scenes_10_parcels",
+        "course.invariants",
+        "course.queue_trial",
+        "course.trial",
+        "internals.client_tap",
+        "queues.queues",
+        "queues.rules",
+    },
     "course.lives": {
         "course.attempt",
         "course.sandbox",
@@ -381,6 +418,9 @@ IMPORTS: dict[str, set[str]] = {
         "journal.facts",
     },
     "course.questions.questions_09": {
+        "course.question",
+    },
+    "course.questions.questions_10": {
         "course.question",
     },
     "course.queue_trial": {
