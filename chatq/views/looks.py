@@ -89,12 +89,11 @@ def marks(names: Iterable[str]) -> dict[str, Mark]:
 
 
 def badge(mark: Mark | None) -> str:
-    """Return a mark as HTML, to stand before the name; "" for who has none."""
+    """Return a mark as HTML, to stand before the name, on one line with it; "" for who has none."""
     if mark is None:
         return ""
-    return (
-        f'<span class="chatq-mark chatq-mark-{mark.number}" aria-hidden="true">{mark.shape}</span> '
-    )
+    shape = f'aria-hidden="true">{mark.shape}</span>'
+    return f'<span class="chatq-mark chatq-mark-{mark.number}" {shape}&#160;'
 
 
 @cache
