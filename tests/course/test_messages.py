@@ -361,6 +361,7 @@ def in_an_error(sent):
         LATER.append(error)  # as a notebook does: its frames have `sent`
 
 
+@pytest.mark.usefixtures("few_scenes")
 @pytest.mark.parametrize("passes", [True, False])
 @pytest.mark.parametrize("keep", [in_a_list, in_a_cycle, in_an_error])
 @pytest.mark.filterwarnings("ignore:coroutine")
@@ -390,6 +391,7 @@ async def test_a_note_is_about_this_answer(keep, passes):
     assert "note" not in repr(verdict)
 
 
+@pytest.mark.usefixtures("few_scenes")
 async def test_a_right_answer_has_no_note():
     def answer(sio):
         unused = sio.emit("news", "lost")
