@@ -4,11 +4,12 @@
 // them, is here and nowhere else.
 //
 // `tests/support/in_node.py` puts it before the blocks of a lesson, which then have `Stage`,
-// `Server`, `connect` (the client's `io`) and `once`. It must not know any lesson.
+// `Server`, `connect` (the client's `io`), `once`, and perhaps `hub`, the address of a running hub. It
+// must not know any lesson.
 
 import { once } from "node:events";
 import { Server, Socket } from "socket.io";
-import { io as connect, Manager } from "socket.io-client";
+import { io, Manager } from "socket.io-client";
 
 const WITHIN = 5000; // milliseconds, for whatever is waited for
 const MARK = "(mark)"; // answered below every middleware and handler
@@ -61,11 +62,11 @@ export class Stage {
   }
 
   /**
-   * Return a client that has begun to dial. `options` are the client's own; as on a stage in Python
+   * Return a client that has begun to dial; for a name that is connected, on the same line. `options` are the client's own; as on a stage in Python
    * it does not dial again by itself unless `reconnection` says so.
    */
   dial(name, namespace = "/", { auth, ...options } = {}) {
-    if (!this.#managers.has(name)) {
+    if ((this.#managers.get(name)?._readyState ?? "closed") === "closed") {
       const manager = new Manager(this.url, { reconnection: false, ...options });
       manager.on("packet", counts);
       this.#managers.set(name, manager);
@@ -176,8 +177,19 @@ export class Stage {
 }
 
 const open = new Set();
+const dialled = new Set();
+
+/** Dial a server that is on no stage, as somebody new each time. */
+function connect(url, options) {
+  const socket = io(url, { forceNew: true, transports: ["websocket"], ...options });
+  dialled.add(socket);
+  return socket;
+}
 
 /** Close what a program has left open. */
-export const closeAll = () => Promise.all([...open].map((stage) => stage.close()));
+async function closeAll() {
+  for (const socket of dialled) socket.disconnect();
+  await Promise.all([...open].map((stage) => stage.close()));
+}
 
 Object.assign(globalThis, { Stage, Server, connect, once, closeAll });

@@ -10,8 +10,10 @@ program begins. There is no other copy of them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 import nodejs
-from places import NOTEBOOKS
+from places import NOTEBOOKS, ROOT
 
 __all__ = ["SUMMARY", "Twin", "run", "twins"]
 
@@ -27,7 +29,8 @@ SUMMARY = "<details><summary>The same in Node</summary>"
 #: A block in a fold, and what it prints.
 BLOCK = re.compile(r"(?s)```js\n(?P<code>.*?)```\n(?:\n```text\n(?P<prints>.*?)```\n)?")
 BEGINS = re.compile(r"(?m)^const io = new Server\(")
-HEAD = 'import "./stage.mjs";\nprocess.chdir({folder});\n'
+HEAD = 'import "./stage.mjs";\nprocess.chdir({folder});\nconst hub = {hub};\n'
+HUB = re.compile(r"\bhub\b")
 #: Printed after each block.
 MARK = "\N{SYMBOL FOR RECORD SEPARATOR}"
 
@@ -66,14 +69,30 @@ def programs(found: list[Twin]) -> Iterator[list[Twin]]:
 def run(found: list[Twin]) -> list[str]:
     """Run the blocks of a lesson; return what each has printed."""
     printed: list[str] = []
-    head = HEAD.format(folder=json.dumps(str(NOTEBOOKS)))
     for program in programs(found):
-        blocks = "".join(f'{twin.code}console.log("{MARK}");\n' for twin in program)
+        with running_hub(any(HUB.search(twin.code) for twin in program)) as hub:
+            head = HEAD.format(folder=json.dumps(str(NOTEBOOKS)), hub=json.dumps(hub))
+            blocks = "".join(f'{twin.code}console.log("{MARK}");\n' for twin in program)
+            out = nodejs.evaluate(f"{head}{blocks}await closeAll();\n")
         # What is printed while the stages close belongs to none.
-        *each, _ = nodejs.evaluate(f"{head}{blocks}await closeAll();\n").split(f"{MARK}\n")
-        printed += each
+        printed += out.split(f"{MARK}\n")[:-1]
     assert len(printed) == len(found)
     return printed
+
+
+@contextlib.contextmanager
+def running_hub(wanted: bool) -> Iterator[str | None]:
+    """Give the address of a hub of its own, with its namespace, if one is wanted."""
+    if not wanted:
+        yield None
+        return
+    command = [sys.executable, "-m", "chatq", "serve", "--port", "0", "--store", "memory:"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.kill()
 
 
 def store(path: Path) -> None:
