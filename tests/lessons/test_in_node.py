@@ -142,7 +142,7 @@ def notebook(*sources: str) -> Any:
     )
 
 
-FOLD = f"{SUMMARY}\n\n```js\nconsole.log(1);\n```\n\n```text\n1\n```\n\n</details>"
+FOLD = f"{SUMMARY}\n\n```js\nconsole.log(1);\n```\n\nIt prints\n\n```text\n1\n```\n\n</details>"
 PLAYS = 'await sio.emit("news")'
 
 

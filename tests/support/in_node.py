@@ -27,7 +27,9 @@ __all__ = ["SUMMARY", "Twin", "run", "twins"]
 
 SUMMARY = "<details><summary>The same in Node</summary>"
 #: A block in a fold, and what it prints.
-BLOCK = re.compile(r"(?s)```js\n(?P<code>.*?)```\n(?:\n```text\n(?P<prints>.*?)```\n)?")
+BLOCK = re.compile(
+    r"(?s)```js\n(?P<code>.*?)```\n(?:\nIt prints\n\n```text\n(?P<prints>.*?)```\n)?"
+)
 BEGINS = re.compile(r"(?m)^const io = new Server\(")
 HEAD = 'import "./stage.mjs";\nprocess.chdir({folder});\nconst hub = {hub};\n'
 HUB = re.compile(r"\bhub\b")
@@ -100,8 +102,9 @@ def store(path: Path) -> None:
     printed = iter(run(twins(path)))
 
     def renewed(block: re.Match[str]) -> str:
-        prints = next(printed)
-        return f"```js\n{block['code']}```\n" + (f"\n```text\n{prints}```\n" if prints else "")
+        text = next(printed)
+        prints = f"\nIt prints\n\n```text\n{text}```\n" if text else ""
+        return f"```js\n{block['code']}```\n{prints}"
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
