@@ -25,11 +25,7 @@ COURSE = {"predict", "check"}
 LOOKS = {"why", "wire", "diagram", "deliveries", "panel", "open", "settle"}
 #: Code fits beside an open file browser, as pictures of characters do.
 WIDTH = 72
-LESSONS = [
-    path
-    for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    if any(SUMMARY in cell.source for cell in nbformat.read(path, as_version=4).cells)
-]
+LESSONS = [path for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if path.name[:3] != "00-"]
 #: Those that wait for real seconds.
 SLOW = {"02-proof-of-life"}
 
@@ -48,7 +44,10 @@ WITHOUT = {
     ("08", "A lease too long"): LEASE,
 }
 #: Lessons of which no scene but those with a twin has one, and why.
-REST = {"09": "kills nodes under servers that only Python's side has"}
+REST = {
+    "00b": "is about Python; where JavaScript differs there is a twin",
+    "09": "kills nodes under servers that only Python's side has",
+}
 
 
 def slow(path: Path) -> Any:
