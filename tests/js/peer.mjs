@@ -190,7 +190,15 @@ const forPages = {
   evaluate: ({ page, script }) => pages.get(page).evaluate(script),
   complaints: async ({ page }) => pages.get(page).complaints,
   requests: async ({ page }) => pages.get(page).requests,
+  /** Return what passed between the page and Socket.IO's server. `whole`: all is answered. */
+  async traffic({ page, whole = false, within = WITHIN }) {
+    const { traffic, answers } = pages.get(page);
+    if (whole) await before(within, Promise.all(answers), () => `the answers to ${page}`);
+    return traffic;
+  },
+
   forgive: async ({ page }) => void pages.get(page).complaints.splice(0),
+  offline: ({ page, value }) => pages.get(page).context().setOffline(value),
   leave: ({ page }) => pages.get(page).close(),
   scheme: ({ page, value }) => pages.get(page).emulateMedia({ colorScheme: value }),
   resize: ({ page, width, height }) => pages.get(page).setViewportSize({ width, height }),
@@ -243,11 +251,27 @@ const forPages = {
 function adopt(name, page) {
   page.complaints = [];
   page.requests = [];
-  page.on("request", (request) => page.requests.push(request.url()));
+  page.traffic = []; // of Socket.IO: what a browser's Network tab shows, in the order begun
+  page.answers = []; // to its letters, each a promise
+  page.on("request", (request) => {
+    page.requests.push(request.url());
+    if (!request.url().includes("/socket.io/?")) return;
+    const [method, sent] = [request.method(), request.postData()];
+    const exchange = { transport: "polling", method, sent, came: null };
+    page.traffic.push(exchange);
+    const body = request.response().then((response) => response?.text() ?? null);
+    const came = body.catch(() => null); // none, or not for this page
+    page.answers.push(came.then((text) => (exchange.came = text)));
+  });
   page.websockets = [];
   page.changed = new Promise((resolve) => {
     page.on("websocket", (websocket) => {
       page.websockets.push(websocket.url());
+      const frame = (sent, came) => page.traffic.push({ transport: "websocket", sent, came });
+      frame(null, null); // it is dialled
+      websocket.on("framesent", ({ payload }) => frame(payload, null));
+      websocket.on("framereceived", ({ payload }) => frame(null, payload));
+      websocket.on("close", () => frame(null, "(closed)"));
       // Engine.IO's "upgrade": from here on the server sees at once when the page is gone.
       websocket.on("framesent", ({ payload }) => payload === "5" && resolve(websocket.url()));
     });

@@ -14,13 +14,24 @@ def run(script: str, *arguments: str, within: float = 60) -> Any:
 
     `within`: a deadline in seconds.
     """
+    return json.loads(_node(str(needs.JS / script), *arguments, within=within))
+
+
+def evaluate(program: str, *, within: float = 60) -> str:
+    """Run a program, a module that lies beside those in `tests/js`; return what it printed."""
+    return _node("--input-type=module", "-", program=program, within=within)
+
+
+def _node(*arguments: str, program: str = "", within: float) -> str:
     done = subprocess.run(
-        [needs.path("node"), str(needs.JS / script), *arguments],
+        [needs.path("node"), *arguments],
+        input=program,
+        cwd=needs.JS,
         capture_output=True,
         text=True,
         encoding="utf-8",
         timeout=within,
         check=False,
     )
-    assert done.returncode == 0, f"{script} failed:\n{done.stderr}"
-    return json.loads(done.stdout)
+    assert done.returncode == 0, f"{arguments[0]} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
