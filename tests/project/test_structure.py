@@ -900,13 +900,19 @@ IMPORTS: dict[str, set[str]] = {
         "journal.accounting",
         "journal.facts",
     },
+    "stage.cables": {
+        "stage.relay",
+    },
     "stage.nats_server": {
         "journal.activity",
         "queues.nats.address",
         "queues.nats.connection",
         "queues.store",
+        "stage.cables",
+        "stage.nats_votes",
         "stage.process",
     },
+    "stage.nats_votes": set(),
     "stage.process": {
         "journal.activity",
     },
