@@ -380,6 +380,9 @@ IMPORTS: dict[str, set[str]] = {
         "course.question",
         "journal.facts",
     },
+    "course.questions.questions_08b": {
+        "course.question",
+    },
     "course.questions.questions_09": {
         "course.question",
     },
