@@ -212,6 +212,10 @@ IMPORTS: dict[str, set[str]] = {
         "queues.observers",
         "queues.rules",
     },
+    "course.generated.scenes_08_outbox": {
+        "course.scenes",
+        "course.shop",
+    },
     "course.generated.scenes_09": {
         "course.invariants",
         "course.scenes",
@@ -296,8 +300,10 @@ IMPORTS: dict[str, set[str]] = {
     "course.lesson_08": {
         "course.check",
         "course.generated.scenes_08",
+        "course.generated.scenes_08_outbox",
         "course.ledger",
         "course.queue_trial",
+        "course.shop",
         "course.trial",
         "internals.client_tap",
         "queues.rules",
@@ -412,6 +418,14 @@ IMPORTS: dict[str, set[str]] = {
     "course.search": {
         "course.scenes",
         "internals.draws",
+    },
+    "course.shop": {
+        "course.invariants",
+        "course.ledger",
+        "course.sandbox",
+        "course.trial",
+        "internals.client_tap",
+        "stage.scene",
     },
     "course.trial": {
         "course.blame",
