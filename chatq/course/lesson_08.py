@@ -1,4 +1,5 @@
-"""The exercises of lesson 08: an effect that happens once, and a message that always fails.
+"""The exercises of lessons 08 and 08b: an effect that happens once, a message that always fails,
+and a hub that is off.
 
 Owns their tasks, and a database whose power fails where the scene wants it. Must not know: how an
 answer is tried.
@@ -15,8 +16,10 @@ from ..internals.client_tap import Client
 from ..queues.rules import Rules
 from .check import Exercise
 from .generated.scenes_08 import Doorstep, Failures
+from .generated.scenes_08_outbox import Sales
 from .ledger import TABLES, Ledger
 from .queue_trial import Errands, on_a_quick_line
+from .shop import Shop
 from .trial import Trial
 
 __all__ = ["EXERCISES"]
@@ -167,6 +170,54 @@ async def _poison(trial: Trial) -> None:
     await errands.empty("ada")
 
 
+async def _hub_is_off(trial: Trial) -> None:
+    shop = await Shop.open(trial, {})
+    sold: list[str] = []
+
+    async def sells(*packages: str) -> None:
+        for package in packages:
+            await shop.sells(package)
+            sold.append(package)
+        await shop.settle()
+
+    def judge(what: str, *, sound: bool = True) -> None:
+        shop.judge(what, sold, sold, sound=sound)
+        trial.proved.append(what)
+
+    def cuts() -> bool:
+        if shop.vendor.connected:
+            shop.vendor.cut()
+        return False
+
+    try:
+        await shop.connects()
+        await sells("pizza", "pizza")
+        judge("the hub is there, and two people order the same")
+        shop.vendor.cut()
+        await shop.settle()
+        await sells("O-1")
+        judge("the hub is off, and the shop sells O-1", sound=False)
+        await shop.connects()
+        await shop.settle()
+        judge("the hub is there again")
+        shop.answers = cuts
+        await sells("O-2")
+        shop.answers = lambda: True
+        await shop.connects()
+        await shop.settle()
+        judge("the hub has stored O-2, its answer was lost, and the line is mended")
+        shop.vendor.cut()
+        await shop.settle()
+        await sells("O-3")
+        shop.close()
+        await shop.starts()
+        await shop.connects()
+        await shop.settle()
+        judge("O-3 was sold while the hub was off, and the program is started anew")
+    finally:
+        shop.close()
+
+
 EXERCISES = [
     Exercise(
         "08.1",
@@ -183,5 +234,13 @@ EXERCISES = [
         "there are two honest answers, and a way to say the second one: what does the queue have "
         "to be told, by which event, and with which two things in it?",
         Failures,
+    ),
+    Exercise(
+        "08.3",
+        "the hub is off",
+        _hub_is_off,
+        "suppose that the program ends after this line of yours: is the order in both tables, or "
+        "in neither? And who hands over what is left, when the hub is there again?",
+        Sales,
     ),
 ]

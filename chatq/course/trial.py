@@ -65,6 +65,8 @@ class Trial(Invariants):
         self._network: Network = network
         self._fence = fence
         self.sio: socketio.AsyncServer
+        #: What the answer has returned last, to a side that it was given.
+        self.returned: Any = None
         #: The servers and clients with the answer in them.
         self.sides: list[Any] = []
         #: Each with the function that restores its server.
@@ -142,11 +144,13 @@ class Trial(Invariants):
         with self.clues.registering(side):
             result = self.answer(side, *given)
             if inspect.isawaitable(result):
-                await result
+                result = await result
+        self.returned = result
         if _registered(side) == before:
             if self.clues.elsewhere:
                 self._elsewhere(side)
-            raise NotDone
+            if not callable(result):
+                raise NotDone
         around_handlers(side, partial(self._handles, side))
 
     def _elsewhere(self, side: Any) -> None:

@@ -1,7 +1,7 @@
 """Real NATS servers on loopback, for lessons and tests: one node, or a cluster of three.
 
-Owns their configuration, their ports and folders, their faults (killed, started again, frozen), and
-which of them leads. Must not know: what is stored there, the stage.
+Owns their configuration, their ports and folders, their faults (killed, started again, frozen, cut
+off), and which of them leads. Must not know: what is stored there, the stage.
 
 Each node is a process of its own that never outlives the program that started it (see `process`),
 and keeps its files in a folder that is removed with it. What it has acknowledged is on its disk:
@@ -25,6 +25,8 @@ from ..journal.activity import NotSettled, wait_for
 from ..queues.nats.address import Address
 from ..queues.nats.connection import PAUSE, SOON, Connection
 from ..queues.store import StoreError
+from .cables import Cables
+from .nats_votes import Vote, votes
 from .process import Folder, Process
 
 __all__ = ["MISSING", "NatsNode", "NatsServers", "available", "nats_server"]
@@ -50,6 +52,7 @@ sys.exit(child.wait())
 _CONFIGURATION = """
 server_name: "{name}"
 listen: "127.0.0.1:{port}"
+http: "127.0.0.1:{monitor}"
 max_payload: 8MB
 {store}
 {cluster}
@@ -60,9 +63,14 @@ _CLUSTER = """
 cluster {{
     name: "chatq"
     listen: "127.0.0.1:{route}"
+    {advertise}
     routes: [{routes}]
 }}
 """
+
+#: Of nodes with cables: they tell each other an address that leads nowhere, or they would find ways
+#: past the cables.
+_NOWHERE = 'advertise: "127.0.0.1:1"'
 
 _T = TypeVar("_T")
 #: Calls the JetStream API for a stream; returns the reply's part about the cluster.
@@ -82,14 +90,16 @@ def available() -> bool:
 
 
 class NatsNode:
-    """One server of a cluster, called `name`; `url`: its address for clients."""
+    """One server of a cluster, called `name`; `url`: its address for clients; `monitor`: that of
+    its monitoring port."""
 
     name: str
     port: int
     url: str
+    monitor: str
 
-    def __init__(self, name: str, port: int, configuration: Path) -> None:
-        self.name, self.port = name, port
+    def __init__(self, name: str, port: int, configuration: Path, monitor: str = "") -> None:
+        self.name, self.port, self.monitor = name, port, monitor
         self.url = f"nats://127.0.0.1:{port}"
         self._configuration = configuration
         self._process: Process | None = None
@@ -127,8 +137,16 @@ class NatsNode:
         """Return the next line of its log that contains `text`; `within`: a deadline in seconds."""
         return await self._running().line(text, within)
 
+    @property
+    def configuration(self) -> str:
+        """The text of the configuration that it starts with."""
+        return self._configuration.read_text()
+
     async def kill(self) -> None:
-        """Kill it, as when the power fails (SIGKILL); killing what does not run is harmless."""
+        """Kill it (SIGKILL); killing what does not run is harmless.
+
+        That is no power failure: what it has written and not synced, the machine still has.
+        """
         if self._process is not None:
             await self._process.kill()
 
@@ -172,8 +190,15 @@ class NatsServers:
     nodes: list[NatsNode]
     url: str
 
-    def __init__(self, nodes: Sequence[NatsNode], folder: Folder, login: str = "") -> None:
+    def __init__(
+        self,
+        nodes: Sequence[NatsNode],
+        folder: Folder,
+        login: str = "",
+        cables: Cables | None = None,
+    ) -> None:
         self.nodes = list(nodes)
+        self._cables = cables
         addresses = ",".join(node.url.removeprefix("nats://") for node in nodes)
         self.url = f"nats://{login}{addresses}"
         self._folder = folder
@@ -185,32 +210,41 @@ class NatsServers:
         *,
         login: tuple[str, str] | None = None,
         jetstream: bool = True,
+        cables: bool = False,
     ) -> Self:
         """Start `size` nodes on loopback, each on free ports; return when they have a leader.
 
         (Creating a stream with a replica on each may have to be retried until the leader knows all
         nodes. `Queues.open` does that.)
 
-        `login`: the user and password of clients; `jetstream`: False for servers without streams.
+        `login`: the user and password of clients; `jetstream`: False for servers without streams;
+        `cables`: the nodes reach each other through this process, so that `cut` can part them.
         Raises `FileNotFoundError` if there is no `nats-server` on this machine.
         """
         if nats_server() is None:
             raise FileNotFoundError(MISSING)
         folder = Folder()
-        ports = _free_ports(2 * size)
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports[size:])
+        ports = _free_ports(3 * size)
+        listening, monitors = ports[size : 2 * size], ports[2 * size :]
+        laid = await Cables.open(listening) if cables else None
         nodes = []
         for number in range(size):
             name = f"node-{number + 1}"
             home = folder.path / name
             home.mkdir()
             written = home / "nats.conf"
+            ends = laid.ends(number) if laid else [f"127.0.0.1:{port}" for port in listening]
             written.write_text(
                 _CONFIGURATION.format(
                     name=name,
                     port=ports[number],
+                    monitor=monitors[number],
                     store=_STORE.format(folder=(home / "store").as_posix()) if jetstream else "",
-                    cluster=_CLUSTER.format(route=ports[size + number], routes=routes)
+                    cluster=_CLUSTER.format(
+                        route=listening[number],
+                        advertise=_NOWHERE if laid else "",
+                        routes=", ".join(f'"nats://{end}"' for end in ends),
+                    )
                     if size > 1
                     else "",
                     login=f'authorization {{ user: "{login[0]}", password: "{login[1]}" }}'
@@ -218,8 +252,9 @@ class NatsServers:
                     else "",
                 )
             )
-            nodes.append(NatsNode(name, ports[number], written))
-        servers = cls(nodes, folder, f"{login[0]}:{login[1]}@" if login else "")
+            monitor = f"http://127.0.0.1:{monitors[number]}"
+            nodes.append(NatsNode(name, ports[number], written, monitor))
+        servers = cls(nodes, folder, f"{login[0]}:{login[1]}@" if login else "", laid)
         try:
             await servers._begin(elects=size > 1 and jetstream)
         except BaseException:
@@ -260,6 +295,30 @@ class NatsServers:
         `within`: a deadline in seconds. Raises `LookupError` if it does not by then.
         """
         await self._leads(stream, within, node)
+
+    async def votes(self, stream: str = "chatq") -> dict[str, Vote]:
+        """Return what each node that runs believes of the leader of `stream`, by its name.
+
+        Also a node that is cut off. Raises `LookupError` if no node has such a stream.
+        """
+        monitors = {node.name: node.monitor for node in self.nodes if node.runs}
+        return await votes(monitors, stream)
+
+    def cut(self, node: NatsNode) -> None:
+        """Cut `node` off from the other nodes; clients still reach it, and it lives.
+
+        Raises `RuntimeError` if these servers were opened without `cables`.
+        """
+        self._laid().cut(self.nodes.index(node))
+
+    def mend(self, node: NatsNode) -> None:
+        """Let `node` reach the other nodes again; they find each other within some seconds."""
+        self._laid().mend(self.nodes.index(node))
+
+    def _laid(self) -> Cables:
+        if self._cables is None:
+            raise RuntimeError("these servers have no cables: NatsServers.open(3, cables=True)")
+        return self._cables
 
     async def _leads(self, stream: str, within: float, wanted: NatsNode | None = None) -> NatsNode:
         """Wait until `stream` has a leader; if one is wanted, ask any other to step down."""
@@ -349,6 +408,8 @@ class NatsServers:
         """End all nodes and remove their files; closing twice is harmless."""
         async with AsyncExitStack() as ending:  # to its end, whatever does not end
             ending.push_async_callback(self._folder.close)
+            if self._cables is not None:
+                ending.push_async_callback(self._cables.close)
             for node in self.nodes:
                 ending.push_async_callback(node.kill)
 

@@ -212,6 +212,10 @@ IMPORTS: dict[str, set[str]] = {
         "queues.observers",
         "queues.rules",
     },
+    "course.generated.scenes_08_outbox": {
+        "course.scenes",
+        "course.shop",
+    },
     "course.generated.scenes_09": {
         "course.invariants",
         "course.scenes",
@@ -321,8 +325,10 @@ IMPORTS: dict[str, set[str]] = {
     "course.lesson_08": {
         "course.check",
         "course.generated.scenes_08",
+        "course.generated.scenes_08_outbox",
         "course.ledger",
         "course.queue_trial",
+        "course.shop",
         "course.trial",
         "internals.client_tap",
         "queues.rules",
@@ -417,6 +423,9 @@ IMPORTS: dict[str, set[str]] = {
         "course.question",
         "journal.facts",
     },
+    "course.questions.questions_08b": {
+        "course.question",
+    },
     "course.questions.questions_09": {
         "course.question",
     },
@@ -449,6 +458,14 @@ IMPORTS: dict[str, set[str]] = {
     "course.search": {
         "course.scenes",
         "internals.draws",
+    },
+    "course.shop": {
+        "course.invariants",
+        "course.ledger",
+        "course.sandbox",
+        "course.trial",
+        "internals.client_tap",
+        "stage.scene",
     },
     "course.trial": {
         "course.blame",
@@ -942,13 +959,19 @@ IMPORTS: dict[str, set[str]] = {
         "journal.accounting",
         "journal.facts",
     },
+    "stage.cables": {
+        "stage.relay",
+    },
     "stage.nats_server": {
         "journal.activity",
         "queues.nats.address",
         "queues.nats.connection",
         "queues.store",
+        "stage.cables",
+        "stage.nats_votes",
         "stage.process",
     },
+    "stage.nats_votes": set(),
     "stage.process": {
         "journal.activity",
     },

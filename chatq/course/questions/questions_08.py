@@ -70,6 +70,14 @@ def _got_the_second(seen: Seen) -> set[str]:
     return {names[windows] for windows, why in told.items() if why.startswith("idle got")}
 
 
+def _done_without_failure(seen: Seen) -> str:
+    return " ".join(map(str, seen["done"]))
+
+
+def _keys_that_pay_once(seen: Seen) -> set[str]:
+    return {f"the {key}" for key, paid in seen["paid"].items() if len(paid) == 1}
+
+
 def _beside_silent_poison(seen: Seen) -> str:
     narrow, wide = ([done for window, done in seen["log"] if window == which] for which in (1, 4))
     early = {True: "each at once", False: "none until S-1 is dead"}
@@ -217,5 +225,31 @@ QUESTIONS = [
         },
         _beside_silent_poison,
         one=True,
+    ),
+    Question(
+        "08.k",
+        "In which order are they done?",
+        {
+            "0 1 2 3 4 5": "you may have thought that whoever begins first ends first. With a "
+            "window of 6 all six are out at once, and a handler that waits holds up nobody.",
+            "1 2 3 4 5 0": "",
+            "5 4 3 2 1 0": "you may have thought of a pile. They begin in the order in which they "
+            "were emitted; only the end depends on how long each takes.",
+        },
+        _done_without_failure,
+        one=True,
+    ),
+    Question(
+        "08.l",
+        "Which key makes Cy pay once?",
+        {
+            "the receipt": "you may have thought that the receipt stands for the message. It "
+            "stands for one attempt: the second one has another, and the bank takes it for "
+            "another payment.",
+            "the id": "",
+        },
+        _keys_that_pay_once,
+        missed="The id of a message is the same at each attempt.",
+        cells=2,
     ),
 ]

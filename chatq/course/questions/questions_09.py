@@ -127,4 +127,33 @@ QUESTIONS = [
         _how_often_read,
         one=True,
     ),
+    Question(
+        "09.g",
+        "Which orders are accepted?",
+        {
+            "O-2": "you may have thought that the leader goes on leading. It does, but there is "
+            "nobody to follow it: to accept something takes two of three, and it is one.",
+            "O-3": "",
+            "none of them": "you may have thought that nothing goes on until the cable is mended. "
+            "The two others are a majority: they elect a leader of their own.",
+        },
+        lambda seen: {order for order, told in seen["outcomes"].items() if told == "accepted"},
+        missed="The two others are a majority, and elect a leader of their own.",
+        cells=2,
+    ),
+    Question(
+        "09.h",
+        "What does she get?",
+        {
+            "nothing": "you may have thought of a queue, where what is acknowledged is gone. A log "
+            "keeps it, whoever has read it.",
+            "what the map has not read": "you may have thought that there is one offset. Each "
+            "reader with a name of its own has one of its own.",
+            "all four": "",
+        },
+        lambda seen: {0: "nothing", 2: "what the map has not read", 4: "all four"}[
+            len(seen["audited"])
+        ],
+        one=True,
+    ),
 ]

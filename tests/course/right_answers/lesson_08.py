@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from functools import partial
 
@@ -160,3 +161,83 @@ def a_transaction_in_words_of_sql(driver, db):
                 db.execute("ROLLBACK")
             raise
         return delivery["receipt"]
+
+
+# -- 08.3 -----------------------------------------------------------------------------------------
+
+
+@right("08.3")
+def always_tries(vendor, db):
+    """It asks nobody whether the hub is there: the library's error says so."""
+
+    async def hand_over():
+        with contextlib.suppress(socketio.exceptions.SocketIOError):
+            for key, package in db.execute("SELECT id, package FROM outbox").fetchall():
+                await vendor.emit("pickup", (key, package))
+
+    @vendor.on("connect")
+    async def connect():
+        await hand_over()
+
+    @vendor.on("stored")
+    def stored(key):
+        db.execute("DELETE FROM outbox WHERE id = ?", [key])
+        db.commit()
+
+    async def sell(package):
+        db.execute("INSERT INTO outbox (package) VALUES (?)", [package])
+        db.execute("INSERT INTO orders VALUES (?)", [package])
+        db.commit()
+        await hand_over()
+
+    return sell
+
+
+@right("08.3")
+def one_after_the_other(vendor, db):
+    """It hands over the oldest, and the next one when that is stored."""
+
+    async def oldest():
+        row = db.execute("SELECT id, package FROM outbox ORDER BY id LIMIT 1").fetchone()
+        if row:
+            with contextlib.suppress(socketio.exceptions.SocketIOError):
+                await vendor.emit("pickup", row)
+
+    vendor.on("connect", oldest)
+
+    @vendor.event
+    async def stored(key):
+        with db:
+            db.execute("DELETE FROM outbox WHERE id = ?", [key])
+        await oldest()
+
+    async def sell(package):
+        with db:
+            db.execute("INSERT INTO orders VALUES (?)", [package])
+            db.execute("INSERT INTO outbox (package) VALUES (?)", [package])
+        await oldest()
+
+    return sell
+
+
+@right("08.3")
+def never_deletes(vendor, db):
+    """All is handed over each time: the key makes it harmless, if slow."""
+
+    async def hand_over():
+        rows = db.execute("SELECT id, package FROM outbox ORDER BY id").fetchall()
+        for row in rows:
+            await vendor.emit("pickup", row)
+
+    @vendor.event
+    async def connect():
+        await hand_over()
+
+    async def sell(package):
+        with db:
+            db.execute("INSERT INTO orders VALUES (?)", [package])
+            db.execute("INSERT INTO outbox (package) VALUES (?)", [package])
+        if vendor.connected:
+            await hand_over()
+
+    return sell

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
+from contextlib import suppress
+from functools import partial
+
+import socketio
+
 from . import wrong
 
 PUT_DOWN = "INSERT INTO doorstep VALUES (?)"
@@ -323,7 +330,7 @@ def tried_again_by_itself(driver, deliver):
 
 
 @wrong("08.2", client="ada", says="called deliver")
-def never_again(driver, deliver):
+def nobody_looks_again(driver, deliver):
     """What has failed once is taken to be poison: but a tyre may be mended."""
     poison = {}
 
@@ -415,3 +422,235 @@ def half_a_reason(driver, deliver):
         return {"receipt": delivery["receipt"], "reason": str(error)[:50]}
 
     refuses(driver, deliver, refusal)
+
+
+# -- 08.3 the hub is off --------------------------------------------------------------------------
+
+ORDER = "INSERT INTO orders VALUES (?)"
+OUT = "INSERT INTO outbox (package) VALUES (?)"
+ALL = "SELECT id, package FROM outbox ORDER BY id"
+GONE = "DELETE FROM outbox WHERE id = ?"
+
+
+def shop(vendor, db, *, sell=None, key=lambda row: row[0], connect=True, stored=True):
+    """The solution, with one part of it changed or left out."""
+
+    async def hand_over():
+        with suppress(socketio.exceptions.SocketIOError):
+            for row in db.execute(ALL).fetchall():
+                await vendor.emit("pickup", (key(row), row[1]))
+
+    if connect:
+        vendor.on("connect", hand_over)
+
+    if stored:
+
+        @vendor.on("stored")
+        async def is_stored(key):
+            with db:
+                db.execute(GONE, [key])
+
+    async def sells(package):
+        with db:
+            db.execute(ORDER, [package])
+            db.execute(OUT, [package])
+        await hand_over()
+
+    return partial(sell, hand_over) if sell else sells
+
+
+@wrong("08.3", client="vendor", says="takes the order")
+def no_outbox(vendor, db):
+    """Handed over at once, or not at all: off is off."""
+
+    @vendor.on("stored")
+    async def stored(key):
+        """Nothing is to be done."""
+
+    async def sell(package):
+        with db:
+            number = db.execute(ORDER, [package]).lastrowid
+        await vendor.emit("pickup", (number, package))
+
+    return sell
+
+
+@wrong("08.3", client="vendor", says="the hub does not have it")
+def nobody_asks_when_it_is_back(vendor, db):
+    """Written down, and handed over when it is sold; when the hub comes back nobody looks."""
+    return shop(vendor, db, connect=False)
+
+
+@wrong("08.3", client="vendor", says="'pizza', twice in orders, is at the hub as often")
+def known_by_what_is_sold(vendor, db):
+    """Two who order the same have one key."""
+    return shop(vendor, db, key=lambda row: row[1])
+
+
+@wrong("08.3", client="vendor", says="the hub has it 3 times")
+def a_key_for_each_try(vendor, db):
+    """A key that is made when it is sent: each try is another order."""
+    return shop(vendor, db, key=lambda row: str(uuid.uuid4()))
+
+
+@wrong("08.3", client="vendor", says="")
+def two_transactions(vendor, db):
+    """The order first, the outbox afterwards: killed between them, nobody will hand it over."""
+
+    async def sell(hand_over, package):
+        with db:
+            db.execute(ORDER, [package])
+        with db:
+            db.execute(OUT, [package])
+        await hand_over()
+
+    return shop(vendor, db, sell=sell)
+
+
+@wrong("08.3", client="vendor", says="")
+def the_outbox_first(vendor, db):
+    """Two transactions the other way round: the hub gets what was never sold."""
+
+    async def sell(hand_over, package):
+        with db:
+            db.execute(OUT, [package])
+        with db:
+            db.execute(ORDER, [package])
+        await hand_over()
+
+    return shop(vendor, db, sell=sell)
+
+
+@wrong("08.3", client="vendor", says="")
+def sent_before_it_is_written(vendor, db):
+    """Handed over first, written down afterwards."""
+
+    async def sell(hand_over, package):
+        with db:
+            key = db.execute(OUT, [package]).lastrowid
+            if vendor.connected:
+                await vendor.emit("pickup", (key, package))
+                await asyncio.sleep(0.01)
+            db.execute(ORDER, [package])
+
+    return shop(vendor, db, sell=sell)
+
+
+@wrong("08.3", client="vendor", says="the hub does not have it")
+def deleted_when_sent(vendor, db):
+    """Sent is taken for stored."""
+
+    async def hand_over():
+        with suppress(socketio.exceptions.SocketIOError):
+            for row in db.execute(ALL).fetchall():
+                await vendor.emit("pickup", row)
+                with db:
+                    db.execute(GONE, [row[0]])
+
+    vendor.on("connect", hand_over)
+
+    async def sell(package):
+        with db:
+            db.execute(ORDER, [package])
+            db.execute(OUT, [package])
+        await hand_over()
+
+    return sell
+
+
+@wrong("08.3", client="vendor", says="the hub does not have it")
+def an_outbox_in_memory(vendor, db):
+    """A list: it is gone with the program."""
+    waiting = {}
+
+    async def hand_over():
+        with suppress(socketio.exceptions.SocketIOError):
+            for key, package in [*waiting.items()]:
+                await vendor.emit("pickup", (key, package))
+
+    vendor.on("connect", hand_over)
+    vendor.on("stored", lambda key: waiting.pop(key, None) and None)
+
+    async def sell(package):
+        with db:
+            key = db.execute(ORDER, [package]).lastrowid
+        waiting[key] = package
+        await hand_over()
+
+    return sell
+
+
+@wrong("08.3", client="vendor", says="it is not in the file")
+def sold_without_a_commit(vendor, db):
+    """Without a commit nothing is in the file."""
+
+    async def sell(hand_over, package):
+        db.execute(ORDER, [package])
+        db.execute(OUT, [package])
+        await hand_over()
+
+    return shop(vendor, db, sell=sell)
+
+
+@wrong("08.3", client="vendor", says="takes the order")
+def asks_nobody(vendor, db):
+    """The library's error while the hub is off reaches the customer."""
+
+    async def sell(hand_over, package):
+        with db:
+            db.execute(ORDER, [package])
+            key = db.execute(OUT, [package]).lastrowid
+        await vendor.emit("pickup", (key, package))
+
+    return shop(vendor, db, sell=sell)
+
+
+@wrong("08.3", client="vendor", says="a tuple becomes several arguments")
+def one_argument(vendor, db):
+    """A list is one argument, and a tuple is several."""
+
+    async def hand_over():
+        with suppress(socketio.exceptions.SocketIOError):
+            for row in db.execute(ALL).fetchall():
+                await vendor.emit("pickup", [*row])
+
+    vendor.on("connect", hand_over)
+
+    async def sell(package):
+        with db:
+            db.execute(ORDER, [package])
+            db.execute(OUT, [package])
+        await hand_over()
+
+    return sell
+
+
+@wrong("08.3", client="vendor", says="`return sell` is missing")
+def returns_nothing(vendor, db):
+    """The function is made, and nobody gets it."""
+    shop(vendor, db)
+
+
+@wrong("08.3", client="vendor", says="the hub does not have it")
+def not_connected_yet(vendor, db):
+    """In the handler of `connect` it is not `connected` yet, so nothing is handed over."""
+
+    async def hand_over():
+        for row in db.execute(ALL).fetchall():
+            if vendor.connected:
+                await vendor.emit("pickup", row)
+
+    vendor.on("connect", hand_over)
+
+    @vendor.on("stored")
+    async def stored(key):
+        with db:
+            db.execute(GONE, [key])
+
+    async def sell(package):
+        with db:
+            db.execute(ORDER, [package])
+            db.execute(OUT, [package])
+        await hand_over()
+
+    return sell
