@@ -12,8 +12,8 @@ from ..question import Question, Seen
 __all__ = ["QUESTIONS"]
 
 
-def _called_now(seen: Seen) -> str:
-    return "no, it was only kept" if "I hear: hello" in seen.printed else "yes"
+def _printed_now(seen: Seen) -> str:
+    return "I hear: hello" if "I hear: hello" in seen.printed else "nothing: nobody calls hear"
 
 
 def _in_a_loop(seen: Seen) -> str:
@@ -36,13 +36,15 @@ def _order(seen: Seen) -> str:
 QUESTIONS = [
     Question(
         "00b.a",
-        "Has it printed anything?",
+        "What is printed then?",
         {
-            "yes": "you may have thought that naming a function runs it. Without brackets it is "
-            "only a value, which was put into the dict.",
-            "no, it was only kept": "",
+            "nothing: nobody calls hear": "you may have thought that a function is called only by "
+            "its own name. handlers[event] is the same function, and brackets call it.",
+            "I hear: news": "you may have thought that a handler is told the name of the event. "
+            "The name only finds it; its argument is what came in.",
+            "I hear: hello": "",
         },
-        _called_now,
+        _printed_now,
         one=True,
     ),
     Question(
@@ -57,7 +59,6 @@ QUESTIONS = [
         },
         _in_a_loop,
         one=True,
-        folds=2,
     ),
     Question(
         "00b.c",
@@ -74,7 +75,7 @@ QUESTIONS = [
     ),
     Question(
         "00b.d",
-        "In which order are the five lines printed?",
+        "In which order do the three print their lines?",
         {
             "both wait, the door opens, both come in": "",
             "one waits and comes in, then the other, and the door opens at the end": "you may have "

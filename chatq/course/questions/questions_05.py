@@ -28,7 +28,7 @@ def _gets_in(seen: Seen) -> str:
 QUESTIONS = [
     Question(
         "05.a",
-        "How many answers, from how many connections?",
+        "How many answers does she get, over how many connections?",
         {
             "two answers, one connection": "",
             "two answers, two connections": "you may have thought that each namespace is dialled "
