@@ -4,8 +4,8 @@
 // them, is here and nowhere else.
 //
 // `tests/support/in_node.py` puts it before the blocks of a lesson, which then have `Stage`,
-// `Server`, `connect` (the client's `io`), `once`, and perhaps `hub`, the address of a running hub. It
-// must not know any lesson.
+// `Server`, `connect` (the client's `io`), `once`, and perhaps `hub`, the address of a running
+// hub. It must not know any lesson.
 
 import { once } from "node:events";
 import { Server, Socket } from "socket.io";
@@ -62,8 +62,10 @@ export class Stage {
   }
 
   /**
-   * Return a client that has begun to dial; for a name that is connected, on the same line. `options` are the client's own; as on a stage in Python
-   * it does not dial again by itself unless `reconnection` says so.
+   * Return a client that has begun to dial; for a name that is connected, on the same line.
+   *
+   * `options` are the client's own; as on a stage in Python it does not dial again by itself
+   * unless `reconnection` says so.
    */
   dial(name, namespace = "/", { auth, ...options } = {}) {
     if ((this.#managers.get(name)?._readyState ?? "closed") === "closed") {
@@ -93,29 +95,35 @@ export class Stage {
 
   /** Break the line of a client: nobody says goodbye. A frozen one never wakes up again. */
   cut(name) {
-    const { engine, nsps } = this.#managers.get(name);
+    const { nsps } = this.#managers.get(name);
     if (this.#frozen.delete(name)) {
       for (const socket of Object.values(nsps)) socket.off();
-      engine.transport.ws.resume();
+      this.#websocket(name).resume();
     }
-    engine.transport.ws.terminate();
+    this.#websocket(name).terminate();
   }
 
   /** Suspend a client: its line stays open, and it reads and answers nothing. */
   freeze(name) {
     const { engine } = this.#managers.get(name);
     this.#frozen.add(name);
-    engine.transport.ws.pause();
+    this.#websocket(name).pause();
     clearTimeout(engine._pingTimeoutTimer); // a suspended process has no clock
     engine._pingTimeoutTime = Infinity;
   }
 
   thaw(name) {
     this.#frozen.delete(name);
-    this.#managers.get(name).engine.transport.ws.resume();
+    this.#websocket(name).resume();
   }
 
-  /** Return when all that was sent has been received, and all who dialled know what became of it. */
+  #websocket(name) {
+    const { transport } = this.#managers.get(name).engine;
+    if (!transport.ws) throw new Error(`${name} has no websocket (yet): settle before`);
+    return transport.ws;
+  }
+
+  /** Return when all that was sent has been received, and who dialled is let in or refused. */
   async settle() {
     for (let seen = -1; seen !== heard; ) {
       seen = heard;
