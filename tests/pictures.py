@@ -345,6 +345,30 @@ def at_least_once() -> Figure:
     return it
 
 
+def lab_12() -> Figure:
+    """A box at each place where somebody may be away
+
+    Between a vendor and a driver is a hub. Whatever one writes lies in an outbox of its own until
+    the hub has it, and in a queue of the hub until the other has done it: orders on their way to
+    the driver, reports on their way back.
+    """
+    it = Figure(180)
+    it.client(52, 90, "vendor")
+    it.client(392, 90, "driver")
+    it.frame(156, 16, 128, 150)
+    it.text(220, 90, "hub")
+    box = "#6b4a1f"
+    it.box(52, 36, "outbox", box)
+    it.arrow(90, 36, 150, 36)
+    it.box(220, 40, "orders", box, 100)
+    it.arrow(288, 40, 352, 72)
+    it.box(392, 142, "outbox", box)
+    it.arrow(352, 142, 290, 142)
+    it.box(220, 142, "reports", box, 100)
+    it.arrow(152, 142, 88, 108)
+    return it
+
+
 def more_than_one_machine() -> Figure:
     """Three copies behind two servers
 
@@ -400,6 +424,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "07-build-the-queue": build_the_queue,
     "07b-leases-and-the-inbox": leases_and_the_inbox,
     "08-at-least-once": at_least_once,
+    "08b-lab-12-to-its-end": lab_12,
     "09-more-than-one-machine": more_than_one_machine,
     "10-one-evening-at-the-parcel-service": one_evening,
 }
