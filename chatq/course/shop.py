@@ -121,14 +121,15 @@ class Shop:
             if not all(isinstance(error, _LINE) for error in raised.errors):
                 raise
 
-    def orders(self) -> list[str]:
-        """Return the orders in the file."""
+    def _column(self, query: str) -> list[Any]:
+        """Return the first column of what is in the file."""
         with contextlib.closing(sqlite3.connect(self.file)) as db:
-            return [package for (package,) in db.execute("SELECT package FROM orders")]
+            return [first for (first,) in db.execute(query)]
 
     def judge(self, what: str, sold: list[str], begun: list[str], *, sound: bool) -> None:
-        """Require that what was `sold` is in the file, and nothing but what was `begun`; that
-        nothing else is at the hub, and, if all is `sound`, that all of it is."""
+        """Require that what was `sold` is in the file, nothing but what was `begun`, and that
+        nothing else is at the hub; and if all is `sound`, that all of it is, and no more in the
+        outbox."""
         if len(self._odd) != 2:
             raise Wrong(
                 message=what,
@@ -137,7 +138,10 @@ class Shop:
                 got=f"pickup came with {self._odd!r:.100}",
                 note="a tuple becomes several arguments: emit('pickup', (key, package))",
             )
-        rows, hub = Counter(self.orders()), Counter(self.stored.values())
+        rows, hub = (
+            Counter(self._column("SELECT package FROM orders")),
+            Counter(self.stored.values()),
+        )
         least, most = Counter(sold), Counter(begun)
         for package in dict.fromkeys([*begun, *rows, *hub]):
             there = rows[package]
@@ -158,6 +162,15 @@ class Shop:
                     if hub[package]
                     else "the hub does not have it" + self.trial.deaf("stored"),
                 )
+
+        if left := len(self._column("SELECT id FROM outbox")) * sound:
+            raise Wrong(
+                message=what,
+                client="vendor",
+                expected="has nothing left in its outbox, since the hub has stored it all",
+                got=f"{left} in outbox" + self.trial.deaf("stored"),
+                why="what was written last is not committed" * self.db.in_transaction,
+            )
 
     def close(self) -> None:
         """Close the database, without a commit."""

@@ -63,7 +63,7 @@ async def test_each_marks_itself_and_answers_each_wrong_choice(number):
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_choice_is_answered_in_sentences_and_a_name_is_given_once(number):
     asked = questions(number)
-    assert [one.name for one in asked] == [f"{number}.{letter}" for letter in "abcdefghij"][
+    assert [one.name for one in asked] == [f"{number}.{letter}" for letter in ascii_lowercase][
         : len(asked)
     ]
     for one in asked:

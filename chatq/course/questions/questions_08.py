@@ -74,8 +74,9 @@ def _done_without_failure(seen: Seen) -> str:
     return " ".join(map(str, seen["done"]))
 
 
-def _keys_that_pay_once(seen: Seen) -> set[str]:
-    return {f"the {key}" for key, paid in seen["paid"].items() if len(paid) == 1}
+def _key_that_pays_once(seen: Seen) -> str:
+    keys = [f"the {key}" for key, paid in seen["paid"].items() if len(paid) == 1]
+    return keys[0] if len(keys) == 1 else "both of them"
 
 
 def _beside_silent_poison(seen: Seen) -> str:
@@ -168,6 +169,21 @@ QUESTIONS = [
     ),
     Question(
         "08.g",
+        "Which key makes Cy pay once?",
+        {
+            "the receipt": "you may have thought that the receipt stands for the message. It "
+            "stands for one attempt: the second one has another, and the bank takes it for "
+            "another payment.",
+            "the id": "",
+            "both of them": "you may have thought that any key will do. It has to be the same at "
+            "each attempt, and a receipt is not.",
+        },
+        _key_that_pays_once,
+        one=True,
+        cells=2,
+    ),
+    Question(
+        "08.h",
         "How often is P-1 tried, and does P-2 wait for it?",
         {
             "once; P-2 goes through": "you may have thought that a refusal is an end. It ends the "
@@ -184,7 +200,7 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "08.h",
+        "08.i",
         "In which order are they done, with a window of 1 and with a window of 4?",
         {
             "1 2 3 4 and 1 2 3 4": "you may have thought that a queue keeps its order, whatever "
@@ -198,7 +214,20 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "08.i",
+        "08.j",
+        "In which order are they done?",
+        {
+            "0 1 2 3 4 5": "you may have thought that whoever begins first ends first. With a "
+            "window of 6 all six are out at once, and a handler that waits holds up nobody.",
+            "1 2 3 4 5 0": "",
+            "5 4 3 2 1 0": "you may have thought of a pile. They begin in the order in which they "
+            "were emitted; only the end depends on how long each takes.",
+        },
+        _done_without_failure,
+        one=True,
+    ),
+    Question(
+        "08.k",
         "With which windows does the idle one get message 2?",
         {
             "1 for both": "you may have thought that a window of 1 counts for each consumer by "
@@ -213,7 +242,7 @@ QUESTIONS = [
         missed="The window of the one who asks decides: whoever has 2 may overtake.",
     ),
     Question(
-        "08.j",
+        "08.l",
         "When do the others get through, with a window of 1 and with a window of 4?",
         {
             "with 1 each at once; with 4 each at once": "you may have thought that silence holds "
@@ -225,31 +254,5 @@ QUESTIONS = [
         },
         _beside_silent_poison,
         one=True,
-    ),
-    Question(
-        "08.k",
-        "In which order are they done?",
-        {
-            "0 1 2 3 4 5": "you may have thought that whoever begins first ends first. With a "
-            "window of 6 all six are out at once, and a handler that waits holds up nobody.",
-            "1 2 3 4 5 0": "",
-            "5 4 3 2 1 0": "you may have thought of a pile. They begin in the order in which they "
-            "were emitted; only the end depends on how long each takes.",
-        },
-        _done_without_failure,
-        one=True,
-    ),
-    Question(
-        "08.l",
-        "Which key makes Cy pay once?",
-        {
-            "the receipt": "you may have thought that the receipt stands for the message. It "
-            "stands for one attempt: the second one has another, and the bank takes it for "
-            "another payment.",
-            "the id": "",
-        },
-        _keys_that_pay_once,
-        missed="The id of a message is the same at each attempt.",
-        cells=2,
     ),
 ]

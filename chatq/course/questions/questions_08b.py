@@ -10,9 +10,9 @@ from ..question import Question, Seen
 __all__ = ["QUESTIONS"]
 
 
-def _where_he_is_told(seen: Seen) -> set[str]:
-    words = {"room": "when it goes to his room", "queue": "when it goes into a queue"}
-    return {words[way] for way, thanks in seen["told"].items() if thanks}
+def _when_he_is_told(seen: Seen) -> str:
+    told = [way for way, thanks in seen["told"].items() if thanks]
+    return {2: "both times", 1: "only when it goes into a queue", 0: "neither time"}[len(told)]
 
 
 def _who_heard(seen: Seen) -> str:
@@ -30,15 +30,16 @@ def _how_often(seen: Seen) -> str:
 QUESTIONS = [
     Question(
         "08b.a",
-        "Where is he told that O-5 was delivered?",
+        "When is he told that O-5 was delivered?",
         {
-            "when it goes to his room": "you may have thought that a room is called like the "
-            "store, so it waits for him. Its name stays, its members do not: a room is who is "
-            "there now.",
-            "when it goes into a queue": "",
+            "both times": "you may have thought that a room is called like the store, so it waits "
+            "for him. Its name stays, its members do not: a room is who is there now.",
+            "only when it goes into a queue": "",
+            "neither time": "you may have thought that a report is for those who are there. An "
+            "emit is; a queue waits until somebody consumes it.",
         },
-        _where_he_is_told,
-        missed="The queue is called like the store, and waits until somebody consumes it.",
+        _when_he_is_told,
+        one=True,
     ),
     Question(
         "08b.b",

@@ -221,23 +221,24 @@ def one_after_the_other(vendor, db):
 
 
 @right("08.3")
-def never_deletes(vendor, db):
-    """All is handed over each time: the key makes it harmless, if slow."""
-
-    async def hand_over():
-        rows = db.execute("SELECT id, package FROM outbox ORDER BY id").fetchall()
-        for row in rows:
-            await vendor.emit("pickup", row)
+def a_task_hands_over(vendor, db):
+    """`sell` is a plain function, and a task does the rest."""
 
     @vendor.event
     async def connect():
-        await hand_over()
+        for row in db.execute("SELECT id, package FROM outbox ORDER BY id").fetchall():
+            await vendor.emit("pickup", row)
 
-    async def sell(package):
+    @vendor.event
+    async def stored(key):
+        with db:
+            db.execute("DELETE FROM outbox WHERE id = ?", [key])
+
+    def sell(package):
         with db:
             db.execute("INSERT INTO orders VALUES (?)", [package])
             db.execute("INSERT INTO outbox (package) VALUES (?)", [package])
         if vendor.connected:
-            await hand_over()
+            vendor.start_background_task(connect)
 
     return sell

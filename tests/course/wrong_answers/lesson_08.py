@@ -654,3 +654,9 @@ def not_connected_yet(vendor, db):
         await hand_over()
 
     return sell
+
+
+@wrong("08.3", client="vendor", says="has nothing left in its outbox")
+def never_deletes(vendor, db):
+    """The outbox grows for ever, and all of it is handed over each time."""
+    return shop(vendor, db, stored=False)
