@@ -42,6 +42,10 @@ WITHOUT = {
     ("08", "The message that nobody answers"): LEASE,
     ("08", "Back-pressure"): "gives a queue other limits than a hub has",
     ("08", "A lease too long"): LEASE,
+    ("08", "Beyond one transaction"): "shows, second, how long a key is kept: " + LEASE,
+    ("08b", "The hub is off"): "is about chatq.Outbox; what Node's client keeps, lesson 06 shows",
+    ("08b", "Bring your own clients"): "plays a hub for any clients; test_node_clients plays some",
+    ("08b", "When a queue is the wrong thing"): LEASE,
 }
 #: Lessons of which no scene but those with a twin has one, and why.
 REST = {
