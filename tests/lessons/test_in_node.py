@@ -51,6 +51,7 @@ WITHOUT = {
 REST = {
     "00b": "is about Python; where JavaScript differs there is a twin",
     "09": "kills nodes under servers that only Python's side has",
+    "10": "is the reader's own server",
 }
 
 
