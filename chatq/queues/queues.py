@@ -294,10 +294,11 @@ class Queues(Administration):
         """Deliver `queue` to the client `sid` from now on; like `enter_room`, but durable.
 
         `window`: the prefetch window: the most messages in flight to it. A lease runs from
-        the claim, not from when a handler begins, so the window times what one message takes has to
-        stay below the lease. 1 means strictly in order, for the whole queue: while one message is
-        in flight, or waits for redelivery, no other consumer with window 1 gets the next. Parallel
-        workers need at least 2; order holds only if all consumers of the queue have window 1.
+        the claim, not from when a handler begins, so for a client that handles one after the other
+        the window times what one message takes has to stay below the lease. 1 means strictly in
+        order, for the whole queue: while one message is in flight, or waits for redelivery, no
+        other consumer with window 1 gets the next. Parallel workers need at least 2; order holds
+        only if all consumers of the queue have window 1.
 
         `frame`: the most messages in one event, for clients that ask for it. `namespace`: that of
         the client, if these queues are attached to several. Subscribing again changes the window.

@@ -179,7 +179,7 @@ class Process:
     # -- faults ---------------------------------------------------------------------------------
 
     async def kill(self) -> None:
-        """Kill it (SIGKILL), as when the power fails; return when it has ended.
+        """Kill it (SIGKILL), with no chance to say goodbye; return when it has ended.
 
         Killing a process that has ended is harmless.
         """

@@ -466,7 +466,7 @@ class Scene:
         self._programs.mend(self._name(process))
 
     async def kill(self, process: str | Process) -> None:
-        """Kill a process (SIGKILL), as when the power fails."""
+        """Kill a process (SIGKILL): it ends at once, and its machine closes what it had open."""
         found = self._process(process) or self._programs.process(process)
         await found.kill()
         await self._noticed(found.name)

@@ -6,6 +6,7 @@ And nothing on a stored page gives an answer away before it is unfolded.
 import ast
 import html
 import re
+import string
 
 import nbformat
 import pytest
@@ -63,9 +64,9 @@ async def test_each_marks_itself_and_answers_each_wrong_choice(number):
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_choice_is_answered_in_sentences_and_a_name_is_given_once(number):
     asked = questions(number)
-    assert [one.name for one in asked] == [f"{number}.{letter}" for letter in ascii_lowercase][
-        : len(asked)
-    ]
+    assert [one.name for one in asked] == [
+        f"{number}.{letter}" for letter in string.ascii_lowercase
+    ][: len(asked)]
     for one in asked:
         assert all(
             reply == "" or reply.endswith(".") for reply in [*one.choices.values(), one.missed]
