@@ -76,7 +76,7 @@ class _Places:
                 return [(row.text, "")], right, "start"
             if left - long > _EDGE:
                 return [(row.text, "")], left, "end"
-        if long <= room * _LETTER:
+        if ends and long <= room * _LETTER:
             begin = min(self.columns[ends[0]] - _RADIUS, self.wide - _EDGE - long)
             return [(row.text, row.route)], max(begin, _EDGE), ""
         texts = [(text, "") for text in textwrap.wrap(row.text, room)]
@@ -218,6 +218,8 @@ def _svg_row(
 def _svg_arrows(row: Row, y: int, at: Sequence[int], colours: Sequence[str]) -> list[str]:
     """Return the arrows of a message: a line to whom it reached, with a head at each of them, and a
     broken one on to whom it missed."""
+    if not row.signs:  # of somebody who has no column
+        return []
     begin = next((i for i, sign in sorted(row.signs.items()) if sign == "●"), min(row.signs))
     colour, parts = colours[begin], []
     for way in (-1, 1):  # to the left, and to the right

@@ -22,6 +22,7 @@ from chatq.journal.facts import (
     Connected,
     Emitted,
     Joined,
+    Killed,
     Received,
     Returned,
     Settled,
@@ -232,6 +233,13 @@ def test_whatever_the_facts_are_each_step_says_what_the_views_said(
     says_what_the_views_say(page, view)
     assert not_its_own(page.text) == []
     assert len(page.facts) == len(view.journal)
+
+
+def test_what_somebody_without_a_column_emits_is_told_without_an_arrow(tmp_path):
+    """As in a journal that has forgotten that he came."""
+    view = kept(Killed("bob"), Emitted(1, "bob", "news", "hi", "/"))
+    page = Page(view.replay(tmp_path / "page.html"))
+    says_what_the_views_say(page, view)
 
 
 def test_an_answer_without_an_attempt_is_left_out(tmp_path):
