@@ -167,8 +167,7 @@ class Panel:
             self._update()
         took = loop.time() - began
         self._next = loop.time() + min(max(_PERIOD, took / _SHARE), _LONGEST)
-        self._ask_again = True
-        if not self._asking:
+        if self._ask_again and not self._asking:
             self._asking = True
             detached(self._ask())
 
@@ -197,6 +196,7 @@ class Panel:
         board.show_picture(
             diagram.heads(), diagram.svg(since, linked=True), view.deliveries(last=_MESSAGES)
         )
+        self._ask_again = bool(now.queues().rows)
         board.show_people(now.roster(), stage, stage.cast())
         board.show_outcomes(stage.outcomes)
         if stage.closed:
@@ -217,8 +217,6 @@ class Panel:
     async def _update_queues(self) -> None:
         board, stage = self._board, self.stage
         assert board is not None
-        if not stage.view(keep=_FACTS).queues().rows:
-            return
         stats = await stage.stats()
         now = stage.view(keep=_FACTS)
         board.show_queues(now.queues(), stats, now.roster())
