@@ -14,12 +14,12 @@ import re
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from .attempt import Outcome, attempt
 from .blame import codes_of, forgotten, unawaited
+from .catalogue import find
 from .generate import Tried, in_processes, packed_for, require, try_scenes
 from .interrupt import ends_when_interrupted
 from .mistakes import shadowed
@@ -79,18 +79,8 @@ class Verdict:
 
 def exercise(name: str) -> Exercise:
     """Return the exercise with this number. Raises `LookupError` naming those of the lesson."""
-    number = name.partition(".")[0]
-    try:
-        known = import_module(f".lesson_{number}", __package__).EXERCISES
-    except ModuleNotFoundError:
-        raise LookupError(f"there is no lesson {number!r} with exercises") from None
-    for one in known:
-        if one.name == name:
-            found: Exercise = one
-            return found
-    raise LookupError(
-        f"there is no exercise {name!r}; there are {', '.join(e.name for e in known)}"
-    )
+    found: Exercise = find(name, "lesson_", "EXERCISES", "exercise")
+    return found
 
 
 async def check(name: str, answer: Answer) -> Verdict:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from ..journal.journal import Journal
 from ..views.explain import Message
+from .catalogue import find
 
 __all__ = ["Question", "Seen", "question"]
 
@@ -98,14 +98,5 @@ class Question:
 
 def question(name: str) -> Question:
     """Return the question called so. Raises `LookupError` naming those of the lesson."""
-    number = name.partition(".")[0]
-    try:
-        asked = import_module(f".questions.questions_{number}", __package__).QUESTIONS
-    except ModuleNotFoundError:
-        raise LookupError(f"there is no lesson {number!r} with predictions") from None
-    for one in asked:
-        if one.name == name:
-            found: Question = one
-            return found
-    names = ", ".join(one.name for one in asked)
-    raise LookupError(f"there is no prediction {name!r}; there are {names}")
+    found: Question = find(name, "questions.questions_", "QUESTIONS", "prediction")
+    return found

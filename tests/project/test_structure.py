@@ -125,9 +125,11 @@ IMPORTS: dict[str, set[str]] = {
         "internals.comm",
     },
     "course.blame": set(),
+    "course.catalogue": set(),
     "course.check": {
         "course.attempt",
         "course.blame",
+        "course.catalogue",
         "course.generate",
         "course.interrupt",
         "course.mistakes",
@@ -383,6 +385,7 @@ IMPORTS: dict[str, set[str]] = {
         "views.table",
     },
     "course.question": {
+        "course.catalogue",
         "journal.journal",
         "views.explain",
     },
@@ -955,12 +958,12 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.turns": set(),
     "queues.values": set(),
+    "stage.cables": {
+        "stage.relay",
+    },
     "stage.names": {
         "journal.accounting",
         "journal.facts",
-    },
-    "stage.cables": {
-        "stage.relay",
     },
     "stage.nats_server": {
         "journal.activity",
