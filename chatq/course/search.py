@@ -94,6 +94,9 @@ class Search(Generic[_Told]):
                 self._playing.cancel()
             await asyncio.wait({over})  # which comes when what is played has ended
             raise
+        finally:
+            if over.done():
+                thread.join()  # to tell us was the last that it did
         return self._failure
 
     def _work(self, loop: asyncio.AbstractEventLoop, over: asyncio.Future[None]) -> None:
