@@ -16,10 +16,13 @@ ABOUT = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    too_old = {
+        lesson: f"is about {package} {version}: python -m pip install -r requirements.txt"
+        for lesson, (package, version) in ABOUT.items()
+        if not at_least(metadata.version(package), version)
+    }
     for item in items:
-        package, version = ABOUT.get(item.path.name[:3], ("aiohttp", "0"))
-        if not at_least(metadata.version(package), version):
-            reason = f"is about {package} {version}: python -m pip install -r requirements.txt"
+        if reason := too_old.get(item.path.name[:3]):
             item.add_marker(pytest.mark.skip(reason=reason))
         if item.path.name.startswith("09-"):
             item.add_marker(pytest.mark.needs("nats"))
