@@ -411,9 +411,9 @@ class ServerTap:
             return await original(eio_sid, data)
         except Exception as error:
             emit = self.recorder.emit(number)
-            # Attachments from a client that is not in the namespace any more are lost, as is all
-            # else from it.
-            if emit is None or self.sio.manager.sid_from_eio_sid(eio_sid, emit.namespace):
+            # Attachments from a client that is not in the namespace any more, or is leaving it, are
+            # lost, as is all else from it.
+            if emit is None or self._is_in(eio_sid, emit.namespace):
                 failed = error
             raise  # the library logs it
         finally:
@@ -424,6 +424,11 @@ class ServerTap:
                 self._handler_began = False
             else:
                 link.arrived_up()
+
+    def _is_in(self, eio_sid: str, namespace: str) -> bool:
+        manager = self.sio.manager
+        sid = manager.sid_from_eio_sid(eio_sid, namespace)
+        return bool(manager.is_connected(sid, namespace))
 
     def _on_task(self, original: Any, target: Any, *args: Any, **more: Any) -> Any:
         begin = original if whose.get() is self._begun else partial(self._begun.call, original)

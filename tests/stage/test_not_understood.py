@@ -1,6 +1,7 @@
 """A packet that the other side cannot take in has a row of its own, and is not taken for the next
 one: its reason is that it was not understood, and settling raises it."""
 
+import asyncio
 import json
 import math
 
@@ -9,6 +10,7 @@ import socketio
 from socketio.packet import Packet
 
 from chatq import HandlerRaised, Reason, Stage
+from chatq.waiting import give_way
 
 pytestmark = pytest.mark.usefixtures("network")  # both
 
@@ -189,3 +191,45 @@ async def test_settling_says_which_handler_raised_beside_it(sio, stage):
     await sio.emit("good", 1)
     with pytest.raises(HandlerRaised, match=r"could not take in 'bad'.*handler of 'good' raised"):
         await stage.settle()
+
+
+@pytest.mark.parametrize("until", ["it is leaving", "it has left"])
+async def test_an_attachment_of_a_client_whom_the_server_has_sent_away_meanwhile(
+    sio, stage, until, monkeypatch
+):
+    """The server forgets the event when it sends a client away: the attachment comes before the
+    handler of `disconnect` has returned, or after it. It is lost, as is all else from there."""
+    leaving, left, taken_in = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    sio.on("bytes", lambda sid, data: None, namespace="/room")
+
+    @sio.on("disconnect", namespace="/room")
+    async def disconnect(sid, reason):
+        leaving.set()
+        if until == "it is leaving":
+            await taken_in.wait()
+
+    ada = await stage.client("ada", namespaces=["/", "/room"])
+    send, take_in = ada.eio.send, sio.eio.handlers["message"]
+
+    async def send_later(data):
+        if isinstance(data, bytes):
+            await (leaving if until == "it is leaving" else left).wait()
+        await send(data)
+
+    async def message(eio_sid, data):
+        try:
+            await take_in(eio_sid, data)
+        finally:
+            if isinstance(data, bytes):
+                taken_in.set()
+
+    monkeypatch.setattr(ada.eio, "send", send_later)
+    monkeypatch.setitem(sio.eio.handlers, "message", message)
+    emitting = asyncio.create_task(ada.emit("bytes", b"x", namespace="/room"))
+    while not sio._binary_packet:
+        await give_way()
+    await sio.disconnect(ada.get_sid("/room"), namespace="/room")
+    left.set()
+    await emitting
+    await taken_in.wait()
+    await stage.settle()

@@ -1161,7 +1161,9 @@ class Scene:
             case 6 if there:
                 await self.sio.leave_room(sid, chance.choice("ab"), **where)
             case 7 if there and chance.random() < 0.3 and client not in self.polls:
-                await self.sio.disconnect(sid, **where)
+                # It forgets events that wait for attachments, of other namespaces, too.
+                if not self.sio._binary_packet:
+                    await self.sio.disconnect(sid, **where)
             case _ if there:
                 await self.sio.emit("go", data, to=sid, **where)
 
