@@ -34,8 +34,10 @@ Result = TypeVar("Result")
 whose: ContextVar[Begun | None] = ContextVar("chatq_begun", default=None)
 #: The variables by which ipykernel knows the cell that something belongs to.
 _OF_A_CELL = {"parent_header", "shell_parent", "shell_parent_ident"}
-#: How long a thread may work for a task before it is taken for one that waits, in seconds.
-_IN_A_THREAD = 1.0
+#: A thread of an executor is taken for one that waits when the process has used less than so much
+#: processor time in so many seconds, or when it has taken so long. On a busy machine, work of a
+#: moment takes seconds.
+_IDLE, _IN_A_THREAD, _AT_MOST = 0.02, 1.0, 4.0
 #: How long tasks that were cancelled may take to end, in seconds.
 _CANCELLED = 0.5
 
@@ -56,6 +58,8 @@ class Begun:
             kept_on(loop, _Factory)
         #: What threads of executors do for these tasks, and since when.
         self._threads: dict[asyncio.Future[Any], float] = {}
+        #: When the process was last seen at work, and its processor time then.
+        self._seen = (0.0, 0.0)
         #: Tasks that wait for the others to come to rest.
         self._resting: set[asyncio.Task[Any] | None] = set()
         self._wrapped = Wrapped()
@@ -136,20 +140,37 @@ class Begun:
                 yield task
 
     def looking(self) -> AbstractContextManager[object]:
-        """Look, from here on, at the timers that they set: see `turn`."""
+        """Look, from here on, at the timers that they set: see `turns`."""
         return kept_on(asyncio.get_running_loop(), Timers).noted()
 
-    async def turn(self) -> list[Any]:
-        """Return after a turn of the event loop, or more, when all of them wait: for time, for the
-        outside, for each other, or for a call that the event loop is about to make. Return those
-        that have gone on meanwhile, or are new; not those that only time has woken, and that wait
-        for time again.
+    async def turns(self, wanted: int, interrupted: Callable[[], object]) -> list[Any]:
+        """Return after so many turns of the event loop, or more, in each of which all of them come
+        to wait: for time, for the outside, for each other, or for a call that the event loop is
+        about to make; or after the first turn that is `interrupted`, or in which some have gone on,
+        or are new. Return these; not those that only time has woken, and that wait for time again.
 
-        What a thread of an executor does for them is done by them, unless it takes long: then it
-        is taken for one that waits for the outside, as for the next item of a queue.
+        What a thread of an executor does for them is done by them, unless it rests or takes long:
+        then it is taken for one that waits for the outside, as for the next item of a queue.
         """
         timers = kept_on(asyncio.get_running_loop(), Timers)
-        before = {task: (waiter(task), timers.of(task)) for task in self._running()}
+        running = [*self._running()]
+        before: dict[Any, Any] = {}
+
+        def has_gone_on(task: Any) -> bool:
+            future, timer = before.get(task, (task, None))
+            return waiter(task) is not future and not timers.goes_on(task, timer)
+
+        for _ in range(wanted):
+            before = {task: (waiter(task), timers.of(task)) for task in running}
+            running = await self._turn(timers)
+            restless = [*filter(has_gone_on, running)]
+            if restless or interrupted():
+                return restless
+        return []
+
+    async def _turn(self, timers: Timers) -> list[Any]:
+        """Return after a turn of the event loop, or more, when all of them wait: those that have
+        not ended."""
         current = asyncio.current_task()
         self._resting.add(current)
         try:
@@ -162,20 +183,20 @@ class Begun:
                     done = asyncio.FIRST_COMPLETED
                     await asyncio.wait([*self._threads], timeout=left, return_when=done)
                 else:
-                    break
+                    return running
         finally:
             self._resting.discard(current)
 
-        def has_gone_on(task: Any) -> bool:
-            future, timer = before.get(task, (task, None))
-            return waiter(task) is not future and not timers.goes_on(task, timer)
-
-        return [*filter(has_gone_on, running)]
-
     def _thread_time(self) -> float:
         """Return for how many seconds to wait for threads; 0: for none."""
-        newest = max(self._threads.values(), default=0.0)
-        return max(0.0, newest + _IN_A_THREAD - time.monotonic())
+        if not self._threads:
+            return 0.0
+        now, used = time.monotonic(), time.process_time()
+        if used - self._seen[1] > _IDLE:
+            self._seen = (now, used)
+        newest = max(self._threads.values())
+        until = min(max(newest, self._seen[0]) + _IN_A_THREAD, newest + _AT_MOST)
+        return max(0.0, until - now)
 
     def busy(self) -> list[Any]:
         """Return those that have something to do; a future stands for what a thread does."""

@@ -123,8 +123,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     ) -> None:
         """Connect as `socketio.AsyncClient.connect` does.
 
-        `url` defaults to the stage's server, `transports` to ["websocket"]. Raises `ValueError` for
-        an empty `url`, as a process has that has printed no address.
+        `url` defaults to the stage's server, `transports` to ["websocket"], `wait_timeout` to 5:
+        on a busy machine, the library's one second is short. Raises `ValueError` for an empty
+        `url`, as a process has that has printed no address.
         """
         if url == "":
             raise ValueError(f"{self.name} cannot connect to an empty url: has its server begun?")
@@ -134,6 +135,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         known = {name: value for name, value in given.items() if value is not None}
         #: The arguments of the last `connect`, but for those that were left out.
         self.dialled = {**known, **options}
+        options.setdefault("wait_timeout", 5)
         if url is None:  # the stage's server may be at a path of its own
             options.setdefault("socketio_path", self._path)
         connecting = super().connect(

@@ -55,11 +55,11 @@ class Background(Protocol):
     """The tasks begun by those whose work is counted."""
 
     def looking(self) -> AbstractContextManager[object]:
-        """Look, from here on, at what they do in each `turn`."""
+        """Look, from here on, at what they do in `turns`."""
 
-    async def turn(self) -> list[Any]:
-        """Return after a turn of the event loop, or more, when all of them wait: those that have
-        gone on meanwhile."""
+    async def turns(self, wanted: int, interrupted: Callable[[], object]) -> list[Any]:
+        """Return after so many turns of the event loop, or more, in each of which all of them come
+        to wait; or after the first in which one has gone on, or `interrupted`: those that have."""
 
     def busy(self) -> list[Any]:
         """Return those that have something to do."""
@@ -133,22 +133,26 @@ class Activity:
             raise NotSettled(f"not settled after {within:g} s: {self.describe()}") from None
 
     async def _is_quiet(self) -> None:
-        turns, self._restless = 0, []
-        while turns < _TURNS:
+        self._restless = []
+        while True:
             while self.total:  # an earlier waiter may have begun something new
                 future = asyncio.get_running_loop().create_future()
                 self._waiting.append(future)
                 await future
-            turns = turns + 1 if await self._is_quiet_for_a_turn() else 0
+            self._restless = await self._turns()
+            if not self.total and not self._restless:
+                return
 
-    async def _is_quiet_for_a_turn(self) -> bool:
-        """Give everybody a turn of the event loop, or more if a task needs them; return whether
-        nothing has happened."""
-        if self.background is None:
+    async def _turns(self) -> list[Any]:
+        """Give everybody some turns, up to the first in which something happens; return which
+        tasks have gone on."""
+        if self.background is not None:
+            return await self.background.turns(_TURNS, lambda: self.total)
+        for _ in range(_TURNS):
             await give_way()
-        else:
-            self._restless = await self.background.turn()
-        return not self.total and not self._restless
+            if self.total:
+                break
+        return []
 
 
 async def wait_for(
