@@ -42,7 +42,8 @@ def here():
 def left():
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     return [
-        [each.name for each in threading.enumerate()], signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGINT),
+        [each.name for each in threading.enumerate()],
+        signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGINT),
         signal.getitimer(signal.ITIMER_REAL), sys.get_coroutine_origin_tracking_depth(),
         sqlite3.connect, sys.stdout, sys.stderr, warnings.showwarning, warnings.filters[:],
         socketio.AsyncServer.emit, socketio.AsyncServer.on, asyncio.all_tasks,
