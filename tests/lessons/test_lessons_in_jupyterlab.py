@@ -1,5 +1,6 @@
 """Whole lessons in a real JupyterLab: nothing keeps anybody out, and links lead where they say."""
 
+import nbformat
 import pytest
 from jupyterlab_page import lab
 from lesson_server import NOTEBOOKS
@@ -32,10 +33,14 @@ CUT = """(() => {
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
-async def test_axe_finds_nothing_serious_in_a_lesson_and_nothing_sticks_out(jupyter, path):
+async def test_a_lesson_runs_and_its_panel_is_there_and_nobody_is_kept_out(jupyter, path):
+    """axe finds nothing serious, in either theme; nothing is wider than its page."""
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     async with jupyter.notebook(path, files=True) as page:
-        await page.run_all()
+        assert await page.run_all() == list(range(1, 1 + len(cells)))
         assert await page.outputs_with_errors() == []
+        if any(".panel(" in cell.source for cell in cells):
+            await page.see("facts", within=".chatq-panel")
         for theme in ("dark", "light"):
             await page.theme(theme)
             assert await page.axe(INSIDE) == []
