@@ -1019,6 +1019,10 @@ IMPORTS: dict[str, set[str]] = {
     "stage.relay": {
         "waiting",
     },
+    "stage.guard": {
+        "hosts",
+        "internals.front",
+    },
     "stage.scene": {
         "internals.begun",
         "internals.client_tap",
@@ -1028,6 +1032,7 @@ IMPORTS: dict[str, set[str]] = {
         "journal.activity",
         "journal.facts",
         "journal.journal",
+        "stage.guard",
         "stage.names",
         "stage.process",
         "stage.programs",
@@ -1036,6 +1041,7 @@ IMPORTS: dict[str, set[str]] = {
         "waiting",
     },
     "stage.serving": {
+        "internals.front",
         "internals.asgi",
     },
     "stage.stage": {
