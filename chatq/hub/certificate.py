@@ -13,6 +13,10 @@ from pathlib import Path
 __all__ = ["Certificate"]
 
 
+#: What OpenSSL says of a key of another certificate; the last, if it is of another kind, too.
+_OF_ANOTHER = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
+
 class Certificate:
     """A certificate (with those between it and its root) and its key, in two files of PEM.
 
@@ -52,12 +56,12 @@ class Certificate:
         return context
 
     def _why(self, problem: Exception) -> str:
-        if getattr(problem, "reason", "") in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
-            return f"the key in {self.key} does not belong to the certificate in {self.certificate}"
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.certificate)
         except ssl.SSLError:
             return f"there is no certificate in {self.certificate}, as PEM has it"
+        if getattr(problem, "reason", "") in _OF_ANOTHER:
+            return f"the key in {self.key} does not belong to the certificate in {self.certificate}"
         return f"there is no key in {self.key} that can be used, as PEM has it"
 
 

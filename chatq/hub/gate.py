@@ -42,10 +42,13 @@ class Gate:
     namespace: str
 
     def __init__(
-        self, sio: socketio.AsyncServer, namespace: str, tokens: Callable[[], Tokens | None]
+        self,
+        sio: socketio.AsyncServer,
+        namespace: str,
+        tokens: Callable[[], Tokens | None] | None = None,
     ) -> None:
         self.sio, self.namespace = sio, namespace
-        self._tokens = tokens
+        self._tokens = tokens or (lambda: None)
         self._holders: dict[str, Holder] = {}  # by sid
         self._under_way: dict[str, int] = {}
         self._all = 0
