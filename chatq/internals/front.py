@@ -17,13 +17,14 @@ __all__ = ["Asked", "Check", "Refusal", "before_aiohttp", "before_asgi"]
 
 
 class Asked(NamedTuple):
-    """A request: `headers` by their names in lower case, `target` as in its first line, `local`:
-    the address of this machine on which it came, `secure`: whether over TLS."""
+    """A request: `headers` by their names in lower case, `target` as in its first line, `local`
+    and `port`: the address of this machine to which it came, `secure`: whether over TLS."""
 
     headers: Mapping[str, list[str]]
     target: str
     local: str
     secure: bool = False
+    port: int = 0
 
     def header(self, name: str) -> str:
         """Return a header that is given once; else ""."""
@@ -59,8 +60,9 @@ def before_aiohttp(runner: web.BaseRunner, check: Check) -> None:
         for name, value in request.headers.items():
             headers.setdefault(name.lower(), []).append(value)
         transport = request.transport
-        local = (transport.get_extra_info("sockname") if transport else None) or ("",)
-        refusal = check(Asked(headers, request.raw_path, str(local[0]), request.secure))
+        local = (transport.get_extra_info("sockname") if transport else None) or ("", 0)
+        local, port = str(local[0]), int(local[1])
+        refusal = check(Asked(headers, request.raw_path, local, request.secure, port))
         if refusal is None:
             return await served(request)
         answer = web.Response(
@@ -83,9 +85,9 @@ def before_asgi(app: Any, check: Check) -> Any:
                 headers.setdefault(name.decode("latin-1").lower(), []).append(
                     value.decode("latin-1")
                 )
-            local = (scope.get("server") or ("",))[0]
+            local, port = scope.get("server") or ("", 0)
             secure = scope.get("scheme") in ("https", "wss")
-            refusal = check(Asked(headers, scope["path"], local or "", secure))
+            refusal = check(Asked(headers, scope["path"], local or "", secure, port or 0))
         if refusal is None:
             await app(scope, receive, send)
         elif scope["type"] == "websocket":

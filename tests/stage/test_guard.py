@@ -17,6 +17,12 @@ SOCKET = "/socket.io/?EIO=4&transport=websocket"
 pytestmark = pytest.mark.usefixtures("network")
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch):
+    """In no kernel of Jupyter, unless a test says so."""
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+
+
 @pytest.fixture
 def served(sio):
     """A server of either kind, and its application, which has a page of its own."""
@@ -65,6 +71,27 @@ async def test_hosts_that_are_named(served, monkeypatch):
             assert (await status(stage.url, POLL, Host=host))[0] == 200
             assert await dialled(stage.url, Host=host) == 101
         assert (await status(stage.url, POLL, Host="other.example"))[0] == 403
+
+
+async def test_jupyters_proxy_is_let_in_where_there_is_one(served, monkeypatch):
+    for inside in (False, True):
+        if inside:
+            monkeypatch.setenv("JPY_PARENT_PID", "1")
+        async with Stage(*served) as stage:
+            port = stage.url.rpartition(":")[2]
+            for path in (f"/user/ada/proxy/{port}", f"/proxy/absolute/localhost:{port}/"):
+                for host in ("hub.example", "hub.example:8888"):
+                    code, _ = await status(stage.url, POLL, Host=host, X_ProxyContextPath=path)
+                    assert code == (200 if inside else 403)
+                    assert await dialled(stage.url, Host=host) == (101 if inside else 403)
+                # A page whose name leads here says whatever it likes, but cannot choose the port.
+                code, _ = await status(
+                    stage.url, POLL, Host=f"evil.example:{port}", X_ProxyContextPath=path
+                )
+                assert code == 403
+            assert await dialled(stage.url, Host=f"evil.example:{port}") == 403
+            for wrong in ({}, {"X_ProxyContextPath": "/proxy/1"}, {"X_ProxyContextPath": "/"}):
+                assert (await status(stage.url, POLL, Host="hub.example", **wrong))[0] == 403
 
 
 async def test_a_secret_is_wanted_of_all_and_clients_present_it(served):
