@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import ssl
@@ -92,75 +93,56 @@ class Security:
         self,
         tokens: Tokens | None = None,
         door: Door | None = None,
+        *,
         token_file: Path | None = None,
-        certificate: Certificate | None = None,
+        certificate: tuple[Path, Path] | None = None,
+        dialect: str | None = None,
     ) -> None:
-        self.tokens = tokens
-        self.door = door or Door(Hosts())
-        self.context = certificate.context if certificate else None
-        self._certificate = certificate
-        self._token_file = token_file
-        self._whole = False
+        """`token_file` takes the place of `tokens`, `certificate` is that and its key. Raises
+        `ValueError` with words for what cannot be used."""
+        self.tokens, self.door = tokens, door or Door(Hosts())
+        self._token_file, self._dialect = token_file, dialect
+        self._certificate: Certificate | None = None
         self._watched: list[tuple[Watched, Callable[[], None]]] = []
         if token_file is not None:
             self._watched.append((Watched(token_file), self._read_tokens))
+            self._read_tokens()
         if certificate is not None:
-            files = Watched(certificate.certificate, certificate.key)
-            self._watched.append((files, certificate.reload))
+            files = Watched(*certificate)  # as they are before they are read
+            self._certificate = Certificate(*certificate)
+            self._watched.append((files, self._certificate.reload))
+        self.context = self._certificate.context if self._certificate else None
 
     @classmethod
     def of(cls, options: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Security:
         """Return what these options ask for. Raises `ValueError` with words for what cannot be."""
-        tokens, file = None, None
-        if options.token_file is not None:
-            file = options.token_file
-            tokens = _read(file)
-        elif options.token is not None:
+        tokens = None
+        if options.token is not None:
             tokens = Tokens.of(options.token)
-        elif TOKEN in environ:
+        elif options.token_file is None and TOKEN in environ:
             try:
                 tokens = Tokens.of(environ[TOKEN])
             except ValueError as problem:
                 raise ValueError(f"{TOKEN}: {problem}") from None
         if (options.certificate is None) != (options.key is None):
             raise ValueError("--certificate and --key belong together: give both")
-        certificate = None
-        if options.certificate is not None:
-            try:
-                certificate = Certificate(options.certificate, options.key)
-            except ValueError as problem:
-                raise ValueError(f"--certificate, --key: {problem}") from None
-        names = list(options.allow_host)
-        try:
-            host_named(options.host)
-            names.append(options.host)
-        except ValueError:
-            pass  # "", for instance: all addresses
+        names = [*options.allow_host]
+        with contextlib.suppress(ValueError):  # "", for instance: all addresses
+            names.append(host_named(options.host))
         door = Door(
             Hosts(names),
             [origin_named(text) for text in options.allow_origin],
             options.trust_proxy,
             RateLimit().may,
         )
-        security = cls(tokens, door, file, certificate)
-        if options.dialect is not None:
-            security.need_whole_tokens(options.dialect)
-        return security
-
-    def need_whole_tokens(self, dialect: str) -> None:
-        """Take only tokens that permit everything: in this dialect they cannot be told apart.
-
-        Raises `ValueError` if there are others.
-        """
-        self._whole = True
-        self._check(self.tokens, dialect)
-
-    def _check(self, tokens: Tokens | None, dialect: str = "caps") -> None:
-        if self._whole and tokens is not None and not tokens.may_all:
-            raise ValueError(
-                f"with --dialect {dialect} all clients hear of all orders, so each token has to "
-                'permit everything: publish, consume and manage are ["*"]'
-            )
+        both = (options.certificate, options.key) if options.certificate else None
+        return cls(
+            tokens,
+            door,
+            token_file=options.token_file,
+            certificate=both,
+            dialect=options.dialect,
+        )
 
     async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Read files again when they have changed, for ever; `changed` is called after tokens."""
@@ -172,19 +154,22 @@ class Security:
                 names = " and ".join(path.name for path in files.paths)
                 try:
                     await asyncio.to_thread(read)
+                    _log.info("read %s again", names)
+                    await changed()
                 except ValueError as problem:
                     _log.error("%s; the hub goes on with what it had", problem)
-                    continue
-                _log.info("read %s again", names)
-                await changed()
+                except Exception:  # and the next change is noticed all the same
+                    _log.exception("reading %s again failed", names)
 
     def _read_tokens(self) -> None:
         assert self._token_file is not None
         tokens = _read(self._token_file)
-        try:
-            self._check(tokens)
-        except ValueError as problem:
-            raise ValueError(f"{self._token_file}: {problem}") from None
+        if self._dialect is not None and not tokens.may_all:
+            raise ValueError(
+                f"{self._token_file}: with --dialect {self._dialect} all clients hear of all "
+                "orders, so each token has to permit everything: publish, consume and manage are "
+                '["*"]'
+            )
         self.tokens = tokens
 
     def warn(self, *, beyond_loopback: bool) -> None:

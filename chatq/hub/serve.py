@@ -46,6 +46,8 @@ __all__ = ["add_arguments", "run", "serve"]
 _log = logging.getLogger("chatq.hub")
 
 _STDERR = 2
+#: The variable of the environment that says where the queues are.
+_STORE = "CHATQ_STORE"
 #: The time-out for last acknowledgements while the hub closes, and that of closing, in seconds.
 _ACKNOWLEDGEMENTS, _CLOSING = 0.3, 1.5
 
@@ -77,10 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--store",
-        default="sqlite:///chatq.db",
+        default=os.environ.get(_STORE, "sqlite:///chatq.db"),
         metavar="URL",
         help="sqlite:///FILE, sqlite:////FULL/PATH, memory:, or nats://HOST1,HOST2,HOST3/NAME, "
-        "which other hubs may use, too (default: %(default)s)",
+        f"which other hubs may use, too (default: {_STORE} of the environment, where no list of "
+        "processes shows a password, or else sqlite:///chatq.db)",
     )
     parser.add_argument(
         "--dialect",

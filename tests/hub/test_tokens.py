@@ -188,6 +188,8 @@ def test_tokens_that_cannot_be_had_are_told(tmp_path: Path, refused, monkeypatch
     said = refused("--token-file", "some.TOML", "--dialect", "caps")
     assert "--dialect caps all clients hear of all orders" in said
     assert "not allowed with" in refused("--token-file", "x", "--token", "y")
+    monkeypatch.setenv("CHATQ_STORE", "redis://me:hunter2@host")
+    assert "not at 'redis://…@host'" in refused()
     monkeypatch.setenv("CHATQ_TOKEN", "")
     assert "CHATQ_TOKEN: a token that is empty keeps nobody out" in refused()
     monkeypatch.setenv("CHATQ_TOKEN", "hunter2\n")
@@ -201,7 +203,9 @@ async def test_a_token_of_the_environment_is_in_no_list_of_processes(
     tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("CHATQ_TOKEN", "hunter2")
-    with hubs.hub("--host", "0.0.0.0", folder=tmp_path) as hub:
+    monkeypatch.setenv("CHATQ_STORE", f"sqlite:///{tmp_path / 'of-the-environment.db'}")
+    store = ("--store", "sqlite:///other.db")  # what is on the command line comes first
+    with hubs.hub("--host", "0.0.0.0", *store, folder=tmp_path) as hub:
         client = await comes_in(hub, "hunter2")
         await client.disconnect()
         assert (await refusal(hub, {"token": "hunter"}))["data"]["error"]["code"] == CODE
