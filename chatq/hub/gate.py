@@ -70,10 +70,13 @@ class Gate:
             )
         self._holders[sid] = holder
 
+    @property
+    def asks(self) -> bool:
+        """Return whether a token is asked for, and so `check` has to be."""
+        return self._tokens() is not None
+
     def check(self, sid: str, right: Right, queue: str) -> None:
         """Raise `PermissionError` if this client may not do that to a queue ("": to all)."""
-        if self._tokens() is None:
-            return
         holder = self._holders.get(sid)
         if holder is None or not holder.may(right, queue):
             who = f"the token of {holder.name}" if holder and holder.name else "this client's token"

@@ -24,9 +24,11 @@ class Native:
 
     def __init__(self, queues: Queues, gate: Gate) -> None:
         self._gate = gate
-        queues.attach(gate.sio, gate.namespace, self._may_consume, listen=False)
+        may = (self._may_consume, self._may_publish, self._may_manage)
+        may_consume, may_publish, may_manage = may if gate.asks else (None, None, None)
+        queues.attach(gate.sio, gate.namespace, may_consume, listen=False)
         service = Service(
-            queues, gate.namespace, gate.connected, gate.refuse, self._may_publish, self._may_manage
+            queues, gate.namespace, gate.connected, gate.refuse, may_publish, may_manage
         )
         self._known = ", ".join((*service.handlers, *EVENTS))
         for event, handler in service.handlers.items():
