@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from ..hosts import Hosts, host_in, shown
 from ..internals.front import Asked, Refusal
 
-__all__ = ["Door", "origin_named"]
+__all__ = ["Origins", "origin_named"]
 
 _log = logging.getLogger("chatq.hub")
 
@@ -21,7 +21,7 @@ _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/?#@\s,\\]+)")
 _PORTS = {"http": "80", "https": "443"}
 
 
-class Door:
+class Origins:
     """The checks of each request to a hub, before anything else is done with it.
 
     `hosts`: the names that it answers to; `origins`: of other pages that may connect, as

@@ -13,13 +13,13 @@ import logging
 import os
 import ssl
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..hosts import Hosts, host_named
 from .certificate import Certificate
-from .gate import RateLimit
-from .origins import Door, origin_named
+from .gate import Gate, RateLimit
+from .origins import Origins, origin_named
 from .tokens import Tokens, check_token
 from .watched import Watched
 
@@ -82,17 +82,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Security:
     """What a hub asks of those who reach it.
 
-    `tokens`: None: none is asked for; `door`: checks each request; `context`: for TLS, or None.
+    `tokens`: None: none is asked for; `origins`: checks each request; `context`: for TLS, or None.
     """
 
     tokens: Tokens | None
-    door: Door
+    origins: Origins
     context: ssl.SSLContext | None
 
     def __init__(
         self,
         tokens: Tokens | None = None,
-        door: Door | None = None,
+        origins: Origins | None = None,
         *,
         token_file: Path | None = None,
         certificate: tuple[Path, Path] | None = None,
@@ -100,7 +100,7 @@ class Security:
     ) -> None:
         """`token_file` takes the place of `tokens`, `certificate` is that and its key. Raises
         `ValueError` with words for what cannot be used."""
-        self.tokens, self.door = tokens, door or Door(Hosts())
+        self.tokens, self.origins = tokens, origins or Origins(Hosts())
         self._token_file, self._dialect = token_file, dialect
         self._certificate: Certificate | None = None
         self._watched: list[tuple[Watched, Callable[[], None]]] = []
@@ -129,7 +129,7 @@ class Security:
         names = [*options.allow_host]
         with contextlib.suppress(ValueError):  # "", for instance: all addresses
             names.append(host_named(options.host))
-        door = Door(
+        origins = Origins(
             Hosts(names),
             [origin_named(text) for text in options.allow_origin],
             options.trust_proxy,
@@ -138,14 +138,15 @@ class Security:
         both = (options.certificate, options.key) if options.certificate else None
         return cls(
             tokens,
-            door,
+            origins,
             token_file=options.token_file,
             certificate=both,
             dialect=options.dialect,
         )
 
-    async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
-        """Read files again when they have changed, for ever; `changed` is called after tokens."""
+    async def watch(self, gates: Iterable[Gate]) -> None:
+        """Read files again when they have changed, for ever, and let `gates` cut off who is a
+        stranger then."""
         while self._watched:
             await asyncio.sleep(_LOOK)
             for files, read in self._watched:
@@ -155,7 +156,8 @@ class Security:
                 try:
                     await asyncio.to_thread(read)
                     _log.info("read %s again", names)
-                    await changed()
+                    for gate in gates:
+                        await gate.cut_off_strangers()
                 except ValueError as problem:
                     _log.error("%s; the hub goes on with what it had", problem)
                 except Exception:  # and the next change is noticed all the same

@@ -137,14 +137,14 @@ async def serve(
     sio.attach(application)
 
     async def watching(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(security.watch(gate.cut_off_strangers))
+        task = asyncio.create_task(security.watch([gate]))
         yield
         await end_task(task, 0)
 
     application.cleanup_ctx.append(watching)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    before_aiohttp(runner, security.door.check)
+    before_aiohttp(runner, security.origins.check)
     await web.SockSite(runner, listener, backlog=1024, ssl_context=security.context).start()
     return runner
 

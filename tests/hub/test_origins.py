@@ -12,7 +12,7 @@ import pytest
 from hubs import Hub
 
 from chatq.hosts import Hosts, host_in, host_named
-from chatq.hub.origins import Door, origin_named
+from chatq.hub.origins import Origins, origin_named
 from chatq.internals.front import Asked
 
 POLL = "/socket.io/?EIO=4&transport=polling"
@@ -131,7 +131,7 @@ def asked(origin: str | None = None, host: str = "localhost:3001", **more: str) 
     [None, "http://localhost:3001", "HTTP://LOCALHOST:3001"],
 )
 def test_what_is_no_page_and_pages_of_its_own_origin_come_in(origin: str | None) -> None:
-    assert Door(Hosts()).check(asked(origin)) is None
+    assert Origins(Hosts()).check(asked(origin)) is None
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_is_no_page_and_pages_of_its_own_origin_come_in(origin: str | None)
     ],
 )
 def test_pages_of_another_origin_do_not(origin: str) -> None:
-    refusal = Door(Hosts()).check(asked(origin))
+    refusal = Origins(Hosts()).check(asked(origin))
     assert refusal is not None
     assert refusal.status == 403
     assert "--allow-origin" in refusal.text
@@ -165,13 +165,13 @@ def test_pages_of_another_origin_do_not(origin: str) -> None:
 def test_origins_that_are_configured() -> None:
     named = [origin_named(text) for text in ("https://Shop.example:443", "http://a:8000", "null")]
     assert named == ["https://shop.example", "http://a:8000", "null"]
-    door = Door(Hosts(), named)
+    door = Origins(Hosts(), named)
     for origin in ["https://shop.example", "https://shop.example:443", "http://a:8000", "null"]:
         assert door.check(asked(origin)) is None
     for origin in ["http://shop.example", "https://a.shop.example", "http://a", "http://a:80001"]:
         assert door.check(asked(origin)) is not None
-    assert Door(Hosts(), ["*"]).check(asked("http://evil.example")) is None
-    assert Door(Hosts(), ["*"]).check(asked(host="evil.example")) is not None
+    assert Origins(Hosts(), ["*"]).check(asked("http://evil.example")) is None
+    assert Origins(Hosts(), ["*"]).check(asked(host="evil.example")) is not None
     for wrong in [
         "shop.example",
         "https://",
@@ -188,14 +188,14 @@ def test_origins_that_are_configured() -> None:
 def test_a_proxy_is_believed_only_if_told() -> None:
     forwarded = {"x_forwarded_host": "chat.example", "x_forwarded_proto": "https"}
     page = asked("https://chat.example", **forwarded)
-    assert Door(Hosts(["chat.example"])).check(page) is not None
-    told = Door(Hosts(["chat.example"]), behind_proxy=True)
+    assert Origins(Hosts(["chat.example"])).check(page) is not None
+    told = Origins(Hosts(["chat.example"]), behind_proxy=True)
     assert told.check(page) is None
     # Through the proxy, and directly: each host is checked, whatever the other says.
     assert told.check(asked(x_forwarded_host="evil.example")) is not None
     assert told.check(asked(host="evil.example", x_forwarded_host="localhost")) is not None
     assert told.check(asked(x_forwarded_host="chat.example, evil.example")) is not None
-    assert Door(Hosts()).check(asked(x_forwarded_host="evil.example")) is None
+    assert Origins(Hosts()).check(asked(x_forwarded_host="evil.example")) is None
 
 
 # -- a hub --------------------------------------------------------------------------------------
