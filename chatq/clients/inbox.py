@@ -22,6 +22,7 @@ import sqlite3
 from pathlib import Path
 from typing import Protocol
 
+from ..queues.private import make_private
 from ..queues.store import StoreError
 
 __all__ = ["Inbox", "open_inbox"]
@@ -106,6 +107,7 @@ class _File:
 
     def __init__(self, path: Path, keep: int) -> None:
         self._path, self._keep = path, keep
+        make_private(path)
         self._db = sqlite3.connect(path, timeout=_LONGEST_LOCK, isolation_level=None)
         try:
             if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

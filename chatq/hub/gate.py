@@ -1,13 +1,12 @@
-"""Admission control for the clients of a hub: token, flow control, rate-limited log of refusals.
+"""Admission control for the clients of a hub: tokens, flow control, rate-limited log of refusals.
 
-Owns the token, the limits of events under way and of unread packets, and the one line that is
-logged for a refusal: never a payload, a receipt or a token. Must not know: queues, what the events
-of a protocol mean.
+Owns who is let in with which token, the limits of events under way and of unread packets, and the
+one line that is logged for a refusal: never a payload, a receipt or a token. Must not know: queues,
+what the events of a protocol mean.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -15,8 +14,9 @@ from typing import Any
 
 import socketio  # type: ignore[import-untyped]
 
-from ..internals.engine import connection
+from ..internals.engine import connection, cut_off
 from ..queues.error_codes import error
+from .tokens import Holder, Right, Tokens
 
 __all__ = ["Gate", "Handler", "RateLimit"]
 
@@ -35,32 +35,67 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 class Gate:
-    """Wraps the handlers of `namespace` of `sio`; `token`: what clients have to send as auth."""
+    """Wraps the handlers of `namespace` of `sio`; `tokens()`: those of which clients have to send
+    one as auth; None: none is asked for."""
 
     sio: Any
     namespace: str
 
-    def __init__(self, sio: socketio.AsyncServer, namespace: str, token: str | None) -> None:
+    def __init__(
+        self,
+        sio: socketio.AsyncServer,
+        namespace: str,
+        tokens: Callable[[], Tokens | None] | None = None,
+    ) -> None:
         self.sio, self.namespace = sio, namespace
-        self._token = token
+        self._tokens = tokens or (lambda: None)
+        self._holders: dict[str, Holder] = {}  # by sid
         self._under_way: dict[str, int] = {}
         self._all = 0
         self._limits: dict[str, RateLimit] = {}
         sio.on("connect", self._connect, namespace=namespace)
 
     async def _connect(self, sid: str, environ: Any, auth: Any = None) -> None:
-        if self._token is not None:
-            given = auth.get("token") if isinstance(auth, dict) else None
-            known = isinstance(given, str) and hmac.compare_digest(
-                given.encode("utf-8", "replace"), self._token.encode()
+        tokens = self._tokens()
+        if tokens is None:
+            return
+        given = auth.get("token") if isinstance(auth, dict) else None
+        holder = tokens.find(given)
+        if holder is None:
+            what = "wrong" if given else "no"
+            _log.warning("refused a client: %s token", what)
+            raise socketio.exceptions.ConnectionRefusedError(
+                f"{what} token: connect with auth: {{token: …}}",
+                error("forbidden", f"{what} token"),
             )
-            if not known:
-                what = "wrong" if given else "no"
-                _log.warning("refused a client: %s token", what)
-                raise socketio.exceptions.ConnectionRefusedError(
-                    f"{what} token: connect with auth: {{token: …}}",
-                    error("forbidden", f"{what} token"),
-                )
+        self._holders[sid] = holder
+
+    @property
+    def asks(self) -> bool:
+        """Return whether a token is asked for, and so `check` has to be."""
+        return self._tokens() is not None
+
+    def check(self, sid: str, right: Right, queue: str) -> None:
+        """Raise `PermissionError` if this client may not do that to a queue ("": to all)."""
+        holder = self._holders.get(sid)
+        if holder is None or not holder.may(right, queue):
+            who = f"the token of {holder.name}" if holder and holder.name else "this client's token"
+            what = {"publish": "publishing to", "consume": "consuming", "manage": "looking after"}
+            which = f"queue {queue!r:.120}" if queue else "all queues"
+            raise PermissionError(f"{who} does not permit {what[right]} {which}")
+
+    async def cut_off_strangers(self) -> None:
+        """Cut off who has come in with a token that is known no more, or permits something else.
+
+        They get no disconnect packet, so that they connect again, and hear why if they may not.
+        """
+        tokens = self._tokens()
+        for sid, holder in [*self._holders.items()]:
+            if tokens is not None and holder in tokens:
+                continue
+            self._holders.pop(sid, None)
+            _log.info("cut off a client: its token is gone, or permits something else now")
+            await cut_off(self.sio, sid, self.namespace)
 
     def on(self, event: str, handler: Handler) -> None:
         """Register `handler(sid, *arguments)`; for "*" it is `handler(event, sid, *arguments)`."""
@@ -98,6 +133,7 @@ class Gate:
 
         async def left(sid: str, _reason: Any = None) -> None:
             self._limits.pop(sid, None)
+            self._holders.pop(sid, None)
             try:
                 await handler(sid)
             except Exception:

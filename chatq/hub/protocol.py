@@ -24,8 +24,12 @@ class Native:
 
     def __init__(self, queues: Queues, gate: Gate) -> None:
         self._gate = gate
-        queues.attach(gate.sio, gate.namespace, listen=False)
-        service = Service(queues, gate.namespace, gate.connected, gate.refuse)
+        may = (self._may_consume, self._may_publish, self._may_manage)
+        may_consume, may_publish, may_manage = may if gate.asks else (None, None, None)
+        queues.attach(gate.sio, gate.namespace, may_consume, listen=False)
+        service = Service(
+            queues, gate.namespace, gate.connected, gate.refuse, may_publish, may_manage
+        )
         self._known = ", ".join((*service.handlers, *EVENTS))
         for event, handler in service.handlers.items():
             gate.on(event, handler)
@@ -36,6 +40,16 @@ class Native:
 
     async def start(self) -> None:
         """Do nothing: nothing has to be read before clients connect."""
+
+    def _may_consume(self, sid: str, queue: str) -> bool:
+        self._gate.check(sid, "consume", queue)
+        return True
+
+    async def _may_publish(self, sid: str, queue: str) -> None:
+        self._gate.check(sid, "publish", queue)
+
+    async def _may_manage(self, sid: str, queue: str) -> None:
+        self._gate.check(sid, "manage", queue)
 
     def _receipt(self, event: str, handler: Handler) -> Handler:
         """Return `handler`, whose replies may be errors, with a line of the log for each."""

@@ -23,23 +23,31 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 from aiohttp import web
 
 from ..fast import found, new_event_loop
+from ..internals.front import before_aiohttp
 from ..internals.hub_server import WIRE, hub_server, take_many
+from ..queues.location import engine_and_place
 from ..queues.queues import Queues
 from ..queues.store import StoreError
+from ..waiting import end_task
 from .caps import Caps
 from .gate import Gate, RateLimit
 from .protocol import Native
+from .security import Security, warn_of_mode
+from .security import add_arguments as add_security_arguments
 
 __all__ = ["add_arguments", "run", "serve"]
 
 _log = logging.getLogger("chatq.hub")
 
 _STDERR = 2
+#: The variable of the environment that says where the queues are.
+_STORE = "CHATQ_STORE"
 #: The time-out for last acknowledgements while the hub closes, and that of closing, in seconds.
 _ACKNOWLEDGEMENTS, _CLOSING = 0.3, 1.5
 
@@ -58,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="the address to listen on (default: %(default)s); any but loopback needs --token",
+        help="the address to listen on (default: %(default)s); any but loopback needs a token",
     )
     parser.add_argument(
         "--port", type=_port, default=3001, help="0 takes a free one (default: %(default)s)"
@@ -71,10 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--store",
-        default="sqlite:///chatq.db",
+        default=os.environ.get(_STORE, "sqlite:///chatq.db"),
         metavar="URL",
         help="sqlite:///FILE, sqlite:////FULL/PATH, memory:, or nats://HOST1,HOST2,HOST3/NAME, "
-        "which other hubs may use, too (default: %(default)s)",
+        f"which other hubs may use, too (default: {_STORE} of the environment, where no list of "
+        "processes shows a password, or else sqlite:///chatq.db)",
     )
     parser.add_argument(
         "--dialect",
@@ -82,26 +91,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; '
         "on NATS, one such hub for each stream",
     )
-    parser.add_argument(
-        "--token",
-        type=_token,
-        help="what clients have to give when they connect, as auth: {token: …}",
-    )
+    add_security_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal comes; return the exit status."""
-    if options.token is None and not _is_loopback(options.host):
+    try:
+        security = Security.of(options)
+    except ValueError as problem:
+        return _cannot(str(problem), 2)
+    if security.tokens is None and not _is_loopback(options.host):
         return _cannot(
-            f"{options.host} can be reached from other machines: give a --token that clients have "
-            "to know, or keep to 127.0.0.1",
+            f"{options.host} can be reached from other machines: give a --token-file with what "
+            "clients have to know, or CHATQ_TOKEN, or keep to 127.0.0.1",
             2,
         )
     take_many()
     with _logging():
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                return runner.run(_serve(options))
+                return runner.run(_serve(options, security))
         except KeyboardInterrupt:  # before the signal handler was installed
             return 0
 
@@ -111,26 +120,36 @@ async def serve(
     listener: socket.socket,
     *,
     namespace: str = "/caps",
-    token: str | None = None,
+    security: Security | None = None,
     dialect: str | None = None,
 ) -> web.AppRunner:
     """Serve `queues` on a bound socket, in this process; the runner's `cleanup` ends it.
 
-    `token`: what clients have to send as auth; `dialect`: "caps", or None: the hub's own protocol.
+    `security`: what is asked of clients (by default no token, and a name of this machine);
+    `dialect`: "caps", or None: the hub's own protocol.
     """
+    security = security or Security()
     sio = hub_server(RateLimit().may)
-    gate = Gate(sio, namespace, token)
+    gate = Gate(sio, namespace, lambda: security.tokens)
     protocol = Caps(queues, gate) if dialect == "caps" else Native(queues, gate)
     await protocol.start()
     application = web.Application()
     sio.attach(application)
+
+    async def watching(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(security.watch([gate]))
+        yield
+        await end_task(task, 0)
+
+    application.cleanup_ctx.append(watching)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=1024).start()
+    before_aiohttp(runner, security.origins.check)
+    await web.SockSite(runner, listener, backlog=1024, ssl_context=security.context).start()
     return runner
 
 
-async def _serve(options: argparse.Namespace) -> int:
+async def _serve(options: argparse.Namespace, security: Security) -> int:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -162,13 +181,17 @@ async def _serve(options: argparse.Namespace) -> int:
                 queues,
                 listener,
                 namespace=options.namespace,
-                token=options.token,
+                security=security,
                 dialect=options.dialect,
             )
         except StoreError as problem:  # the lab's dialect reads its queues first
             await queues.close(within=0)
             return _cannot(str(problem), 1)
-        print(f"chatq hub listening on {_url(listener, options.namespace)}", flush=True)
+        print(f"chatq hub listening on {_url(listener, options.namespace, security)}", flush=True)
+        security.warn(beyond_loopback=not _is_loopback(options.host))
+        engine, place = engine_and_place(options.store)
+        if engine == "sqlite":
+            warn_of_mode(Path(place))
         if packages := found():
             _log.info("faster by %s", " and ".join(packages))
         await stopped.wait()
@@ -192,10 +215,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=1024)
 
 
-def _url(listener: socket.socket, namespace: str) -> str:
+def _url(listener: socket.socket, namespace: str, security: Security) -> str:
+    scheme = "http" if security.context is None else "https"
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{port}{namespace}"
+    return f"{scheme}://{host}:{port}{namespace}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -220,12 +244,6 @@ def _namespace(text: str) -> str:
     good = text.startswith("/") and text.isprintable() and len(text) <= 100
     if not good or set(text) & set(",?# \"'"):
         raise argparse.ArgumentTypeError(f"a namespace is like /caps, not {text!r}")
-    return text
-
-
-def _token(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("a token that is empty keeps nobody out")
     return text
 
 

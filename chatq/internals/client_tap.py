@@ -94,6 +94,9 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         self.tasks = Tasks()
         self.recorder = recorder
         self._url, self._path = url, path
+        #: Headers for the stage's server, and for no other; and those of the present connection.
+        self.own_headers: dict[str, str] = {}
+        self.presented: dict[str, str] = {}
         self.dialled: dict[str, Any] = {}
         #: The namespaces that the server has ended: what it sends there afterwards is not read, as
         #: by a browser's client. (How much still arrives depends on turns of the event loop.)
@@ -138,6 +141,7 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         options.setdefault("wait_timeout", 5)
         if url is None:  # the stage's server may be at a path of its own
             options.setdefault("socketio_path", self._path)
+        self.presented = self.own_headers if url is None else {}
         connecting = super().connect(
             url or self._url,
             headers=self._named(headers),
@@ -162,11 +166,14 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
         """Return these headers with the one for the client's name; like these, they may be a
         function that is asked at each connection."""
         if not callable(headers):
-            return {**(headers or {}), NAME_HEADER: self.name}
+            return {**(headers or {}), **self.presented, NAME_HEADER: self.name}
 
         async def named() -> dict[str, str]:
             given = headers()
-            return {**(await given if inspect.isawaitable(given) else given), **self._named(None)}
+            return {
+                **(await given if inspect.isawaitable(given) else given),
+                **self._named(None),
+            }
 
         return named
 
@@ -405,6 +412,11 @@ class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
         if self._owner.link and self.state == "connected":
             self._owner.link.sent_up(sending.get().message)
         return super().send(data)
+
+    async def _send_request(self, method: str, url: str, headers: Any = None, **more: Any) -> Any:
+        # Of a client that polls, Engine.IO sends the headers of a connection with the first alone.
+        headers = {**(headers or {}), **self._owner.presented}
+        return await super()._send_request(method, url, headers=headers, **more)
 
     async def _send_packet(self, pkt: Any) -> None:
         if not self._closing:

@@ -25,7 +25,7 @@ from engineio.packet import Packet as EnginePacket
 from socketio.async_pubsub_manager import AsyncPubSubManager  # type: ignore[import-untyped]
 from socketio.packet import EVENT, Packet  # type: ignore[import-untyped]
 
-__all__ = ["connection", "forget_callback", "give_up", "packets_waiting", "text_sender"]
+__all__ = ["connection", "cut_off", "forget_callback", "give_up", "packets_waiting", "text_sender"]
 
 
 def connection(sio: Any, sid: str, namespace: str) -> Any:
@@ -110,6 +110,19 @@ def _writes_json(module: Any) -> bool:
         return bool(json.loads(module.dumps(sample, separators=(",", ":"))) == sample)
     except Exception:  # whatever it is, it is not that
         return False
+
+
+async def cut_off(sio: Any, sid: str, namespace: str) -> None:
+    """End the connection of a client as if its cable were cut: it connects again by itself, where a
+    packet that says so would keep it from that. What it has not read is dropped."""
+    socket = connection(sio, sid, namespace)
+    if socket is None:
+        return
+    await socket.close(wait=False, abort=True, reason=sio.eio.reason.TRANSPORT_CLOSE)
+    while socket.queue.qsize():
+        socket.queue.get_nowait()
+        socket.queue.task_done()
+    socket.queue.put_nowait(None)  # wakes and ends whoever writes to it
 
 
 async def give_up(sio: Any, sid: str, namespace: str = "/") -> None:

@@ -44,7 +44,8 @@ POLLED = 16
 def hub_server(logs: Callable[[logging.LogRecord], bool]) -> socketio.AsyncServer:
     """Return the Socket.IO server of a hub.
 
-    `logs`: the filter of the libraries' own log records.
+    It takes requests of every origin: whoever serves it checks that. `logs`: the filter of the
+    libraries' own log records.
     """
     quiet = logging.getLogger(WIRE)
     quiet.setLevel(logging.ERROR)
@@ -52,6 +53,7 @@ def hub_server(logs: Callable[[logging.LogRecord], bool]) -> socketio.AsyncServe
     sio = socketio.AsyncServer(
         async_mode="aiohttp",
         max_http_buffer_size=BUFFER,
+        cors_allowed_origins="*",  # whoever serves it has looked at the origin before
         serializer=_Packet,
         json=_Json,
         logger=quiet,

@@ -22,6 +22,7 @@ _NATS = ("nats:", "tls:")
 _IN_MEMORY = re.compile(
     r"(sqlite:/*|file:)*(:memory:?|memory:)([/?].*)?|memory|sqlite:(//)?", re.IGNORECASE
 )
+_LOGIN = re.compile(r"//[^/\s]*@")  # no message quotes it
 _OPTIONS = re.compile(r"\?[A-Za-z_]\w*=")
 
 
@@ -63,7 +64,8 @@ def check_file_name(path: str) -> None:
 
 def _told(url: object) -> str:
     where = f'"{_SQLITE}FILE", "{_MEMORY}" or "nats://HOST"'
-    return f"queues are kept at {where}, not at {str(url)!r:.200}"
+    told = _LOGIN.sub("//…@", str(url))
+    return f"queues are kept at {where}, not at {told!r:.200}"
 
 
 def _meant(url: str) -> str:

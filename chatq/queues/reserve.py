@@ -16,6 +16,8 @@ import errno
 import os
 from pathlib import Path
 
+from .private import private
+
 __all__ = ["Reserve", "is_full"]
 
 #: Less free space than this is a full disk, whatever its errors are called, in bytes.
@@ -44,7 +46,7 @@ class Reserve:
         if self.size >= size:
             return True
         try:
-            with open(self._path, "ab") as file:
+            with open(self._path, "ab", opener=private) as file:
                 _allocate(file.fileno(), size)
         except OSError as error:
             if error.errno not in _NO_ROOM:

@@ -30,6 +30,8 @@ Handler = Callable[..., Awaitable[Any]]
 
 _MESSAGE = ("queue", "event", "data", "key", "ttl", "delay")
 _NOT_GIVEN = object()
+#: What producers and consumers ask; all else is for who looks after queues.
+_OF_USERS = ("publish", "subscribe", "unsubscribe")
 
 
 def _refused(sid: str, event: str, code: str, message: str) -> dict[str, Any]:
@@ -49,7 +51,8 @@ class Service:
 
     `queues`: a `Queues`, to which the clients' server is attached in `namespace`.
     `connected(sid)`: whether a client is; `refuse(sid, event, code, message)`: returns the reply to
-    what is refused; `may_publish(sid, queue)`: raises `PermissionError` for who may not.
+    what is refused; `may_publish(sid, queue)` and `may_manage(sid, queue)`: raise `PermissionError`
+    for who may not publish to it, or look after it.
     """
 
     handlers: dict[str, Handler]
@@ -62,9 +65,11 @@ class Service:
         connected: Callable[[str], bool],
         refuse: Callable[[str, str, str, str], dict[str, Any]] = _refused,
         may_publish: Callable[[str, str], Awaitable[None]] | None = None,
+        may_manage: Callable[[str, str], Awaitable[None]] | None = None,
     ) -> None:
         self._queues, self._namespace = queues, namespace
         self._connected, self._refuse, self._may_publish = connected, refuse, may_publish
+        self._may_manage = may_manage
         self._clients: dict[str, _Client] = {}
         self._sweep_at = 64
         self._known: set[str] = set()
@@ -109,6 +114,9 @@ class Service:
                     if name not in parameters:
                         known = ", ".join(sorted(parameters))
                         raise TypeError(f"{event} takes {known}, not {name!r:.60}")
+                if event not in _OF_USERS and self._may_manage is not None:
+                    queue = arguments[0].get("queue", "")  # "": about all of them
+                    await self._may_manage(sid, queue if isinstance(queue, str) else "")
                 async with self._client(sid).order.turn() as go_on:
                     if event == "publish":  # it may have to wait before it asks the store
                         return await handler(sid, go_on, **arguments[0])

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from .private import make_private
+
 __all__ = ["back_up"]
 
 #: Pages copied at once, of 4 KiB.
@@ -31,6 +33,7 @@ def back_up(db: sqlite3.Connection, path: Path, between: Callable[[], None]) -> 
     if path.exists():
         raise FileExistsError(f"there is a file {path} already")
     try:
+        make_private(part)
         with closing(sqlite3.connect(part, isolation_level=None)) as copy:
             copy.execute("PRAGMA synchronous = OFF")  # it is synced as a whole
             db.backup(copy, pages=_PAGES, progress=lambda *_: between())

@@ -1,7 +1,7 @@
 """The SQLite file of a store, as it is opened: whose it is, its settings, its tables.
 
-Owns how a connection is made, and that a file which is not ours is left as it was. Must not know:
-threads, requests, what is in the tables.
+Owns how a connection is made, that a new file is for its owner alone, and that a file which is not
+ours is left as it was. Must not know: threads, requests, what is in the tables.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from . import sqlite_schema
+from .private import make_private
 from .sqlite_schema import Kind
 
 __all__ = ["CHECKPOINT", "CHECKPOINT_FULL", "LARGEST_LOG", "connect", "identity"]
@@ -41,6 +42,7 @@ def connect(path: Path, kind: Kind, clock: Callable[[], float]) -> sqlite3.Conne
         read_only = f"{path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(read_only, uri=True, timeout=0)) as db:
             sqlite_schema.check(db, path, kind)
+    make_private(path)
     db = sqlite3.connect(
         path.absolute(),
         timeout=0,

@@ -1,7 +1,7 @@
 """Real NATS servers on loopback, for lessons and tests: one node, or a cluster of three.
 
 Owns their configuration, their ports and folders, their faults (killed, started again, frozen, cut
-off), and which of them leads. Must not know: what is stored there, the stage.
+off), their login, and which of them leads. Must not know: what is stored there, the stage.
 
 Each node is a process of its own that never outlives the program that started it (see `process`),
 and keeps its files in a folder that is removed with it. What it has acknowledged is on its disk:
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import secrets
 import shutil
 import socket
 import sysconfig
@@ -64,6 +65,7 @@ cluster {{
     name: "chatq"
     listen: "127.0.0.1:{route}"
     {advertise}
+    authorization {{ user: "node", password: "{secret}" }}
     routes: [{routes}]
 }}
 """
@@ -90,17 +92,19 @@ def available() -> bool:
 
 
 class NatsNode:
-    """One server of a cluster, called `name`; `url`: its address for clients; `monitor`: that of
-    its monitoring port."""
+    """One server of a cluster, called `name`; `url`: its address for clients, with their login;
+    `monitor`: that of its monitoring port."""
 
     name: str
     port: int
     url: str
     monitor: str
 
-    def __init__(self, name: str, port: int, configuration: Path, monitor: str = "") -> None:
+    def __init__(
+        self, name: str, port: int, configuration: Path, monitor: str = "", login: str = ""
+    ) -> None:
         self.name, self.port, self.monitor = name, port, monitor
-        self.url = f"nats://127.0.0.1:{port}"
+        self.url = f"nats://{login}127.0.0.1:{port}"
         self._configuration = configuration
         self._process: Process | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -199,8 +203,7 @@ class NatsServers:
     ) -> None:
         self.nodes = list(nodes)
         self._cables = cables
-        addresses = ",".join(node.url.removeprefix("nats://") for node in nodes)
-        self.url = f"nats://{login}{addresses}"
+        self.url = f"nats://{login}{','.join(f'127.0.0.1:{node.port}' for node in nodes)}"
         self._folder = folder
 
     @classmethod
@@ -208,7 +211,7 @@ class NatsServers:
         cls,
         size: int = 1,
         *,
-        login: tuple[str, str] | None = None,
+        login: tuple[str, str] | None = ("chatq", ""),
         jetstream: bool = True,
         cables: bool = False,
     ) -> Self:
@@ -217,13 +220,18 @@ class NatsServers:
         (Creating a stream with a replica on each may have to be retried until the leader knows all
         nodes. `Queues.open` does that.)
 
-        `login`: the user and password of clients; `jetstream`: False for servers without streams;
+        `login`: the user and password of clients, which are in `url`; an empty password is drawn
+        anew, None: all users of this machine come in. `jetstream`: False: servers without streams;
         `cables`: the nodes reach each other through this process, so that `cut` can part them.
         Raises `FileNotFoundError` if there is no `nats-server` on this machine.
         """
         if nats_server() is None:
             raise FileNotFoundError(MISSING)
         folder = Folder()
+        user, password = login or ("", "")
+        password = password or secrets.token_urlsafe()
+        written_login = f"{user}:{password}@" if login else ""
+        routes_secret = secrets.token_urlsafe()
         ports = _free_ports(3 * size)
         listening, monitors = ports[size : 2 * size], ports[2 * size :]
         laid = await Cables.open(listening) if cables else None
@@ -243,18 +251,19 @@ class NatsServers:
                     cluster=_CLUSTER.format(
                         route=listening[number],
                         advertise=_NOWHERE if laid else "",
-                        routes=", ".join(f'"nats://{end}"' for end in ends),
+                        secret=routes_secret,
+                        routes=", ".join(f'"nats://node:{routes_secret}@{end}"' for end in ends),
                     )
                     if size > 1
                     else "",
-                    login=f'authorization {{ user: "{login[0]}", password: "{login[1]}" }}'
+                    login=f'authorization {{ user: "{user}", password: "{password}" }}'
                     if login
                     else "",
                 )
             )
             monitor = f"http://127.0.0.1:{monitors[number]}"
-            nodes.append(NatsNode(name, ports[number], written, monitor))
-        servers = cls(nodes, folder, f"{login[0]}:{login[1]}@" if login else "", laid)
+            nodes.append(NatsNode(name, ports[number], written, monitor, written_login))
+        servers = cls(nodes, folder, written_login, laid)
         try:
             await servers._begin(elects=size > 1 and jetstream)
         except BaseException:

@@ -4,7 +4,8 @@ Owns starting it, reading its output, suspending and killing it, and the folder 
 not know: the stage, sockets, the journal.
 
 Nothing is left behind, even if the parent is killed
-- The program's text is sent through a pipe to the child, so there is no file of it.
+- The program's text is sent through a pipe to the child, so there is no file of it; so are its
+  arguments, which no list of processes shows.
 - The pipe stays open for as long as the parent lives; when it closes, the child ends. Where there
   is `prctl` (Linux), the kernel does that, too, also while the child is suspended.
 - A folder has a watchdog, a tiny process at the end of such a pipe, that removes it then.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -35,16 +37,16 @@ _ADDRESS = re.compile(r"http://(?:127\.0\.0\.1|localhost):\d+")
 
 #: Run by the new process: it reads its program from the pipe, and ends when the pipe does.
 _BOOT = r"""
-import ctypes, linecache, os, sys, threading, traceback
+import ctypes, json, linecache, os, sys, threading, traceback
 try:
     ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
 except (OSError, AttributeError, TypeError):
     pass
-name, size, *arguments = sys.argv[1:]
-source = b""
-while len(source) < int(size):
-    source += os.read(0, int(size) - len(source)) or os._exit(1)
-source = source.decode()
+name, size = sys.argv[1:]
+told = b""
+while len(told) < int(size):
+    told += os.read(0, int(size) - len(told)) or os._exit(1)
+arguments, source = json.loads(told)
 reading, writing = os.pipe()
 sys.stdin = open(reading)
 def watch(stop=os._exit, read=os.read, write=os.write):
@@ -100,8 +102,8 @@ class Process:
         """
         compile(program, f"{name}.py", "exec")
         # Not in another thread: Linux would end the process with the thread that started it.
-        source = program.encode()
-        command = [sys.executable, "-u", "-c", _BOOT, f"{name}.py", str(len(source)), *arguments]
+        told = json.dumps([arguments, program]).encode()
+        command = [sys.executable, "-u", "-c", _BOOT, f"{name}.py", str(len(told))]
         child = subprocess.Popen(  # noqa: ASYNC220
             command,
             stdin=subprocess.PIPE,
@@ -112,7 +114,7 @@ class Process:
             start_new_session=True,  # Jupyter's "interrupt" is not for it
         )
         process = cls(name, child)
-        process._write(source)
+        process._write(told)
         threading.Thread(target=process._read, daemon=True).start()
         return process
 

@@ -42,8 +42,10 @@ class Programs:
         serves: Callable[[], str],
         started: Callable[[Process], None],
         noticed: Callable[[str], Awaitable[None]],
+        address: Callable[[str], str] = lambda url: url,
     ) -> None:
         self._serves, self._started, self._noticed = serves, started, noticed
+        self._address = address
         self._programs: dict[str, _Program] = {}
         self._cables: dict[str, Relay] = {}
         self._running: dict[str, Process] = {}
@@ -105,7 +107,9 @@ class Programs:
             await cable.close()
             await self._noticed(name)
         cable = self._cables[name] = await Relay.open(partial(self._target_of, program))
-        address = f"{cable.url}?{urlencode({'name': name})}"
+        own = not (program.url or program.server)
+        address = self._address(cable.url) if own else cable.url
+        address = f"{address}?{urlencode({'name': name})}"
         process = await Process.start(
             name, program.text, address, *program.arguments, folder=self.folder
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ from ..journal.facts import (
 from ..journal.journal import Journal
 from ..views.table import one_line
 from ..waiting import end_task
+from .guard import Guard
 from .names import Names
 from .process import Process
 from .programs import Programs
@@ -81,9 +83,12 @@ class Scene:
         keep: int = 10_000,
         hide: Iterable[str] = (),
         network: Network = "sockets",
+        hosts: Iterable[str] = (),
+        secret: str | None = None,
     ) -> None:
         check_network(network)
-        self._serving = serving(sio, app)
+        self._guard = Guard(hosts, secret, os.environ)
+        self._serving = serving(sio, app, self._guard.check)
         self.sio, self.app = sio, self._serving.app
         self.journal = Journal(keep)
         self.url = ""
@@ -93,7 +98,9 @@ class Scene:
         )
         self._recorder.activity.running = self._running
         self._clients: dict[str, Client] = {}
-        self._programs = Programs(lambda: self.url, self._has_started, self._noticed)
+        self._programs = Programs(
+            lambda: self.url, self._has_started, self._noticed, self._guard.address
+        )
         self._recorder.server_at = lambda url: self._programs.server_at(url) or OTHER_SERVER
         self._unwatch: list[Callable[[], None]] = []
         self._listeners: list[Callable[[], None]] = []
@@ -114,12 +121,14 @@ class Scene:
         keep: int = 10_000,
         hide: Iterable[str] = (),
         network: Network = "sockets",
+        hosts: Iterable[str] = (),
+        secret: str | None = None,
     ) -> Self:
         """Return a new stage that serves `sio` on a free port of 127.0.0.1, or in memory.
 
         A stage that is still open on the same `sio` is closed first.
         """
-        stage = cls(sio, app, keep=keep, hide=hide, network=network)
+        stage = cls(sio, app, keep=keep, hide=hide, network=network, hosts=hosts, secret=secret)
         return await stage.__aenter__()
 
     async def __aenter__(self) -> Self:
@@ -257,6 +266,7 @@ class Scene:
             await self.settle()
         path = self._serving.socket_path
         client = Client(name, self.url, path, self._recorder, self._begun, **own)
+        client.own_headers |= self._guard.headers()
         self._clients[name] = client
         self._names.add_client(name)
         if connect:

@@ -12,6 +12,7 @@ import socketio  # type: ignore[import-untyped]
 from aiohttp import web
 
 from ..internals.asgi import AsgiServer, socket_path
+from ..internals.front import Check, before_aiohttp, before_asgi
 
 __all__ = ["Serving", "serving"]
 
@@ -39,8 +40,9 @@ class Serving(Protocol):
         """Serve it no longer, and free the port."""
 
 
-def serving(sio: Any, app: Any) -> Serving:
-    """Return what serves `sio` and its application `app`; None: it has none of its own.
+def serving(sio: Any, app: Any, check: Check) -> Serving:
+    """Return what serves `sio` and its application `app`; None: it has none of its own. `check` is
+    asked before each request.
 
     Raises `TypeError` for a server that cannot be served here, or an application that is not of its
     kind.
@@ -58,7 +60,7 @@ def serving(sio: Any, app: Any) -> Serving:
                 f"this server was made for 'asgi', and {type(app).__name__} is no ASGI "
                 'application: make the server with async_mode="aiohttp"'
             )
-        return _Asgi(sio, app)
+        return _Asgi(sio, app, check)
     if sio.async_mode != "aiohttp":
         raise TypeError(f"this server was made for {sio.async_mode!r}: {_ELSEWHERE}")
     if not isinstance(app, web.Application | None):
@@ -66,21 +68,22 @@ def serving(sio: Any, app: Any) -> Serving:
             f"this server was made for 'aiohttp', and {type(app).__name__} is no "
             'aiohttp.web.Application: make the server with async_mode="asgi"'
         )
-    return _Aiohttp(sio, app)
+    return _Aiohttp(sio, app, check)
 
 
 class _Aiohttp:
     socket_path = "socket.io"
 
-    def __init__(self, sio: Any, app: web.Application | None) -> None:
+    def __init__(self, sio: Any, app: web.Application | None, check: Check) -> None:
         self.app = app if app is not None else web.Application()
-        self._sio = sio
+        self._sio, self._check = sio, check
         self._runner = web.AppRunner(self.app, shutdown_timeout=_LAST_REQUESTS, access_log=None)
 
     async def begin(self, host: str) -> str:
         if not any(r.canonical == "/socket.io/" for r in self.app.router.resources()):
             self._sio.attach(self.app)
         await self._runner.setup()
+        before_aiohttp(self._runner, self._check)
         await web.TCPSite(self._runner, host, 0).start()
         host, port = self._runner.addresses[0][:2]
         return f"http://{host}:{port}"
@@ -90,8 +93,8 @@ class _Aiohttp:
 
 
 class _Asgi(AsgiServer):
-    def __init__(self, sio: Any, app: Any) -> None:
+    def __init__(self, sio: Any, app: Any, check: Check) -> None:
         path = socket_path(app, sio)
         self.app = app if path is not None else socketio.ASGIApp(sio, app)
         self.socket_path = path or "socket.io"
-        super().__init__(self.app, _LAST_REQUESTS)
+        super().__init__(before_asgi(self.app, check), _LAST_REQUESTS)

@@ -60,12 +60,15 @@ class Stage(Scene, Lookups):
     already, and is served beside it otherwise. `keep`: the most facts in the journal; `hide`:
     namespaces of which nothing is recorded, such as "/admin". `network`: "sockets", those of this
     machine, or "memory", where no port is taken: for many scenes in one process, which is all that
-    can reach it.
+    can reach it. `hosts`: names under which it is reached from elsewhere, as through a proxy,
+    besides those of this machine (and those in CHATQ_ALLOW_HOST). `secret`: what every request has
+    to present, where other users of this machine are not to reach it; its clients and processes do
+    so by themselves, a browser asks for it, and others send it as `X-Chatq-Secret`.
 
     `async with Stage(sio) as stage` opens and closes it, too. Raises `TypeError` for a server or an
-    application of another kind, `ValueError` for a network that there is not, `ModuleNotFoundError`
-    if uvicorn is needed and not installed; and when it opens, `RuntimeError` if the ASGI
-    application does not start.
+    application of another kind, `ValueError` for a network, host or secret that is none,
+    `ModuleNotFoundError` if uvicorn is needed and not installed; and when it opens, `RuntimeError`
+    if the ASGI application does not start.
     """
 
     def __init__(
@@ -76,8 +79,12 @@ class Stage(Scene, Lookups):
         keep: int = 10_000,
         hide: Iterable[str] = (),
         network: Network = "sockets",
+        hosts: Iterable[str] = (),
+        secret: str | None = None,
     ) -> None:
-        super().__init__(sio, app, keep=keep, hide=hide, network=network)
+        super().__init__(
+            sio, app, keep=keep, hide=hide, network=network, hosts=hosts, secret=secret
+        )
         self.journal.tell_kinds(self._kinds)
         self._queue_tap: QueueTap | None = None
         self._watched: list[_Queues] = []

@@ -181,6 +181,7 @@ TOUCHED = {
         {
             "_receive_packet",
             "_send_packet",
+            "_send_request",
             "connect",
             "create_queue",
             "current_transport",

@@ -332,11 +332,17 @@ async def test_a_page_that_cannot_load_the_client_says_so(names, browser):
 
 
 @contextlib.asynccontextmanager
-async def jupyter(folder):
+async def jupyter(folder, *more):
     """A jupyter server of its own, with the proxy; gives its address and its token."""
     token = "a-token-for-this-test"
     places = {f"JUPYTER_{what}_DIR": str(folder) for what in ("CONFIG", "DATA", "RUNTIME")}
-    options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0",
+        *more,
+    ]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "jupyter_server", *options, f"--IdentityProvider.token={token}"),
         stderr=asyncio.subprocess.PIPE,
@@ -375,6 +381,33 @@ async def test_the_page_works_behind_jupyter_server_proxy(names, browser, tmp_pa
         kept = await page.do("evaluate", script="Object.keys(sessionStorage)")
         assert kept == [f"chat: not sent from /proxy/{port}/"]  # other pages have the same origin
         assert await page.do("complaints") == []
+
+
+@pytest.fixture
+def in_a_kernel(monkeypatch):
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+
+
+@pytest.mark.long
+@pytest.mark.needs("node", "chromium")
+async def test_the_page_works_behind_a_jupyter_of_another_machine(
+    in_a_kernel, names, browser, tmp_path
+):
+    """Where Jupyter has a name of its own, which its proxy hands on."""
+    stage = names["stage"]
+    hosts = "--host-resolver-rules=MAP hub.example 127.0.0.1, MAP * ~NOTFOUND"
+    async with jupyter(tmp_path, "--ServerApp.allow_remote_access=True") as (address, token):
+        port = stage.url.rpartition(":")[2]
+        url = address.replace("127.0.0.1", "hub.example")
+        where = f"{url}/proxy/{port}/?token={token}&name=eve"
+        await browser.open("eve", where, arguments=(hosts,))
+        page = Page(browser, "eve")
+        await page.status("Connected, asking to be called eve")
+        assert "hub.example" in await page.do("websocket")
+        await page.say("hello")
+        await page.sees("sent")
+        await browser.open("evil", f"http://hub.example:{port}/?name=eve")
+        assert "does not answer to" in await browser.do("text", page="evil", selector="body")
 
 
 # -- without a connection -----------------------------------------------------------------------

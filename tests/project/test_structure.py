@@ -69,6 +69,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
     },
     "clients.inbox": {
+        "queues.private",
         "queues.store",
     },
     "clients.outbox": {
@@ -512,9 +513,16 @@ IMPORTS: dict[str, set[str]] = {
     },
     "hub.caps_shelf": set(),
     "hub.caps_words": set(),
+    "hosts": set(),
+    "hub.certificate": set(),
     "hub.gate": {
+        "hub.tokens",
         "internals.engine",
         "queues.error_codes",
+    },
+    "hub.origins": {
+        "hosts",
+        "internals.front",
     },
     "hub.protocol": {
         "hub.gate",
@@ -523,15 +531,29 @@ IMPORTS: dict[str, set[str]] = {
         "queues.rules",
         "queues.service",
     },
+    "hub.security": {
+        "hosts",
+        "hub.certificate",
+        "hub.gate",
+        "hub.origins",
+        "hub.tokens",
+        "hub.watched",
+    },
     "hub.serve": {
         "fast",
         "hub.caps",
         "hub.gate",
         "hub.protocol",
+        "hub.security",
+        "internals.front",
         "internals.hub_server",
+        "queues.location",
         "queues.queues",
         "queues.store",
+        "waiting",
     },
+    "hub.tokens": set(),
+    "hub.watched": set(),
     "internals.asgi": {
         "waiting",
     },
@@ -567,6 +589,7 @@ IMPORTS: dict[str, set[str]] = {
     "internals.dispatch": set(),
     "internals.draws": set(),
     "internals.engine": set(),
+    "internals.front": set(),
     "internals.hub_server": set(),
     "internals.memory_socket": set(),
     "internals.nats_client": set(),
@@ -848,7 +871,10 @@ IMPORTS: dict[str, set[str]] = {
         "queues.state",
         "queues.store",
     },
-    "queues.reserve": set(),
+    "queues.private": set(),
+    "queues.reserve": {
+        "queues.private",
+    },
     "queues.rules": {
         "waiting",
     },
@@ -866,7 +892,9 @@ IMPORTS: dict[str, set[str]] = {
         "queues.order",
         "queues.store",
     },
-    "queues.sqlite_backup": set(),
+    "queues.sqlite_backup": {
+        "queues.private",
+    },
     "queues.sqlite_claims": {
         "fast",
         "queues.ids",
@@ -879,6 +907,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.reserve",
     },
     "queues.sqlite_file": {
+        "queues.private",
         "queues.sqlite_schema",
     },
     "queues.sqlite_memory": {
@@ -990,6 +1019,10 @@ IMPORTS: dict[str, set[str]] = {
     "stage.relay": {
         "waiting",
     },
+    "stage.guard": {
+        "hosts",
+        "internals.front",
+    },
     "stage.scene": {
         "internals.begun",
         "internals.client_tap",
@@ -999,6 +1032,7 @@ IMPORTS: dict[str, set[str]] = {
         "journal.activity",
         "journal.facts",
         "journal.journal",
+        "stage.guard",
         "stage.names",
         "stage.process",
         "stage.programs",
@@ -1007,6 +1041,7 @@ IMPORTS: dict[str, set[str]] = {
         "waiting",
     },
     "stage.serving": {
+        "internals.front",
         "internals.asgi",
     },
     "stage.stage": {
@@ -1161,7 +1196,7 @@ NEAR_THE_MACHINE = {
     "stage.process",
 }
 #: What is in no room, and every room may use.
-HALL = {"fast", "waiting"}
+HALL = {"fast", "hosts", "waiting"}
 #: Which rooms each room may know at all: those below it. Nothing knows a room above.
 ROOMS = {
     "journal": set(),

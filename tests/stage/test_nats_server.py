@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -190,7 +192,7 @@ async def test_a_leader_that_is_cut_off_lives_and_confirms_nothing_until_it_is_b
         with pytest.raises(StoreError, match="not confirmed this within 1 s"):
             await Queues.open(f"{alone.url}?patience=1")
         others = [node for node in servers.nodes if node is not alone]
-        urls = ",".join(node.url for node in others).replace(",nats://", ",")
+        urls = f"{others[0].url},127.0.0.1:{others[1].port}"
         async with await Queues.open(urls) as queues:
             await queues.emit("letter", 3, to="letters")
         after = await servers.votes()
@@ -211,3 +213,27 @@ async def test_without_cables_nothing_is_cut_and_a_stream_that_is_not_there_has_
             servers.cut(servers.nodes[0])
         with pytest.raises(LookupError, match="no node has a stream 'chatq'"):
             await servers.votes()
+
+
+@pytest.mark.needs("nats", "posix")
+async def test_other_users_of_this_machine_come_in_nowhere():
+    """Neither as a client, nor as one more node of the cluster, nor by its files."""
+    async with await NatsServers.open(3) as servers:
+        node = servers.nodes[0]
+        assert servers._folder.path.stat().st_mode & 0o777 == 0o700
+        login = servers.url.partition("@")[0]
+        assert re.fullmatch(r"nats://chatq:[\w-]{40,}", login)
+        assert node.url == f"{login}@127.0.0.1:{node.port}"
+        password = login.rpartition(":")[2]
+        for url in (f"nats://127.0.0.1:{node.port}", servers.url.replace(password, "guess")):
+            with pytest.raises(StoreError, match="refuses the login") as raised:
+                await Queues.open(f"{url}?patience=2")
+            assert password not in str(raised.value)
+        queues = await Queues.open(servers.url)
+        assert password not in f"{queues!r} {servers!r} {servers.nodes!r}"
+        await queues.close()
+        port = re.findall(r'listen: "127\.0\.0\.1:(\d+)"', node.configuration)[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+        writer.write(b'CONNECT {"user": "node", "pass": "guess", "name": "x"}\r\nPING\r\n')
+        assert b"Authorization Violation" in await asyncio.wait_for(reader.read(), 10)
+        writer.close()

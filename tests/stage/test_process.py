@@ -257,3 +257,31 @@ def test_nothing_is_left_behind_by_an_owner_that_is_killed():
         os.killpg(owner.pid, signal.SIGKILL)  # as Jupyter does: the kernel with all of its group
     assert [gone(int(pid)) for pid in pids] == [True, True, True]
     assert not os.path.exists(folder)
+
+
+DIALS = """
+import asyncio, sys, socketio
+async def main():
+    client = socketio.AsyncClient()
+    await client.connect(sys.argv[1], transports=[sys.argv[2]])
+    print("in", flush=True)
+    await client.wait()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.needs("linux")
+async def test_a_process_presents_the_secret_and_no_list_of_processes_shows_it(sio):
+    async with Stage(sio, network="sockets", secret="s3cret/:@ %") as stage:
+        for transport in ("polling", "websocket"):
+            process = await stage.process(transport, DIALS, transport)
+            await process.line("in")
+            assert stage.connected(transport)
+        await stage.restart(process)
+        await stage["websocket"].line("in")
+        with open(f"/proc/{stage['websocket']._child.pid}/cmdline", "rb") as shown:  # noqa: ASYNC230
+            assert b"cret" not in shown.read()
+        other = await stage.process(
+            "other", "import sys; print(sys.argv)", url="http://127.0.0.1:9"
+        )
+        assert "cret" not in await other.line("[")

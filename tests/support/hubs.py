@@ -77,8 +77,9 @@ class Hub(Address):
         if not self.line:
             raise AssertionError(f"the hub did not start: {self.log}")
         address = self.line.removeprefix("chatq hub listening on ").strip()
-        host, _, namespace = address.removeprefix("http://").partition("/")
-        self.url, self.namespace = f"http://{host}", f"/{namespace}"
+        scheme = address.partition("://")[0]
+        host, _, namespace = address.partition("://")[2].partition("/")
+        self.url, self.namespace = f"{scheme}://{host}", f"/{namespace}"
         self.port = int(host.rpartition(":")[2])
 
     @property

@@ -12,6 +12,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from ...waiting import set_within
 from ..store import StoreError
@@ -74,9 +75,11 @@ class Connection:
             ) from None
         self.error, self.no_responders = nats.errors.Error, nats.errors.NoRespondersError
         self.client = Client()
+        servers, login = self._login()
         connecting = asyncio.ensure_future(
             self.client.connect(
-                self.address.servers,
+                servers,
+                **login,
                 name="chatq",
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
@@ -107,6 +110,16 @@ class Connection:
             refused.cancel()
             connecting.cancel()
             await asyncio.wait({connecting, refused})
+
+    def _login(self) -> tuple[list[str], dict[str, str]]:
+        """Return the servers without the login, and that as options of the client: it would not use
+        one of a URL for servers of which it only hears from others."""
+        parts = [urlsplit(server) for server in self.address.servers]
+        plain = [part._replace(netloc=part.netloc.rpartition("@")[2]).geturl() for part in parts]
+        user, password = parts[0].username, parts[0].password
+        if user is None:
+            return plain, {}
+        return plain, {"token": user} if password is None else {"user": user, "password": password}
 
     def _unreachable(self) -> str:
         if self._refused.is_set():
