@@ -874,6 +874,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.sqlite_memory",
         "queues.sqlite_upkeep",
         "queues.store",
+        "queues.trail",
     },
     "queues.sqlite_faults": {
         "queues.reserve",
@@ -883,12 +884,14 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.sqlite_memory": {
         "queues.leases",
+        "queues.trail",
     },
     "queues.sqlite_puts": {
         "queues.ids",
         "queues.sqlite_claims",
         "queues.sqlite_memory",
         "queues.store",
+        "queues.trail",
     },
     "queues.sqlite_room": {
         "queues.reserve",
@@ -900,6 +903,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.sqlite_memory",
         "queues.sqlite_puts",
         "queues.store",
+        "queues.trail",
     },
     "queues.sqlite_schema": {
         "queues.store",
@@ -920,13 +924,20 @@ IMPORTS: dict[str, set[str]] = {
         "queues.steady_clock",
         "queues.store",
     },
+    "queues.sqlite_trail": {
+        "fast",
+        "queues.store",
+        "queues.trail",
+    },
     "queues.sqlite_upkeep": {
         "queues.ids",
         "queues.leases",
         "queues.rules",
         "queues.sqlite_memory",
         "queues.sqlite_space",
+        "queues.sqlite_trail",
         "queues.store",
+        "queues.trail",
     },
     "queues.state": {
         "queues.frozen",
@@ -935,6 +946,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.record",
         "queues.stock",
         "queues.store",
+        "queues.trail",
     },
     "queues.steady_clock": set(),
     "queues.stock": {
@@ -944,6 +956,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.ordering",
         "queues.rules",
         "queues.store",
+        "queues.trail",
     },
     "queues.store": set(),
     "queues.subscription": {
@@ -955,6 +968,9 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
         "queues.turns",
         "waiting",
+    },
+    "queues.trail": {
+        "queues.store",
     },
     "queues.turns": set(),
     "queues.values": set(),
