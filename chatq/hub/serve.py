@@ -31,8 +31,10 @@ from ..fast import found, new_event_loop
 from ..internals.hub_server import WIRE, hub_server, take_many
 from ..queues.queues import Queues
 from ..queues.store import StoreError
+from . import page
 from .caps import Caps
 from .gate import Gate, RateLimit
+from .inside import NAMESPACE, Inside
 from .protocol import Native
 
 __all__ = ["add_arguments", "run", "serve"]
@@ -122,8 +124,17 @@ async def serve(
     gate = Gate(sio, namespace, token)
     protocol = Caps(queues, gate) if dialect == "caps" else Native(queues, gate)
     await protocol.start()
+    Inside(
+        queues,
+        Gate(sio, NAMESPACE, token),
+        clients=namespace,
+        dialect=dialect,
+        consumers=protocol.consumers,
+        shown=protocol.shown,
+    )
     application = web.Application()
     sio.attach(application)
+    page.add_to(application, namespace)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.SockSite(runner, listener, backlog=1024).start()
@@ -220,6 +231,8 @@ def _namespace(text: str) -> str:
     good = text.startswith("/") and text.isprintable() and len(text) <= 100
     if not good or set(text) & set(",?# \"'"):
         raise argparse.ArgumentTypeError(f"a namespace is like /caps, not {text!r}")
+    if text == NAMESPACE:
+        raise argparse.ArgumentTypeError(f"{text} is where a hub is looked into: give another")
     return text
 
 
