@@ -28,6 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
 
         add_arguments(serve)
         serve.set_defaults(run=run)
+    queues = commands.add_parser(
+        "queues", help="look into queues: what waits, what is dead, what became of a message"
+    )
+    if given[:1] == ["queues"]:
+        from .hub.queues_command import add_arguments as add_queues
+        from .hub.queues_command import run as run_queues
+
+        add_queues(queues)
+        queues.set_defaults(run=run_queues)
     progress = commands.add_parser(
         "progress", help="try the answers in learners' notebooks: who has solved which exercise"
     )

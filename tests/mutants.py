@@ -32,6 +32,7 @@ SUITES = [
     "test_rules",
     "test_leases",
     "test_frame",
+    "test_trail",
 ]
 SUITES += ["test_peek", "test_steady_clock"]
 SUITES = [f"queues/{suite}.py" for suite in SUITES]
@@ -52,6 +53,30 @@ class Mutant:
 
 
 MUTANTS = [
+    Mutant(
+        "what was rolled back has left a trail",
+        "sqlite_memory",
+        "        self._notes.clear()\n",
+        "",
+    ),
+    Mutant(
+        "a trail that grows for ever",
+        "sqlite_trail",
+        "if before // _SLICE != self._end // _SLICE:",
+        "if not self._end:",
+    ),
+    Mutant(
+        "nobody knows what was acknowledged",
+        "sqlite_puts",
+        "self._notes.note(ACKNOWLEDGED, queue.name, numbers)",
+        "pass",
+    ),
+    Mutant(
+        "nobody knows what was acknowledged (memory, NATS)",
+        "state",
+        "self.trail.notes.note(ACKNOWLEDGED, item.queue.name, (item.number,))",
+        "pass",
+    ),
     Mutant(
         "a lease that ended is no failure",
         "sqlite_claims",

@@ -30,7 +30,7 @@ from typing import Any, Self, TypeVar
 
 import socketio  # type: ignore[import-untyped]
 
-from ..queues.message import check_event, check_queue
+from ..queues.message import check_event, check_name, check_queue
 from ..waiting import detached, end_task, every, give_way, pause_after
 from .acknowledgements import Acknowledgements
 from .backlog import Backlog, Frame, read
@@ -74,7 +74,7 @@ class Consumer:
     message is in flight, or waits for redelivery, no other consumer with window 1 gets the next.
     Parallel workers need at least 2; order holds only if all consumers of the queue have window 1.
 
-    `frame`: the most messages in one event.
+    `frame`: the most messages in one event. `name`: who this is, for people who look into the hub.
 
     `inbox`: keeps the ids of handled messages, so that a redelivery is not handled again: None is
     the memory of this process, a path is an SQLite file of the consumer's own, an
@@ -105,17 +105,20 @@ class Consumer:
         namespace: str = "/",
         window: int = 16,
         frame: int = 50,
+        name: str = "",
         inbox: str | Path | sqlite3.Connection | None = None,
         keep: int = 100_000,
         on_error: Callable[[Exception], object] | None = None,
         random: Random | None = None,
     ) -> None:
         check_queue(queue)
-        for name, value in (("window", window), ("frame", frame)):
+        if name != "":
+            check_name(name)
+        for what, value in (("window", window), ("frame", frame)):
             if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} is a whole number, not {value!r:.80}")
+                raise TypeError(f"{what} is a whole number, not {value!r:.80}")
             if value < 1:
-                raise ValueError(f"{name} is 1 or more, not {value}")
+                raise ValueError(f"{what} is 1 or more, not {value}")
         if not isinstance(inbox, (str, os.PathLike, sqlite3.Connection, type(None))):
             raise TypeError(
                 f"inbox is None, a path or an sqlite3.Connection, not {type(inbox).__name__}"
@@ -124,7 +127,7 @@ class Consumer:
         #: Counts of messages: handled, skipped as duplicates, failed, and not handled since their
         #: leases had ended.
         self.handled = self.skipped = self.failed = self.late = 0
-        self._where, self._keep = inbox, keep
+        self._name, self._where, self._keep = name, inbox, keep
         self._on_error, self._random = on_error, random or Random()
         self._handlers: dict[str, Callable[..., Any]] = {}
         self._inbox = open_inbox(None, keep)
@@ -223,6 +226,8 @@ class Consumer:
 
     async def _keep_subscribed(self) -> None:
         request = {"queue": self.queue, "window": self.window, "frame": self.frame}
+        if self._name:  # a server of an older version knows none
+            request["name"] = self._name
         failures = 0
         tried: str | None = None  # the connection on which it is subscribed, or refused for good
         while True:

@@ -99,6 +99,20 @@ class Caps:
         for queue in (DRIVERS, *self._roles.named.values()):
             await self._open_shelf(queue)
 
+    def consumers(self, queue: str) -> list[tuple[str, int]]:
+        """Return who is there of those whose queue this is; nothing is ever out to them."""
+        there: list[tuple[str, int]] = []
+        for person in self._people.values():
+            if person.driver and self._roles.named.get(person.name, DRIVERS) == queue:
+                there.append((person.name or "a driver", 0))
+            if person.store and queue_name("store", person.store) == queue:
+                there.append((person.store, 0))
+        return there
+
+    def shown(self, queue: str) -> str | None:
+        """Return what a queue is called where people look; None: it is no queue of a client."""
+        return None if queue == _NAMES else queue.removeprefix("caps ")
+
     async def _handle(self, event: Any, sid: str, *arguments: Any) -> Any:
         kind = words.kind(event)
         data = arguments[0] if arguments else None

@@ -111,7 +111,7 @@ class Gate:
                 return None
             self._under_way[sid] = self._under_way.get(sid, 0) + 1
             self._all += 1
-            if self._all >= READING:
+            if self._all == READING:  # not more: another gate may be at this server, too
                 self.sio.eio.reading.clear()
             try:
                 return await handler(*arguments)
@@ -120,7 +120,7 @@ class Gate:
                 return error("unavailable", "the hub could not do that; it is still running")
             finally:
                 self._all -= 1
-                if self._all < READING:
+                if self._all == READING - 1:
                     self.sio.eio.reading.set()
                 self._under_way[sid] -= 1
                 if not self._under_way[sid]:

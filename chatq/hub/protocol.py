@@ -38,6 +38,12 @@ class Native:
         gate.on("*", self._unknown)
         gate.on_leave(service.left)
 
+        self.consumers = queues.consumers
+
+    def shown(self, queue: str) -> str | None:
+        """Return what a queue is called where people look: its name."""
+        return queue
+
     async def start(self) -> None:
         """Do nothing: nothing has to be read before clients connect."""
 

@@ -35,8 +35,10 @@ from ..queues.location import engine_and_place
 from ..queues.queues import Queues
 from ..queues.store import StoreError
 from ..waiting import end_task
+from . import page
 from .caps import Caps
 from .gate import Gate, RateLimit
+from .inside import NAMESPACE, Inside
 from .protocol import Native
 from .security import Security, warn_of_mode
 from .security import add_arguments as add_security_arguments
@@ -133,15 +135,25 @@ async def serve(
     gate = Gate(sio, namespace, lambda: security.tokens)
     protocol = Caps(queues, gate) if dialect == "caps" else Native(queues, gate)
     await protocol.start()
+    inside = Gate(sio, NAMESPACE, lambda: security.tokens)
+    Inside(
+        queues,
+        inside,
+        clients=namespace,
+        dialect=dialect,
+        consumers=protocol.consumers,
+        shown=protocol.shown,
+    )
     application = web.Application()
     sio.attach(application)
 
     async def watching(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(security.watch([gate]))
+        task = asyncio.create_task(security.watch([gate, inside]))
         yield
         await end_task(task, 0)
 
     application.cleanup_ctx.append(watching)
+    page.add_to(application, namespace)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     before_aiohttp(runner, security.origins.check)
@@ -244,6 +256,8 @@ def _namespace(text: str) -> str:
     good = text.startswith("/") and text.isprintable() and len(text) <= 100
     if not good or set(text) & set(",?# \"'"):
         raise argparse.ArgumentTypeError(f"a namespace is like /caps, not {text!r}")
+    if text == NAMESPACE:
+        raise argparse.ArgumentTypeError(f"{text} is where a hub is looked into: give another")
     return text
 
 

@@ -15,7 +15,7 @@ from .delivery import Deliverer
 from .message import decode
 from .observers import observed
 from .rules import Rules
-from .store import Kept, QueuesClosed, Stats, Store
+from .store import Fate, Kept, QueuesClosed, Stats, Store
 
 __all__ = ["Administration"]
 
@@ -77,6 +77,27 @@ class Administration:
         """
         self._check_open()
         return await self.store.discard(queue, ids)
+
+    async def where(self, id: str) -> Fate:
+        """Return where the message with this id is, or how it has ended: see `Fate`.
+
+        Raises `LookupError` if there never was one here. That one has ended is known for good; how,
+        of the last ones: `Store.where` says of how many.
+        """
+        self._check_open()
+        self._delivery.in_flight.flush()
+        fate = await self.store.where(id)
+        if fate is None:
+            raise LookupError(
+                f"these queues have never had a message {id!r:.120}: an id is what `emit` "
+                "returned, and `peek` shows"
+            )
+        return fate
+
+    def consumers(self, queue: str) -> list[tuple[str, int]]:
+        """Return who consumes `queue` at the servers of this program: names, as `subscribe` was
+        given them, and how many messages are in flight to each."""
+        return self._delivery.consumers(queue)
 
     async def names(self) -> list[str]:
         """Return the names of all queues, sorted.

@@ -56,9 +56,9 @@ class Deliverer:
         self._deaf.append(ServerEvents.of(sio).listen(namespace, self))
 
     async def subscribe(
-        self, sio: Any, namespace: str, sid: str, queue: str, window: int, frame: int
+        self, sio: Any, namespace: str, sid: str, queue: str, window: int, frame: int, name: str
     ) -> Stats:
-        """Start a subscription of a client to `queue`, or change its window and frame.
+        """Start a subscription of a client to `queue`, or change its window, frame and name.
 
         While the client's connect handler runs, it only waits: it begins when the client has been
         let in, and ends if that is refused. Returns the counts of the queue. Raises `StoreError`.
@@ -71,6 +71,7 @@ class Deliverer:
             subscription = Subscription(
                 self.in_flight, consumers, sio, namespace, sid, queue, window, frame, turns
             )
+            subscription.name = name
             self._subscriptions[sid, queue] = consumers.by_sid[sid] = subscription
             self._of_client.setdefault(sid, {})[queue] = subscription
             self.observers.notify(Subscribed(sid, queue))
@@ -81,7 +82,7 @@ class Deliverer:
                 raise
             Connecting.of(sio).then(sid, namespace, partial(self._begin, subscription))
         else:
-            subscription.window, subscription.frame = window, frame
+            subscription.window, subscription.frame, subscription.name = window, frame, name
             self._notify(queue)  # a smaller window may leave something to others
             stats = await self._store.stats(queue)
         return stats or Stats()
@@ -117,6 +118,12 @@ class Deliverer:
     def subscriptions(self, sid: str) -> list[str]:
         """Return the queues that `sid` consumes."""
         return [subscription.queue for subscription in self._of(sid)]
+
+    def consumers(self, queue: str) -> list[tuple[str, int]]:
+        """Return the names of the consumers of `queue`, with how many messages are in flight."""
+        consumers = self._consumers.get(queue)
+        known = consumers.by_sid.values() if consumers is not None else ()
+        return [(each.name, len(each.sent)) for each in known]
 
     def consumed(self, queue: str) -> bool:
         """Return whether `queue` has a consumer."""

@@ -122,6 +122,11 @@ def check_queue(name: object) -> None:
     _check_text("a queue's name", name, _LONGEST_NAME)
 
 
+def check_name(name: object) -> None:
+    """Raise `TypeError` or `ValueError` if `name` cannot be the name of a consumer."""
+    _check_text("a consumer's name", name, _LONGEST_NAME)
+
+
 def check_event(event: object) -> None:
     """Raise `TypeError` or `ValueError` if `event` cannot be the event of a message."""
     _check_text("an event's name", event, _LONGEST_NAME)

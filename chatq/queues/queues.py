@@ -27,7 +27,7 @@ from .dead_message import DeadMessage
 from .delivery import Deliverer
 from .location import engine_and_place
 from .memory import MemoryStore
-from .message import check_queue, new_message, plain_body
+from .message import check_name, check_queue, new_message, plain_body
 from .observers import Observer, observed
 from .receipts import EVENTS, Receipts
 from .rules import Rules
@@ -76,6 +76,7 @@ class Queues(Administration):
         url: str = "sqlite:///chatq.db",
         rules: Rules | None = None,
         *,
+        create: bool = True,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> Self:
@@ -87,6 +88,7 @@ class Queues(Administration):
         `"nats://host1,host2,host3"` is a cluster of NATS servers, which any number of programs may
         use at once; `"nats://user:password@host/packages"` a stream of another name than "chatq";
         with `"?patience=5"` a call raises if it is not confirmed within 5 seconds instead of 20.
+        With `create=False` there has to be a file or a stream already.
 
         Raises `ValueError` for another `url` (`sqlite:///:memory:`, or one with options, is one),
         `StoreError` if the store cannot be opened.
@@ -98,11 +100,11 @@ class Queues(Administration):
             case "memory", _:
                 store = MemoryStore(clock=clock, **limits)
             case "sqlite", path:
-                store = await SqliteStore.open(path, clock=clock, **limits)
+                store = await SqliteStore.open(path, clock=clock, create=create, **limits)
             case _, place:
                 from .nats.nats_store import NatsStore  # its client may be missing
 
-                store = await NatsStore.open(place, clock=clock, **limits)
+                store = await NatsStore.open(place, clock=clock, create=create, **limits)
         return cls(store, rules, clock=clock, random=random)
 
     async def __aenter__(self) -> Self:
@@ -290,6 +292,7 @@ class Queues(Administration):
         *,
         namespace: str | None = None,
         frame: int = 0,
+        name: str = "",
     ) -> Stats:
         """Deliver `queue` to the client `sid` from now on; like `enter_room`, but durable.
 
@@ -301,7 +304,9 @@ class Queues(Administration):
         only if all consumers of the queue have window 1.
 
         `frame`: the most messages in one event, for clients that ask for it. `namespace`: that of
-        the client, if these queues are attached to several. Subscribing again changes the window.
+        the client, if these queues are attached to several. `name`: who that is, for people:
+        `where` says to whom each attempt went; its sid, if none is given. Subscribing again changes
+        the window.
 
         In a `connect` handler it works as `enter_room` does: delivery begins when the client has
         been let in, and if the handler refuses it, nothing is left of the subscription.
@@ -312,16 +317,18 @@ class Queues(Administration):
         """
         self._check_open()
         check_queue(queue)
-        for name, value, least in (("window", window, 1), ("frame", frame, 0)):
+        for what, value, least in (("window", window, 1), ("frame", frame, 0)):
             if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} is a whole number, not {value!r:.80}")
+                raise TypeError(f"{what} is a whole number, not {value!r:.80}")
             if not least <= value <= self.rules.window:
-                raise ValueError(f"{name} is {least} to {self.rules.window}, not {value}")
+                raise ValueError(f"{what} is {least} to {self.rules.window}, not {value}")
+        if name != "":
+            check_name(name)
         attachment = self._find(sid, namespace)
         await attachment.may_consume(sid, queue)
         self._check_open()
         return await self._delivery.subscribe(
-            attachment.sio, attachment.namespace, sid, queue, window, frame
+            attachment.sio, attachment.namespace, sid, queue, window, frame, name or sid
         )
 
     def _find(self, sid: str, namespace: str | None) -> Attachment:

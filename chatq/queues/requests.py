@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from .ids import number_in
 from .ordering import Item
@@ -50,7 +51,9 @@ def _put_one(event: str, body: Body, queue: str) -> Request:
     return Request(["put", heads], lambda state, ids, now: ids[0][0], [body])
 
 
-def _claim(queue: str, limit: int, lease: float, in_order: bool, alone: bool) -> Request:
+def _claim(
+    queue: str, limit: int, lease: float, in_order: bool, alone: bool, to: str = ""
+) -> Request:
     def finish(
         state: State, result: tuple[list[Granted], float | None, bool], now: float
     ) -> WithBodies:
@@ -70,7 +73,8 @@ def _claim(queue: str, limit: int, lease: float, in_order: bool, alone: bool) ->
 
         return WithBodies(_places(g.item for g in granted), make)
 
-    seed = os.urandom(16).hex()
+    # Receipts are made of the whole of it, also by servers that know nothing of names.
+    seed = f"{os.urandom(16).hex()} {quote(to)}"
     return Request(["claim", queue, limit, lease, in_order, alone, seed], finish)
 
 
@@ -145,6 +149,10 @@ def _dead(queue: str, limit: int) -> Request:
     return Request(None, finish)
 
 
+def _where(id: str) -> Request:
+    return Request(None, lambda state, _, now: state.where(id, now))
+
+
 def _stats(queue: str) -> Request:
     return Request(None, lambda state, _, now: state.stats(queue, now))
 
@@ -180,4 +188,5 @@ _REQUESTS: dict[str, Callable[..., Request]] = {
     "sweep": _sweep,
     "names": _names,
     "stats": _stats,
+    "where": _where,
 }

@@ -75,7 +75,7 @@ class Service:
         self._known: set[str] = set()
         requests: dict[str, tuple[Handler, set[str]]] = {  # with their parameters
             "publish": (self._publish, {*_MESSAGE, "messages"}),
-            "subscribe": (self._subscribe, {"queue", "window", "frame"}),
+            "subscribe": (self._subscribe, {"queue", "window", "frame", "name"}),
             "unsubscribe": (self._unsubscribe, {"queue"}),
             "stats": (self._stats, {"queue"}),
             "dead": (self._dead, {"queue"}),
@@ -197,7 +197,12 @@ class Service:
             self._known.add(name)
 
     async def _subscribe(
-        self, sid: str, queue: Any = None, window: Any = 16, frame: Any = _NOT_GIVEN
+        self,
+        sid: str,
+        queue: Any = None,
+        window: Any = 16,
+        frame: Any = _NOT_GIVEN,
+        name: Any = _NOT_GIVEN,
     ) -> dict[str, Any]:
         check_queue(queue)
         mine = self._queues.subscriptions(sid)
@@ -205,7 +210,12 @@ class Service:
             raise Limit(f"a client may consume {SUBSCRIPTIONS} queues at once")
         framed = frame is not _NOT_GIVEN
         stats = await self._queues.subscribe(
-            sid, queue, window, frame=frame if framed else 0, namespace=self._namespace
+            sid,
+            queue,
+            window,
+            frame=frame if framed else 0,
+            namespace=self._namespace,
+            name=f"client {sid[:6]}" if name is _NOT_GIVEN else name,
         )
         answer = {"queue": queue, "ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
         return {**answer, "lease": self._queues.rules.lease} if framed else answer

@@ -17,6 +17,7 @@ from .leases import Lease
 from .sqlite_memory import Out, QueueState
 from .sqlite_upkeep import Upkeep
 from .store import Attempt, Claimed
+from .trail import LEASE_ENDED, SENT
 
 __all__ = ["Claims", "whole"]
 
@@ -46,7 +47,9 @@ def whole(time: float | None) -> float | None:
 class Claims(Upkeep):
     """The queues of a file, and who has which of their messages; see `Rows`."""
 
-    def claim(self, name: str, limit: int, lease: float, in_order: bool, alone: bool) -> Claimed:
+    def claim(
+        self, name: str, limit: int, lease: float, in_order: bool, alone: bool, to: str = ""
+    ) -> Claimed:
         """See `Store.claim`."""
         queue = self._queue(name)
         if queue is None:
@@ -59,7 +62,7 @@ class Claims(Upkeep):
             rows, due, suspect = self._oldest(queue, now, alone)
         else:
             rows, due, suspect = self._next_rows(queue, limit, now, alone)
-        granted = self._lease(queue, rows, now + lease) if rows else []
+        granted = self._lease(queue, rows, now + lease, to) if rows else []
         if len(rows) < limit and due is None and not (in_order or suspect):
             self.touched.discard(name)  # what was put in this transaction is claimed already
         ends = [time for time in (due, self._leases.next_end(name)) if time is not None]
@@ -72,6 +75,7 @@ class Claims(Upkeep):
             self._push_back(queue, lease.item.seq)
             self._note_due(lease.item.expires or _NEVER)
         numbers = [lease.item.seq for lease in ended]
+        self._notes.note(LEASE_ENDED, queue.name, numbers)
         self._suspect(queue, numbers)
         self._execute_many(
             "UPDATE pending SET failures = failures + 1, suspect = 1 WHERE queue = ? AND seq",
@@ -173,12 +177,14 @@ class Claims(Upkeep):
                 row[6] = body.fetchone()[0]
         return rows
 
-    def _lease(self, queue: QueueState, rows: list[_Row], until: float) -> list[Attempt]:
+    def _lease(self, queue: QueueState, rows: list[_Row], until: float, to: str) -> list[Attempt]:
+        numbers = [row[0] for row in rows]
         self._execute_many(
             "UPDATE pending SET attempts = attempts + 1, due = NULL WHERE queue = ? AND seq",
-            [row[0] for row in rows],
+            numbers,
             queue.id,
         )
+        self._notes.note(SENT, queue.name, numbers, to)
         outs = [Out(row[0], row[1], row[7] > 1, row[4]) for row in rows]
         leases = self._leases.grant(queue.name, outs, until)
         self._undo.append(lambda: [self._leases.take(lease.receipt) for lease in leases])

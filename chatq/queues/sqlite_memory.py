@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from .leases import Lease, Leases
+from .trail import Notes
 
 __all__ = ["Memory", "Out", "QueueState"]
 
@@ -59,6 +60,7 @@ class Memory:
         self._leases: Leases[Out] = Leases()
         self._undo: list[Callable[[], object]] = []
         self._grown: dict[QueueState, int] = {}
+        self._notes = Notes()
 
     def committed(self) -> None:
         """Forget the undo log: the transaction is in the file."""
@@ -74,6 +76,7 @@ class Memory:
             self._note_empty(queue)
         self._grown.clear()
         self._undo.clear()
+        self._notes.clear()
 
     def _grow(self, queue: QueueState, n: int) -> None:
         """Add `n` to the count of messages of a queue."""

@@ -20,6 +20,7 @@ from .ids import make_id
 from .sqlite_claims import Claims, whole
 from .sqlite_memory import QueueState
 from .store import Body, Limits, NewMessage, full
+from .trail import ACKNOWLEDGED
 
 __all__ = ["Puts"]
 
@@ -247,6 +248,7 @@ class Puts(Claims):
             self._delayed.clear()
         if self._settled:
             for queue, numbers in self._settled.items():
+                self._notes.note(ACKNOWLEDGED, queue.name, numbers)
                 self._delete_rows("pending", queue, numbers)
             self._settled.clear()
             self._note_space()

@@ -13,7 +13,8 @@ from .ids import make_id, number_in
 from .sqlite_claims import whole
 from .sqlite_memory import Out, QueueState
 from .sqlite_puts import Puts
-from .store import Dead, Kept, Stats
+from .store import Dead, Fate, Kept, Stats
+from .trail import FAILED, REDRIVEN, RETURNED, fate_of_ended
 
 __all__ = ["Rows"]
 
@@ -73,6 +74,7 @@ class Rows(Puts):
         if lease is None:
             return False
         queue, seq = self._queues[lease.queue], lease.item.seq
+        self._notes.note(FAILED if counted else RETURNED, queue.name, (seq,))
         if counted:  # somebody has answered
             self._clear(queue, seq)
         if counted or not sent:
@@ -143,6 +145,7 @@ class Rows(Puts):
             if done.rowcount:
                 self._db.execute("DELETE FROM dead WHERE queue = ? AND seq = ?", (queue.id, seq))
                 moved.append((now, seq))
+        self._notes.note(REDRIVEN, queue.name, [seq for _, seq in moved])
         self._delay(queue, moved)
         self._grow_dead(queue, -len(moved))
         self._grow(queue, len(moved))
@@ -170,3 +173,36 @@ class Rows(Puts):
             dead=queue.dead,
             oldest=None if born is None else max(0.0, now - born[0]),
         )
+
+    def where(self, id: str) -> Fate | None:
+        """See `Store.where`."""
+        seq, now = number_in(id, self._name), self._clock()
+        if not 0 < seq < self._next:
+            return None
+        self.write_trail()
+        steps = self._trail.of(seq)
+        # Queue by queue, since the rows of each are together: there are more messages than queues.
+        row = self._db.execute(
+            "SELECT q.name, p.attempts, p.failures, p.due, p.expires, b.event, b.born FROM queue q "
+            "CROSS JOIN pending p ON p.queue = q.id AND p.seq = ? JOIN body b ON b.id = p.body",
+            (seq,),
+        ).fetchone()
+        if row is not None:
+            name, attempts, failures, due, expires, event, born = row
+            ends = (each.until for each in self._leases.of(name) if each.item.seq == seq)
+            until, state = next(ends, 0.0), "leased"
+            if until <= now:
+                until, state = due or 0.0, "delayed"
+            end = until if until > now else None
+            state = state if end else "ready"
+            counts = (attempts, failures, born, end, expires)
+            return Fate(id, state, name, event, *counts, steps=steps)
+        row = self._db.execute(
+            "SELECT q.name, b.event, d.attempts, b.born, d.expires, d.reason FROM queue q "
+            "CROSS JOIN dead d ON d.queue = q.id AND d.seq = ? JOIN body b ON b.id = d.body",
+            (seq,),
+        ).fetchone()
+        if row is None:
+            return fate_of_ended(id, steps)
+        name, event, attempts, born, expires, reason = row
+        return Fate(id, "dead", name, event, attempts, None, born, None, expires, reason, steps)

@@ -69,6 +69,10 @@ ALTER TABLE meta ADD COLUMN seen REAL NOT NULL DEFAULT 0;
 #: What turns that into one of the third.
 _THIRD = "ALTER TABLE pending ADD COLUMN redriven INTEGER NOT NULL DEFAULT 0"
 _ENDS = """
+CREATE TABLE IF NOT EXISTS trail (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    entries TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS pending_expires ON pending (expires) WHERE expires IS NOT NULL;
 CREATE INDEX IF NOT EXISTS dead_died ON dead (died);
 CREATE INDEX IF NOT EXISTS dead_of_queue ON dead (queue, died);
@@ -163,6 +167,7 @@ def _set_back(db: sqlite3.Connection, now: float) -> float:
         ("dead", "died"),
         ("queue", "emptied"),
         ("key", "until"),
+        ("trail", "at"),
     ):
         db.execute(f"UPDATE {table} SET {time} = round({time} - ?, 3)", (back,))
     return back

@@ -66,12 +66,13 @@ class SqliteStore(Store):
         path: str | Path,
         *,
         kind: Kind = "queues",
+        create: bool = True,
         clock: Callable[[], float] = time.time,
         **limits: Any,
     ) -> None:
         super().__init__()
         self.path = Path(path)
-        self._kind = kind
+        self._kind, self._create = kind, create
         self._limits, self._clock = Limits(**limits), steady(clock)
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(self._clock, self.tick)
@@ -99,10 +100,11 @@ class SqliteStore(Store):
         path: str | Path,
         *,
         kind: Kind = "queues",
+        create: bool = True,
         clock: Callable[[], float] = time.time,
         **limits: Any,
     ) -> Self:
-        """Open the store in the file `path`, which is created if it does not exist.
+        """Open the store in the file `path`, which is created if it does not exist (`create`).
 
         `kind`: its use; `clock`: gives the time in seconds since the epoch; `limits`: as the fields
         of `Limits`.
@@ -112,7 +114,7 @@ class SqliteStore(Store):
         was.
         """
         check_file_name(str(path))
-        store = cls(path, kind=kind, clock=clock, **limits)
+        store = cls(path, kind=kind, create=create, clock=clock, **limits)
         connecting = asyncio.ensure_future(asyncio.to_thread(store._connect))
         try:
             await asyncio.shield(connecting)
@@ -294,6 +296,7 @@ class SqliteStore(Store):
                 answers.append((future, None, error))
         rows.write()
         rows.let_some_go()
+        rows.write_trail(full=self._room.full)
         self._db.execute("COMMIT")
         rows.committed()
         if rows.has_space:
@@ -355,6 +358,8 @@ class SqliteStore(Store):
             raise StoreError(f"cannot open {self.path}: it is a folder: give a file in it")
         if not self._absolute.parent.is_dir():
             raise StoreError(f"cannot open {self.path}: there is no folder {self.path.parent}")
+        if not self._create and not (self.path.exists() and self.path.stat().st_size):
+            raise StoreError(f"there is nothing at {self.path}: no such file, or an empty one")
         try:
             self._connect_now()
         except sqlite3.Error as error:
@@ -423,8 +428,10 @@ def _finish(done: asyncio.Future[None], error: Exception | None) -> None:
 _PUTS = {"put", "put_one"}
 #: Verbs whose writes `Rows` batches.
 _BATCHED = {"put", "put_one", "ack"}
+#: Verbs that only look.
+_LOOKS = {"peek", "stats", "dead", "names", "where"}
 #: Verbs that need no sync: to lose them in a power failure only means a redelivery.
-_UNSYNCED = {"ack", "extend", "release", "remove", "peek", "stats", "dead", "names", "sweep"}
+_UNSYNCED = {"ack", "extend", "release", "remove", "sweep", *_LOOKS}
 #: Errors that mean a bad request, not a bad file.
 _CALLER_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
 _Request = tuple[str, tuple[Any, ...], "asyncio.Future[Any]"]

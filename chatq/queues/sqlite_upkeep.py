@@ -23,7 +23,9 @@ from .leases import Lease
 from .rules import EXPIRED
 from .sqlite_memory import Memory, Out, QueueState
 from .sqlite_space import Space
+from .sqlite_trail import SqliteTrail
 from .store import Limits
+from .trail import DELETED, DIED, DISCARDED, DROPPED, PURGED, REMOVED
 
 __all__ = ["News", "Upkeep"]
 
@@ -58,6 +60,7 @@ class Upkeep(Memory):
         self._name, self._next = db.execute("SELECT name, next FROM meta").fetchone()
         self._keys = int(db.execute("SELECT count(*) FROM key").fetchone()[0])
         self._space = Space(db, clock)
+        self._trail = SqliteTrail(db, self._notes)
         self._taken_up = 0  # queues, since it was seen to that they are not too many
         #: Queues in memory in which nothing is left, since when.
         self._emptied: dict[QueueState, float] = {}
@@ -76,6 +79,14 @@ class Upkeep(Memory):
         news = News(self.touched, self._expired, None if self.due == _NEVER else self.due)
         self.touched, self._expired = set(), []
         return news
+
+    def write_trail(self, *, full: bool = False) -> None:
+        """Write what has become of messages; before the commit. `full`: there is no room for it."""
+        if full:
+            self._notes.clear()
+            return
+        self._undo.append(partial(self._trail.back_to, self._trail.end))
+        self._trail.write(self._clock())
 
     # -- queues -----------------------------------------------------------------------------------
 
@@ -207,17 +218,19 @@ class Upkeep(Memory):
         queue = self._queue(name)
         if queue is None:
             return [False for _ in ids]
-        return [self._remove(queue, "seq = ?", number_in(id, self._name), 1) > 0 for id in ids]
+        numbers = [number_in(id, self._name) for id in ids]
+        return [self._remove(queue, REMOVED, "seq = ?", number, 1) > 0 for number in numbers]
 
-    def purge(self, name: str, limit: int) -> int:
-        """See `Store.purge`."""
+    def purge(self, name: str, limit: int, what: str = PURGED) -> int:
+        """See `Store.purge`; `what` is noted of these messages."""
         queue = self._queue(name)
-        return 0 if queue is None else self._remove(queue, "seq > ?", -1, limit)
+        return 0 if queue is None else self._remove(queue, what, "seq > ?", -1, limit)
 
-    def _remove(self, queue: QueueState, which: str, *values: int) -> int:
+    def _remove(self, queue: QueueState, what: str, which: str, *values: int) -> int:
         query = f"SELECT seq, body, due FROM pending WHERE queue = ? AND {which} ORDER BY seq"
         rows = self._db.execute(f"{query} LIMIT ?", (queue.id, *values)).fetchall()
         if rows:
+            self._notes.note(what, queue.name, [seq for seq, *_ in rows])
             self._take_out(queue, rows)
             self._release_bodies([body for _, body, _ in rows])
         return len(rows)
@@ -227,8 +240,8 @@ class Upkeep(Memory):
         queue = self._queue(name)
         if queue is None:
             return None
-        done = self.purge(name, limit)
-        done += self._drop_first(queue, limit - done)
+        done = self.purge(name, limit, DELETED)
+        done += self._drop_first(queue, limit - done, DELETED)
         if done:
             return done
         query = "DELETE FROM key WHERE (queue, key) IN (SELECT queue, key FROM key WHERE queue = ?"
@@ -247,6 +260,7 @@ class Upkeep(Memory):
     def _die(self, queue: QueueState, rows: Sequence[_Gone], reason: str, uncounted: int) -> None:
         """Make messages dead letters; drop the first ones if the queue has too many."""
         now = self._clock()
+        self._notes.note(DIED, queue.name, [seq for seq, *_ in rows], reason)
         self._execute_many(
             "INSERT INTO dead SELECT queue, seq, body, attempts - ?, expires, ?, ? FROM pending "
             "WHERE queue = ? AND seq",
@@ -268,18 +282,19 @@ class Upkeep(Memory):
         if queue is None:
             return 0
         if ids is None:
-            return self._drop_first(queue, queue.dead)
+            return self._drop_first(queue, queue.dead, DISCARDED)
         query = "SELECT seq, body FROM dead WHERE queue = ? AND seq = ?"
         wanted = dict.fromkeys(number_in(id, self._name) for id in ids)
         found = [self._db.execute(query, (queue.id, seq)).fetchone() for seq in wanted]
-        return self._drop(queue, [row for row in found if row is not None])
+        return self._drop(queue, [row for row in found if row is not None], DISCARDED)
 
-    def _drop_first(self, queue: QueueState, limit: int) -> int:
+    def _drop_first(self, queue: QueueState, limit: int, what: str = DROPPED) -> int:
         query = "SELECT seq, body FROM dead WHERE queue = ? ORDER BY died, seq LIMIT ?"
-        return self._drop(queue, self._db.execute(query, (queue.id, limit)).fetchall())
+        return self._drop(queue, self._db.execute(query, (queue.id, limit)).fetchall(), what)
 
-    def _drop(self, queue: QueueState, rows: Sequence[tuple[int, int]]) -> int:
+    def _drop(self, queue: QueueState, rows: Sequence[tuple[int, int]], what: str = DROPPED) -> int:
         if rows:
+            self._notes.note(what, queue.name, [seq for seq, _ in rows])
             self._delete_rows("dead", queue, [seq for seq, _ in rows])
             self._release_bodies([body for _, body in rows])
             self._grow_dead(queue, -len(rows))

@@ -20,13 +20,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from .frozen import Frozen
 from .ids import make_id, number_in
-from .ordering import DELAYED, OUT, Item, Queue, by_number
+from .ordering import DEAD, DELAYED, OUT, Item, Queue, by_number
 from .record import Record
 from .stock import Stock
-from .store import QueueFull, Stats, full
+from .store import Fate, QueueFull, Stats, full
+from .trail import (
+    ACKNOWLEDGED,
+    DELETED,
+    DISCARDED,
+    FAILED,
+    LEASE_ENDED,
+    PURGED,
+    REDRIVEN,
+    REMOVED,
+    RETURNED,
+    SENT,
+    fate_of_ended,
+)
 
 __all__ = ["Granted", "State"]
 
@@ -81,6 +95,8 @@ class State(Stock):
                 first += len(parts[0])
             else:
                 answers.append(_VERBS[verb](self, record.now, *parts))
+        if self.trail.notes.entries:
+            self.trail.turn(record.now)
         return answers
 
     def _put(
@@ -165,7 +181,7 @@ class State(Stock):
         alone: bool,
         seed: str,
     ) -> tuple[list[Granted], float | None, bool]:
-        """`seed`: randomness from which the receipts are derived."""
+        """`seed`: randomness from which the receipts are derived, and after a space who claims."""
         queue = self._queues.get(name)
         if queue is None:
             return [], None, False
@@ -174,11 +190,13 @@ class State(Stock):
             self._take(ended.receipt)
             ended.failures += 1
             ended.suspect = True
+            self._note(LEASE_ENDED, ended)
             self._give_back(ended, now, delayed=False)
         if in_order:
             queue.first_back(), queue.first_waiting(), queue.first_fresh()  # drops stale entries
             limit = 1
         granted = []
+        to = unquote(seed.partition(" ")[2])
         for turn, item in enumerate(self._next_items(queue, limit, now, in_order, alone)):
             self._will_change(item)
             item.attempts += 1
@@ -189,6 +207,8 @@ class State(Stock):
             queue.lease(item)
             facts = (item.attempts, item.failures, item.receipt, item.suspect, item.redriven)
             granted.append(Granted(item, *facts))
+        if granted:
+            self.trail.notes.note(SENT, name, [each.item.number for each in granted], to)
         following = self._next_item(queue, now, in_order)
         suspect = any(item.suspect for item in (*granted, following) if item is not None)
         if following is None and queue.first_waiting() is None and not in_order:
@@ -265,6 +285,7 @@ class State(Stock):
             item = self._take(receipt)
             done.append(item is not None)
             if item is not None:
+                self.trail.notes.note(ACKNOWLEDGED, item.queue.name, (item.number,))
                 self._forget(item)
                 self._note_left(item.queue.name)
         return done
@@ -284,6 +305,7 @@ class State(Stock):
         item = self._take(receipt)
         if item is None:
             return False
+        self._note(FAILED if counted else RETURNED, item)
         item.attempts -= not sent
         item.failures += counted
         item.suspect = item.suspect and not counted
@@ -311,14 +333,14 @@ class State(Stock):
             item = queue.items.get(number_in(id, self.name)) if queue is not None else None
             done.append(item is not None)
             if item is not None:
-                self._delete_one(item)
+                self._delete_one(item, REMOVED)
         return done
 
-    def _purge(self, now: float, name: str, limit: int) -> int:
+    def _purge(self, now: float, name: str, limit: int, what: str = PURGED) -> int:
         queue = self._queues.get(name)
         done = 0
         while queue is not None and done < limit and (item := queue.oldest()) is not None:
-            self._delete_one(item)
+            self._delete_one(item, what)
             done += 1
         return done
 
@@ -329,16 +351,16 @@ class State(Stock):
         wanted = [*queue.dead] if ids is None else [number_in(id, self.name) for id in ids]
         chosen = [queue.dead[number] for number in dict.fromkeys(wanted) if number in queue.dead]
         for item in chosen:
-            self._drop(item)
+            self._drop(item, DISCARDED)
         return len(chosen)
 
     def _delete(self, now: float, name: str, limit: int) -> int | None:
         queue = self._queues.get(name)
         if queue is None:
             return None
-        done = self._purge(now, name, limit)
+        done = self._purge(now, name, limit, DELETED)
         for item in [*islice(queue.dead.values(), limit - done)]:
-            self._drop(item)
+            self._drop(item, DELETED)
             done += 1
         if not done:
             self._forget_queue(name)
@@ -363,6 +385,7 @@ class State(Stock):
             queue.items[number] = item
             heapq.heappush(queue.early, number)
             self._give_back(item, now, delayed=True)
+            self._note(REDRIVEN, item)
             moved += 1
         if moved:
             self._touched.add(name)
@@ -404,6 +427,26 @@ class State(Stock):
             dead=len(queue.dead),
             oldest=None if oldest is None else max(0.0, now - oldest.born),
         )
+
+    def where(self, id: str, now: float) -> Fate | None:
+        """See `Store.where`."""
+        number = number_in(id, self.name)
+        if not 0 < number <= self._number:
+            return None
+        steps = self.trail.of(number)
+        for queue in self._queues.values():
+            item = queue.items.get(number) or queue.dead.get(number)
+            if item is not None:
+                until, state, event = None, "ready", item.event
+                if item.state == DEAD:
+                    state = "dead"
+                elif item.state == OUT and item.until > now:
+                    state, until = "leased", item.until
+                elif item.waits(now):
+                    state, until = "delayed", item.back
+                counts = (item.attempts, item.failures, item.born, until, item.expires)
+                return Fate(id, state, queue.name, event, *counts, item.reason, steps)
+        return fate_of_ended(id, steps)
 
     def dead(self, name: str, limit: int) -> list[Item]:
         """Return the oldest dead letters of a queue, at most `limit`."""

@@ -20,6 +20,7 @@ from .keys import Keys
 from .ordering import DEAD, GONE, OUT, Item, Queue
 from .rules import EXPIRED
 from .store import Limits
+from .trail import DIED, DROPPED, Trail
 
 __all__ = ["Stock"]
 
@@ -52,6 +53,8 @@ class Stock:
         self._expired: list[tuple[str, str, str]] = []
         self._now, self._limits = 0.0, Limits()  # of the record that is applied
         self._frozen: Frozen | None = None
+        #: Of what this server has applied: not replicated, in no snapshot.
+        self.trail = Trail()
 
     def id(self, item: Item) -> str:
         """Return the id of a message."""
@@ -92,6 +95,9 @@ class Stock:
 
     # -- one message ------------------------------------------------------------------------------
 
+    def _note(self, what: str, item: Item, detail: str = "") -> None:
+        self.trail.notes.note(what, item.queue.name, (item.number,), detail)
+
     def _note_left(self, name: str) -> None:
         """Note that a message has left this queue: with `in_order`, the next may be claimed now."""
         if name in self._in_order:
@@ -109,8 +115,9 @@ class Stock:
         item.queue.give_back(item, when, delayed=delayed)
         self._note_end(item)
 
-    def _delete_one(self, item: Item) -> None:
-        """Delete a message, leased or not."""
+    def _delete_one(self, item: Item, what: str) -> None:
+        """Delete a message, leased or not; `what` is noted of it."""
+        self._note(what, item)
         if item.state == OUT:
             self._take(item.receipt)
         self._forget(item)
@@ -181,6 +188,7 @@ class Stock:
         self._will_change(item)
         queue = item.queue
         queue.remove(item)
+        self._note(DIED, item, reason)
         item.state, item.reason, item.died = DEAD, reason, now
         queue.dead[item.number] = self._dead[item.number] = item
         for first in [*islice(queue.dead.values(), _SWEEP)]:
@@ -189,8 +197,9 @@ class Stock:
             self._drop(first)
         self._note_left(queue.name)
 
-    def _drop(self, item: Item) -> None:
-        """Forget a dead letter."""
+    def _drop(self, item: Item, what: str = DROPPED) -> None:
+        """Forget a dead letter; `what` is noted of it."""
+        self._note(what, item)
         self._will_change(item)
         del item.queue.dead[item.number], self._dead[item.number]
         self._kept -= 1

@@ -64,10 +64,11 @@ class Consumers:
 class Subscription(Sender):
     """Delivers messages of `queue` to the client `sid` of `sio`, from `start` to `stop`.
 
-    `window`: the most messages in flight; `frame`: see `Sender`.
+    `window`: the most messages in flight; `frame`: see `Sender`; `name`: of its client, for people.
     """
 
     window: int
+    name: str
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class Subscription(Sender):
         turns: Turns,
     ) -> None:
         super().__init__(in_flight, sio, namespace, sid, queue, frame)
-        self.window = window
+        self.window, self.name = window, sid
         #: The messages that keep its client from beginning another, by receipt: see `pause`.
         self._paused: set[str] = set()
         self._turns = turns
@@ -296,7 +297,12 @@ class Subscription(Sender):
         in_flight.flush()  # in the same transaction
         news = consumers.news
         claimed = await in_flight.store.claim(
-            self.queue, limit, in_flight.rules.lease, in_order=in_order, alone=alone
+            self.queue,
+            limit,
+            in_flight.rules.lease,
+            in_order=in_order,
+            alone=alone,
+            to=self.name,
         )
         found_all = len(claimed.attempts) < limit and consumers.news == news
         consumers.drained = not in_order and found_all and not claimed.suspect

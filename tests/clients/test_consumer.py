@@ -879,6 +879,8 @@ async def test_an_orderly_end_counts_nothing(hub, dial, way):
         ({"window": True}, "TypeError: window is a whole number, not True"),
         ({"frame": 0}, "ValueError: frame is 1 or more, not 0"),
         ({"frame": "5"}, "TypeError: frame is a whole number, not '5'"),
+        ({"name": "a\nb"}, "ValueError: a consumer's name has 1 to 100 printable characters, not"),
+        ({"name": None}, "TypeError: a consumer's name is text, not NoneType"),
         ({"keep": 0}, "ValueError: an inbox keeps 1 id or more, not 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),

@@ -193,8 +193,8 @@ async def test_hostile_events_of_the_protocol(tmp_path) -> None:
         ids = (await hub.call(victim, "publish", {"messages": messages}))["ids"]
         await inbox.until(5)
         known = [*inbox.receipts, *ids, "q1", "q2"]
-        fields = ["queue", "event", "data", "key", "ttl", "messages", "window", "frame", "receipt",
-                  "receipts", "reason", "delay", "ids"]  # fmt: skip
+        fields = ["queue", "event", "data", "key", "ttl", "messages", "window", "frame", "name",
+                  "receipt", "receipts", "reason", "delay", "ids"]  # fmt: skip
         good: list[list[Any]] = [
             ["publish", {"queue": "q1", "event": "e", "data": {"n": 1}}],
             ["publish", {"queue": ["q1", "q2"], "event": "e", "key": "k", "ttl": 60, "delay": 1}],

@@ -42,6 +42,7 @@ IMPORTS: dict[str, set[str]] = {
         "__version__",
         "course.progress",
         "doctor",
+        "hub.queues_command",
         "hub.serve",
         "views.replay_command",
     },
@@ -496,6 +497,14 @@ IMPORTS: dict[str, set[str]] = {
     },
     "doctor": set(),
     "fast": set(),
+    "hosts": set(),
+    "hub.asking": {
+        "hub.inside",
+        "queues.inspection",
+        "queues.queues",
+        "queues.rules",
+        "queues.store",
+    },
     "hub.caps": {
         "hub.caps_roles",
         "hub.caps_shelf",
@@ -513,23 +522,36 @@ IMPORTS: dict[str, set[str]] = {
     },
     "hub.caps_shelf": set(),
     "hub.caps_words": set(),
-    "hosts": set(),
     "hub.certificate": set(),
     "hub.gate": {
         "hub.tokens",
         "internals.engine",
         "queues.error_codes",
     },
+    "hub.inside": {
+        "hub.gate",
+        "queues.error_codes",
+        "queues.inspection",
+        "queues.queues",
+        "waiting",
+    },
     "hub.origins": {
         "hosts",
         "internals.front",
     },
+    "hub.page": set(),
     "hub.protocol": {
         "hub.gate",
         "queues.queues",
         "queues.receipts",
         "queues.rules",
         "queues.service",
+    },
+    "hub.queues_command": {
+        "hub.asking",
+        "hub.text_table",
+        "queues.error_codes",
+        "queues.location",
     },
     "hub.security": {
         "hosts",
@@ -543,6 +565,8 @@ IMPORTS: dict[str, set[str]] = {
         "fast",
         "hub.caps",
         "hub.gate",
+        "hub.inside",
+        "hub.page",
         "hub.protocol",
         "hub.security",
         "internals.front",
@@ -552,6 +576,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
         "waiting",
     },
+    "hub.text_table": set(),
     "hub.tokens": set(),
     "hub.watched": set(),
     "internals.asgi": {
@@ -735,6 +760,11 @@ IMPORTS: dict[str, set[str]] = {
         "queues.store",
         "waiting",
     },
+    "queues.inspection": {
+        "queues.message",
+        "queues.queues",
+        "queues.store",
+    },
     "queues.keys": set(),
     "queues.leases": set(),
     "queues.location": set(),
@@ -840,6 +870,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.order": set(),
     "queues.ordering": set(),
+    "queues.private": set(),
     "queues.queues": {
         "journal.facts",
         "queues.administration",
@@ -871,7 +902,6 @@ IMPORTS: dict[str, set[str]] = {
         "queues.state",
         "queues.store",
     },
-    "queues.private": set(),
     "queues.reserve": {
         "queues.private",
     },
@@ -902,6 +932,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.sqlite_memory",
         "queues.sqlite_upkeep",
         "queues.store",
+        "queues.trail",
     },
     "queues.sqlite_faults": {
         "queues.reserve",
@@ -912,12 +943,14 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.sqlite_memory": {
         "queues.leases",
+        "queues.trail",
     },
     "queues.sqlite_puts": {
         "queues.ids",
         "queues.sqlite_claims",
         "queues.sqlite_memory",
         "queues.store",
+        "queues.trail",
     },
     "queues.sqlite_room": {
         "queues.reserve",
@@ -929,6 +962,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.sqlite_memory",
         "queues.sqlite_puts",
         "queues.store",
+        "queues.trail",
     },
     "queues.sqlite_schema": {
         "queues.store",
@@ -949,13 +983,20 @@ IMPORTS: dict[str, set[str]] = {
         "queues.steady_clock",
         "queues.store",
     },
+    "queues.sqlite_trail": {
+        "fast",
+        "queues.store",
+        "queues.trail",
+    },
     "queues.sqlite_upkeep": {
         "queues.ids",
         "queues.leases",
         "queues.rules",
         "queues.sqlite_memory",
         "queues.sqlite_space",
+        "queues.sqlite_trail",
         "queues.store",
+        "queues.trail",
     },
     "queues.state": {
         "queues.frozen",
@@ -964,6 +1005,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.record",
         "queues.stock",
         "queues.store",
+        "queues.trail",
     },
     "queues.steady_clock": set(),
     "queues.stock": {
@@ -973,6 +1015,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.ordering",
         "queues.rules",
         "queues.store",
+        "queues.trail",
     },
     "queues.store": set(),
     "queues.subscription": {
@@ -985,10 +1028,17 @@ IMPORTS: dict[str, set[str]] = {
         "queues.turns",
         "waiting",
     },
+    "queues.trail": {
+        "queues.store",
+    },
     "queues.turns": set(),
     "queues.values": set(),
     "stage.cables": {
         "stage.relay",
+    },
+    "stage.guard": {
+        "hosts",
+        "internals.front",
     },
     "stage.names": {
         "journal.accounting",
@@ -1019,10 +1069,6 @@ IMPORTS: dict[str, set[str]] = {
     "stage.relay": {
         "waiting",
     },
-    "stage.guard": {
-        "hosts",
-        "internals.front",
-    },
     "stage.scene": {
         "internals.begun",
         "internals.client_tap",
@@ -1041,8 +1087,8 @@ IMPORTS: dict[str, set[str]] = {
         "waiting",
     },
     "stage.serving": {
-        "internals.front",
         "internals.asgi",
+        "internals.front",
     },
     "stage.stage": {
         "internals.client_tap",

@@ -26,9 +26,10 @@ from claims import QUEUE, claim
 from clock import Clock
 from nats_nodes import new_stream
 
-from chatq.queues import sqlite_store, sqlite_upkeep, stock
+from chatq.queues import sqlite_store, sqlite_trail, sqlite_upkeep, stock, trail
 from chatq.queues.memory import MemoryStore
 from chatq.queues.nats.nats_store import NatsStore
+from chatq.queues.rules import EXPIRED
 from chatq.queues.sqlite_store import SqliteStore
 from chatq.queues.store import NewMessage, QueueFull, Stats, StoreError
 from chatq.waiting import give_way
@@ -100,6 +101,11 @@ async def emptied(store, queue):
     while (n := await store.delete(queue, 2)) is not None:
         deleted += n
     return deleted
+
+
+def told(fate):
+    """Return the way of a message, in a line."""
+    return ", ".join(f"{step.what} {step.detail}".rstrip() for step in fate.steps)
 
 
 def numbers(attempts):
@@ -1095,11 +1101,114 @@ class Contract:
             lambda: store.delete(QUEUE, 1),
             lambda: store.names(),
             lambda: store.stats(QUEUE),
+            lambda: store.where("no id"),
         ):
             turns: list[int] = []
             loop.call_soon(turns.append, 1)
             await asked()
             assert turns
+
+    # -- where ----------------------------------------------------------------------------------
+
+    async def test_where_a_message_is(self, store, clock):
+        ready, leased, delayed, dead = await put(store, *range(4))
+        now = clock.now
+        claimed = await store.claim(QUEUE, 4, 30.0, in_order=False, to="ann")
+        _, _, third, fourth = (attempt.receipt for attempt in claimed.attempts)
+        await store.release(claimed.attempts[0].receipt, counted=False, sent=False)
+        await store.release(third, 5.0)
+        await store.bury(fourth, "no road")
+        for id, state, until, attempts, failures, *steps in (
+            (ready, "ready", None, 0, 0, ("sent", "ann"), ("given back", "")),
+            (leased, "leased", now + 30, 1, 0, ("sent", "ann")),
+            (delayed, "delayed", now + 5, 1, 1, ("sent", "ann"), ("failed", "")),
+        ):
+            fate = await store.where(id)
+            assert (fate.id, fate.state, fate.queue, fate.event) == (id, state, QUEUE, "pickup")
+            assert fate.until == (until if until is None else about(until))
+            assert (fate.attempts, fate.failures, fate.put) == (attempts, failures, about(now))
+            assert [(step.what, step.detail) for step in fate.steps] == steps
+            assert {step.queue for step in fate.steps} == {QUEUE}
+        fate = await store.where(dead)
+        assert (fate.state, fate.reason, fate.attempts) == ("dead", "no road", 1)
+        assert told(fate) == "sent ann, dead no road"
+        clock.now += 31
+        assert [(await store.where(id)).state for id in (leased, delayed)] == ["ready", "ready"]
+        assert (await store.stats(QUEUE)).ready == 3
+
+    async def test_how_a_message_has_ended(self, store, clock):
+        first, second, removed, purged, discarded, deleted = await put(store, *range(6))
+        [attempt] = (await store.claim(QUEUE, 1, 5.0, in_order=False, to="änn 100%")).attempts
+        clock.now += 6
+        again = await store.claim(QUEUE, 2, 30.0, in_order=False, to="bob")
+        await store.ack([again.attempts[0].receipt, attempt.receipt])
+        [other] = (await store.claim(QUEUE, 1, 30.0, in_order=False, to="cy")).attempts
+        await store.remove(QUEUE, [removed])
+        clock.now += 10
+        await store.ack([other.receipt])
+        assert await store.purge(QUEUE, 1) == 1
+        await store.bury((await claim(store, 1))[0].receipt, "no")
+        assert await store.discard(QUEUE) == 1
+        await emptied(store, QUEUE)
+        ends = {
+            first: "acknowledged: sent änn 100%, lease ended, sent bob, acknowledged",
+            second: "acknowledged: sent cy, acknowledged",
+            removed: "removed: removed",
+            purged: "purged: purged",
+            discarded: "discarded: sent, dead no, discarded",
+            deleted: "queue deleted: queue deleted",
+        }
+        for id, end in ends.items():
+            fate = await store.where(id)
+            assert (f"{fate.state}: {told(fate)}", fate.queue) == (end, QUEUE)
+            assert (fate.event, fate.attempts, fate.put, fate.until) == (None,) * 4
+        steps = (await store.where(second)).steps
+        assert [about(step.at) for step in steps] == [clock.now - 10, clock.now]
+
+    async def test_a_dead_letter_comes_back_and_its_way_goes_on(self, clock, tmp_path):
+        store = await self.open(tmp_path, clock=clock, dead_length=1)
+        soon, later = await put(store, 1, expires=clock.now + 5), await put(store, 2)
+        await passed(store, clock, 6)
+        assert (await store.where(soon[0])).reason == EXPIRED
+        assert await store.redrive(QUEUE, soon) == 1
+        assert (await store.where(soon[0])).state == "ready"
+        for _ in range(2):
+            [attempt] = await claim(store, 1)
+            await store.bury(attempt.receipt, "no")
+        fates = [await store.where(id) for id in (*soon, *later)]
+        assert sorted(fate.state for fate in fates) == ["dead", "dropped"]
+        assert told(fates[0]).startswith(f"dead {EXPIRED}, redriven, sent, dead no")
+        await store.close()
+
+    async def test_what_was_never_here_is_nowhere(self, store, clock, tmp_path):
+        [id] = await put(store, 1)
+        name, _, number = id.partition("-")
+        for never in (
+            *(f"{name}-{n}" for n in (0, int(number) + 1, f"0{number}", 10**18, 10**40, -1, "١")),
+            *(
+                f"{name[:-1]}-{number}",
+                f"{name[::-1]}x-{number}",
+                name,
+                "",
+                "-",
+                id + " ",
+                id.upper(),
+            ),
+        ):
+            if never != id:
+                assert await store.where(never) is None, never
+        assert (await store.where(id)).state == "ready"
+
+    async def test_one_that_has_ended_long_ago_is_forgotten(self, store, monkeypatch):
+        for module, name, value in ((sqlite_trail, "KEPT", 20), (sqlite_trail, "_SLICE", 1)):
+            monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(trail, "KEPT_IN_MEMORY", 20)
+        ids = await put(store, *range(40))
+        while attempts := await claim(store, 1):
+            await store.ack([attempts[0].receipt])
+        states = [(await store.where(id)).state for id in ids]
+        assert states == ["forgotten"] * 30 + ["acknowledged"] * 10
+        assert (await store.where(ids[0])).steps == ()
 
     async def test_closing_twice_is_harmless(self, store):
         await store.close()

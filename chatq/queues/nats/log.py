@@ -86,8 +86,9 @@ class NatsLog:
         patience: float = PATIENCE,
         holds: str = "queues",
         keeps: float = 0.0,
+        create: bool = True,
     ) -> Self:
-        """Connect, and create the stream if it does not exist.
+        """Connect, and create the stream if it does not exist (`create`).
 
         `patience`: the time-out of a request in seconds; `holds`: the use of the stream, the same
         for all servers; `keeps`: for how many seconds records are kept; 0: until removed.
@@ -99,7 +100,7 @@ class NatsLog:
         try:
             await log._connection.open()
             log.largest = int(log._connection.client.max_payload)
-            await log._prepare()
+            await log._prepare(create)
         except BaseException:
             await log.close()
             raise
@@ -210,10 +211,12 @@ class NatsLog:
 
     # -- the stream -------------------------------------------------------------------------------
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, create: bool) -> None:
         await self._has_jetstream()
         info = await self.api("STREAM.INFO")
         if info.get("error", {}).get("err_code") == _NO_STREAM:
+            if not create:
+                raise StoreError(f"there are no queues at {self.address.told}: no such stream")
             info = await self.api("STREAM.CREATE", self._stream.configuration(self._replicas()))
             if info.get("error", {}).get("err_code") == _NAME_TAKEN:  # another server was quicker
                 info = await self.api("STREAM.INFO")

@@ -148,20 +148,23 @@ class NatsStore(Store):
         *,
         clock: Callable[[], float] = time.time,
         patience: float = PATIENCE,
+        create: bool = True,
         **limits: Any,
     ) -> Self:
         """Open the store in a stream of the NATS servers at `url`.
 
         `url`: "nats://[user:password@]host1[:port][,host2…][/stream][?patience=seconds]";
         `clock`: gives the time in seconds since the epoch; `patience`: the time-out of a request in
-        seconds, if the `url` has none; `limits`: as the fields of `Limits`, the same at all servers
+        seconds, if the `url` has none; `create`: whether to make a stream that is not there;
+        `limits`: as the fields of `Limits`, the same at all servers
         of a stream.
 
         Raises `ValueError` for another `url`, `StoreError` if no server is reached, the login is
         wrong, there is no JetStream, no quorum, or the stream is another program's.
         """
         address = Address.parse(url)
-        log = await NatsLog.open(address, patience=address.patience or patience)
+        patience = address.patience or patience
+        log = await NatsLog.open(address, patience=patience, create=create)
         store = cls(log, clock=clock, **limits)
         try:
             await store.start()
