@@ -23,12 +23,14 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from aiohttp import web
 
 from ..fast import found, new_event_loop
-from ..internals.hub_server import WIRE, hub_server, take_many
+from ..internals.hub_requests import HEADERS
+from ..internals.hub_server import WIRE, hub_server, take_many, written
 from ..queues.queues import Queues
 from ..queues.store import StoreError
 from .caps import Caps
@@ -40,8 +42,12 @@ __all__ = ["add_arguments", "run", "serve"]
 _log = logging.getLogger("chatq.hub")
 
 _STDERR = 2
-#: The time-out for last acknowledgements while the hub closes, and that of closing, in seconds.
-_ACKNOWLEDGEMENTS, _CLOSING = 0.3, 1.5
+#: The most connections that wait to be accepted; so many may be at once.
+_BACKLOG = 1024
+#: The time-outs for last acknowledgements while the hub closes, that of closing, and that of the
+#: answers that are still to be written, in seconds.
+_ACKNOWLEDGEMENTS, _CLOSING, _ANSWERS = 0.3, 1.5, 0.2
+_SIO = web.AppKey("sio", object)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,10 +104,13 @@ def run(options: argparse.Namespace) -> int:
             2,
         )
     take_many()
-    with _logging():
+    with _logging() as flush:
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                return runner.run(_serve(options))
+                status = runner.run(_serve(options))
+                if status == 0:
+                    _exit(flush)
+                return status
         except KeyboardInterrupt:  # before the signal handler was installed
             return 0
 
@@ -123,10 +132,13 @@ async def serve(
     protocol = Caps(queues, gate) if dialect == "caps" else Native(queues, gate)
     await protocol.start()
     application = web.Application()
+    application[_SIO] = sio
     sio.attach(application)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        application, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEADERS
+    )
     await runner.setup()
-    await web.SockSite(runner, listener, backlog=1024).start()
+    await web.SockSite(runner, listener, backlog=_BACKLOG).start()
     return runner
 
 
@@ -177,19 +189,25 @@ async def _serve(options: argparse.Namespace) -> int:
 
 
 async def _close(queues: Queues, runner: web.AppRunner) -> None:
-    who = "the store"
     try:
         async with asyncio.timeout(_CLOSING):
             await queues.close(within=_ACKNOWLEDGEMENTS)
-            who = "some clients"
-            await runner.cleanup()
     except TimeoutError:
-        _log.warning("%s did not let go in time", who)
+        _log.warning("the store did not let go in time")
+    await written(runner.app[_SIO], within=_ANSWERS)
+
+
+def _exit(flush: Callable[[], None]) -> NoReturn:
+    """End the process at once: the system closes all connections in no time, where to end a task of
+    each of thousands takes seconds. What has to be on disk is there."""
+    sys.stdout.flush()
+    flush()
+    os._exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=1024)
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 def _url(listener: socket.socket, namespace: str) -> str:
@@ -261,8 +279,9 @@ class _ThreadHandler(logging.handlers.QueueHandler):
 
 
 @contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Log to stderr within this context."""
+def _logging() -> Iterator[Callable[[], None]]:
+    """Log to stderr within this context, which gets a function that writes what is not yet
+    written."""
     lines: thread_queue.Queue[str | None] = thread_queue.Queue(10_000)
 
     def write() -> None:
@@ -280,10 +299,14 @@ def _logging() -> Iterator[None]:
     logging.captureWarnings(True)
     writer = threading.Thread(target=write, name="chatq log", daemon=True)
     writer.start()
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
+
+    def flush() -> None:
         with contextlib.suppress(thread_queue.Full):
             lines.put_nowait(None)
         writer.join(0.2)
+
+    try:
+        yield flush
+    finally:
+        root.removeHandler(handler)
+        flush()

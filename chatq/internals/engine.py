@@ -25,7 +25,14 @@ from engineio.packet import Packet as EnginePacket
 from socketio.async_pubsub_manager import AsyncPubSubManager  # type: ignore[import-untyped]
 from socketio.packet import EVENT, Packet  # type: ignore[import-untyped]
 
-__all__ = ["connection", "forget_callback", "give_up", "packets_waiting", "text_sender"]
+__all__ = [
+    "connection",
+    "forget_callback",
+    "give_up",
+    "packets_waiting",
+    "text_sender",
+    "unread_size",
+]
 
 
 def connection(sio: Any, sid: str, namespace: str) -> Any:
@@ -38,6 +45,13 @@ def packets_waiting(sio: Any, sid: str, namespace: str) -> int | None:
     does not poll, or is gone."""
     socket = connection(sio, sid, namespace)
     return None if socket is None or socket.upgraded else int(socket.queue.qsize())
+
+
+def unread_size(sio: Any, sid: str, namespace: str) -> int | None:
+    """Return the size of what a client has not read, in bytes; None on a server that does not
+    measure it (a hub's does), or if the client is gone."""
+    socket = connection(sio, sid, namespace)
+    return None if socket is None else getattr(socket.queue, "size", None)
 
 
 def forget_callback(sio: Any, sid: str, callback: Callable[..., None]) -> None:

@@ -512,8 +512,13 @@ IMPORTS: dict[str, set[str]] = {
     },
     "hub.caps_shelf": set(),
     "hub.caps_words": set(),
+    "hub.door": {
+        "pace",
+    },
     "hub.gate": {
+        "hub.door",
         "internals.engine",
+        "internals.hub_server",
         "queues.error_codes",
     },
     "hub.protocol": {
@@ -528,6 +533,7 @@ IMPORTS: dict[str, set[str]] = {
         "hub.caps",
         "hub.gate",
         "hub.protocol",
+        "internals.hub_requests",
         "internals.hub_server",
         "queues.queues",
         "queues.store",
@@ -567,7 +573,13 @@ IMPORTS: dict[str, set[str]] = {
     "internals.dispatch": set(),
     "internals.draws": set(),
     "internals.engine": set(),
-    "internals.hub_server": set(),
+    "internals.hub_requests": set(),
+    "internals.hub_server": {
+        "internals.hub_requests",
+        "internals.unread",
+        "pace",
+        "shares",
+    },
     "internals.memory_socket": set(),
     "internals.nats_client": set(),
     "internals.network": {
@@ -598,6 +610,7 @@ IMPORTS: dict[str, set[str]] = {
         "internals.tasks",
         "internals.wrapping",
     },
+    "internals.unread": set(),
     "internals.wrapping": set(),
     "journal.accounting": {
         "journal.activity",
@@ -620,6 +633,7 @@ IMPORTS: dict[str, set[str]] = {
     "journal.lines": {
         "journal.facts",
     },
+    "pace": set(),
     "panel.board": {
         "panel.cards",
         "panel.composer",
@@ -865,6 +879,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.message",
         "queues.order",
         "queues.store",
+        "shares",
     },
     "queues.sqlite_backup": set(),
     "queues.sqlite_claims": {
@@ -958,6 +973,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.turns": set(),
     "queues.values": set(),
+    "shares": set(),
     "stage.cables": {
         "stage.relay",
     },
@@ -1161,7 +1177,7 @@ NEAR_THE_MACHINE = {
     "stage.process",
 }
 #: What is in no room, and every room may use.
-HALL = {"fast", "waiting"}
+HALL = {"fast", "pace", "shares", "waiting"}
 #: Which rooms each room may know at all: those below it. Nothing knows a room above.
 ROOMS = {
     "journal": set(),
