@@ -55,7 +55,7 @@ class Shares:
         share = self._shares.get(who)
         if share is None:
             share = self._shares[who] = _Share()
-        if share.wanting or not self._fits(share, size):
+        if share.wanting or not self._fits(who, share, size):
             await self._wait(who, share, size)
         else:
             self._take(share, size)
@@ -66,7 +66,8 @@ class Shares:
         share.count -= 1
         share.size -= size
         self._size -= size
-        _wake(share)
+        if who not in self._line:  # else it waits for its turn
+            _wake(share)
         self._forget(who, share)
         self._next()
 
@@ -75,11 +76,12 @@ class Shares:
         share.size += size
         self._size += size
 
-    def _fits(self, share: _Share, size: int) -> bool:
+    def _fits(self, who: str, share: _Share, size: int) -> bool:
         if not share.count and size <= self._free:
             return True
-        room = self._size + size <= self._total
-        return self._within(share, size) and (room or not self._size)
+        turn = not self._line or next(iter(self._line)) == who
+        room = self._size + size <= self._total or not self._size
+        return turn and room and self._within(share, size)
 
     def _within(self, share: _Share, size: int) -> bool:
         """Return whether this is within what each may have."""
@@ -89,16 +91,16 @@ class Shares:
         share.wanting += 1
         try:
             async with share.order:
-                while not self._fits(share, size):
-                    if self._within(share, size):
-                        self._line[who] = None
-                    share.waiting = asyncio.get_running_loop().create_future()
-                    try:
+                try:
+                    while not self._fits(who, share, size):
+                        if self._within(share, size):
+                            self._line.setdefault(who)
+                        share.waiting = asyncio.get_running_loop().create_future()
                         await share.waiting
-                    finally:
-                        share.waiting = None
-                        self._line.pop(who, None)
-                self._take(share, size)
+                    self._take(share, size)
+                finally:
+                    share.waiting = None
+                    self._line.pop(who, None)
         finally:
             share.wanting -= 1
             self._forget(who, share)

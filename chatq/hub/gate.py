@@ -130,6 +130,12 @@ class Gate:
         if client is not None:
             await client.queue.join()
 
+    async def reads(self, sid: str) -> None:
+        """Return when the client has little unread, or is gone."""
+        client = connection(self.sio, sid, self.namespace)
+        if client is not None and client.queue.size:
+            await client.queue.few()
+
     def slow(self) -> list[str]:
         """Return the clients with so many unread packets that they get no more."""
         participants = self.sio.manager.get_participants(self.namespace, None)

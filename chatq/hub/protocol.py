@@ -25,7 +25,7 @@ class Native:
     def __init__(self, queues: Queues, gate: Gate) -> None:
         self._gate = gate
         queues.attach(gate.sio, gate.namespace, listen=False)
-        service = Service(queues, gate.namespace, gate.connected, gate.refuse)
+        service = Service(queues, gate.namespace, gate.connected, gate.refuse, reads=gate.reads)
         self._known = ", ".join((*service.handlers, *EVENTS))
         for event, handler in service.handlers.items():
             gate.on(event, handler)

@@ -44,9 +44,13 @@ _log = logging.getLogger("chatq.hub")
 _STDERR = 2
 #: The most connections that wait to be accepted; so many may be at once.
 _BACKLOG = 1024
+#: About how many bytes are read of a connection before it is another's turn.
+_READ = 64_000
 #: The time-outs for last acknowledgements while the hub closes, that of closing, and that of the
 #: answers that are still to be written, in seconds.
 _ACKNOWLEDGEMENTS, _CLOSING, _ANSWERS = 0.3, 1.5, 0.2
+#: How long a client may go on sending what was refused before it is closed, in seconds.
+_LINGERING = 2.0
 _SIO = web.AppKey("sio", object)
 
 
@@ -135,9 +139,15 @@ async def serve(
     application[_SIO] = sio
     sio.attach(application)
     runner = web.AppRunner(
-        application, access_log=None, shutdown_timeout=0.1, keepalive_timeout=HEADERS
+        application,
+        access_log=None,
+        shutdown_timeout=0.1,
+        keepalive_timeout=HEADERS,
+        lingering_time=_LINGERING,
     )
     await runner.setup()
+    # Inherited by the connections: else thousands of small packets of one are read at once.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _READ)
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
     return runner
 

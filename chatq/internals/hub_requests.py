@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 from aiohttp import web
@@ -18,8 +19,6 @@ __all__ = ["HEADERS", "check_requests"]
 
 #: How long the head of a request may take, and its body, in seconds.
 HEADERS, BODY = 10.0, 20.0
-
-_BODY = "chatq.body"
 
 
 def check_requests(
@@ -32,11 +31,12 @@ def check_requests(
     """
     handle, translate = eio.handle_request, eio._async["translate_request"]
     posting: set[str] = set()
+    body: ContextVar[bytes | None] = ContextVar("body", default=None)  # each request is a task
 
     def translated(request: web.Request) -> dict[str, Any]:
         environ: dict[str, Any] = translate(request)
-        if _BODY in request:
-            environ["wsgi.input"] = _Read(request[_BODY])
+        if (read := body.get()) is not None:
+            environ["wsgi.input"] = _Read(read)
         return environ
 
     async def checked(request: web.Request) -> web.StreamResponse:
@@ -63,7 +63,7 @@ def check_requests(
                 )
             try:
                 async with asyncio.timeout(BODY):
-                    request[_BODY] = await request.content.readexactly(length)
+                    body.set(await request.content.readexactly(length))
             except TimeoutError:
                 return await _ended(
                     end(eio.sockets.get(sid)), 408, f"a request is complete within {BODY:g} s"
@@ -73,6 +73,7 @@ def check_requests(
             response = await handle(request)
             return response
         finally:
+            body.set(None)
             posting.discard(sid)
 
     eio.handle_request = checked

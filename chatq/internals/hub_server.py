@@ -50,10 +50,12 @@ POLLED = 16
 #: About how many bytes are written to a client at once, before it is looked again what is next.
 WRITTEN = 256_000
 #: The most requests of one client that are under way; it is read no further until one has ended.
-REQUESTS = 500
+REQUESTS = 200
 #: From which size on packets are decoded one at a time, in bytes; and of which kinds they may be:
 #: events and answers, also with attachments.
 LARGE, LARGE_KINDS = 64_000, "2356"
+#: The most bytes of all attachments whose events are not complete.
+HALF_SENT = 32_000_000
 #: How many turns of the event loop the others get before a large packet is decoded.
 _TURNS = 8
 #: How often a connection may join namespaces at once, and in how many seconds once more; and
@@ -112,6 +114,7 @@ def hub_server(logs: Callable[[Any], bool]) -> socketio.AsyncServer:
             socket.queue.end()
         if eio_sid in sio.connections:
             sio.connections.pop(eio_sid).timer.cancel()
+        sio.forget_half_sent(eio_sid)
         await sio._handle_eio_disconnect(eio_sid, reason)
 
     sio.eio.on("connect", connect)
@@ -130,6 +133,9 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections: dict[str, _Connection] = {}  # by the ids that Engine.IO gives
         self._size: list[int] = []  # of the packet that is being read
+        #: The size of the attachments of events that are not complete; what has waited longest for
+        #: another is first.
+        self._half_sent: dict[str, int] = {}
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         socket = self.eio.sockets.get(eio_sid)
@@ -157,6 +163,25 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         finally:
             if mine:
                 self._under_way.end(eio_sid, size)
+            if begun is not None or eio_sid in self._binary_packet:
+                await self._note_half_sent(eio_sid)
+
+    def forget_half_sent(self, eio_sid: str) -> None:
+        """Forget an event that is not complete: its connection has ended."""
+        self._half_sent.pop(eio_sid, None)
+        self._binary_packet.pop(eio_sid, None)
+
+    async def _note_half_sent(self, eio_sid: str) -> None:
+        """Note how much there is of an event that is not complete; end others that do not go on, if
+        all of them are too large together."""
+        self._half_sent.pop(eio_sid, None)
+        packet = self._binary_packet.get(eio_sid)
+        if packet is not None and eio_sid in self.connections:
+            self._half_sent[eio_sid] = sum(map(len, packet.attachments))
+        while sum(self._half_sent.values()) > HALF_SENT:
+            first = next(iter(self._half_sent))
+            del self._half_sent[first]
+            await end_connection(self.eio.sockets.get(first), at_once=True)
 
     async def _handle_connect(self, eio_sid: str, namespace: str, data: Any) -> None:
         await super()._handle_connect(eio_sid, namespace, data)
@@ -296,13 +321,15 @@ class _Packet(socketio.packet.Packet):  # type: ignore[misc]
 
 
 class _Response(web.WebSocketResponse):
-    """A websocket that says why it is closed, if a packet is too large."""
+    """A websocket that says why it is closed, if a packet is too large; then `too_big` is set."""
+
+    too_big = False
 
     async def close(
         self, *, code: int = aiohttp.WSCloseCode.OK, message: bytes = b"", drain: bool = True
     ) -> bool:
         if code == TOO_BIG and not message:
-            message = TOO_LARGE.encode()
+            message, self.too_big = TOO_LARGE.encode(), True
         return await super().close(code=code, message=message, drain=drain)
 
 
@@ -332,7 +359,7 @@ class _WebSocket(_EngineWebSocket):  # type: ignore[misc]
             # A client that moves here from polling has to go on, or goes on polling.
             return _data(await self._sock.receive(None if socket.upgraded else _UPGRADE))
         except OSError:
-            if self._sock.close_code == TOO_BIG:
+            if self._sock.too_big:
                 self.server.too_large()
             socket.upgrading = False
             raise

@@ -24,7 +24,7 @@ SUBSCRIPTIONS, FAN_OUT, NEW_QUEUES = 100, 1_000, 1_000
 #: The most new queues of all clients while the program runs.
 ALL_QUEUES = 100_000
 #: The most messages of one publish, and the most copies of them, one for each queue.
-BATCH, COPIES = 1_000, 5_000
+BATCH, COPIES = 1_000, 2_000
 #: The most publishes of one client that are under way. Of all clients there are so many copies
 #: under way at once, beside those of a client that has only these few.
 UNDER_WAY, _LIGHT = 1_000, 10
@@ -41,6 +41,10 @@ def _refused(sid: str, event: str, code: str, message: str) -> dict[str, Any]:
     return error(code, message)
 
 
+async def _at_once(sid: str) -> None:
+    pass
+
+
 @dataclass(slots=True)
 class _Client:
     """The state of a client: the order of its events, and the number of queues it has made."""
@@ -54,7 +58,8 @@ class Service:
 
     `queues`: a `Queues`, to which the clients' server is attached in `namespace`.
     `connected(sid)`: whether a client is; `refuse(sid, event, code, message)`: returns the reply to
-    what is refused; `may_publish(sid, queue)`: raises `PermissionError` for who may not.
+    what is refused; `may_publish(sid, queue)`: raises `PermissionError` for who may not;
+    `reads(sid)`: returns when the client has read most of its answers.
     """
 
     handlers: dict[str, Handler]
@@ -67,9 +72,11 @@ class Service:
         connected: Callable[[str], bool],
         refuse: Callable[[str, str, str, str], dict[str, Any]] = _refused,
         may_publish: Callable[[str, str], Awaitable[None]] | None = None,
+        reads: Callable[[str], Awaitable[None]] = _at_once,
     ) -> None:
         self._queues, self._namespace = queues, namespace
         self._connected, self._refuse, self._may_publish = connected, refuse, may_publish
+        self._reads = reads
         self._clients: dict[str, _Client] = {}
         self._sweep_at = 64
         self._known: set[str] = set()
@@ -116,8 +123,11 @@ class Service:
                         known = ", ".join(sorted(parameters))
                         raise TypeError(f"{event} takes {known}, not {name!r:.60}")
                 async with self._client(sid).order.turn() as go_on:
+                    await self._reads(sid)
                     if event == "publish":  # it may have to wait before it asks the store
                         return await handler(sid, go_on, **arguments[0])
+                    if event == "dead":  # the answer may be large: one after the other
+                        return await handler(sid, **arguments[0])
                     go_on()
                     return await handler(sid, **arguments[0])
             except Exception as problem:
