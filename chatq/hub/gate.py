@@ -1,8 +1,8 @@
 """Admission control for the clients of a hub: tokens, flow control, rate-limited log of refusals.
 
-Owns who is let in with which token, the limits of events under way and of unread packets, and the
-one line that is logged for a refusal: never a payload, a receipt or a token. Must not know: queues,
-what the events of a protocol mean.
+Owns who is let in with which token, the limits of unread packets, and the one line that is logged
+for a refusal: never a payload, a receipt or a token. Must not know: queues, what the events of a
+protocol mean.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import socketio  # type: ignore[import-untyped]
 
-from ..internals.engine import connection, cut_off
+from ..internals.engine import connection
+from ..internals.hub_server import end_connection
 from ..queues.error_codes import error
+from .door import Door
 from .tokens import Holder, Right, Tokens
 
 __all__ = ["Gate", "Handler", "RateLimit"]
 
 _log = logging.getLogger("chatq.hub")
 
-#: The events under way at which websockets are read no more, and those of one client at which more
-#: are refused.
-READING, UNDER_WAY = 500, 5_000
-#: The most unread packets of a client before it is cut off.
-UNREAD = 5_000
-#: The most lines logged within `_PERIOD` seconds, for one client and for bad packets; further ones
-#: are only counted.
-_LINES, _PERIOD = 20, 10.0
+#: The most unread packets of a client, and bytes of them, before it is cut off.
+UNREAD, UNREAD_SIZE = 5_000, 20_000_000
+#: The most lines logged within `_PERIOD` seconds, for one connection and for bad packets, and for
+#: all connections; further ones are only counted.
+_LINES, _ALL_LINES, _PERIOD = 20, 200, 10.0
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -50,9 +50,9 @@ class Gate:
         self.sio, self.namespace = sio, namespace
         self._tokens = tokens or (lambda: None)
         self._holders: dict[str, Holder] = {}  # by sid
-        self._under_way: dict[str, int] = {}
-        self._all = 0
-        self._limits: dict[str, RateLimit] = {}
+        self._door = Door()
+        self._limits: WeakKeyDictionary[Any, RateLimit] = WeakKeyDictionary()  # by connection
+        self._limit = RateLimit(_ALL_LINES)
         sio.on("connect", self._connect, namespace=namespace)
 
     async def _connect(self, sid: str, environ: Any, auth: Any = None) -> None:
@@ -63,7 +63,9 @@ class Gate:
         holder = tokens.find(given)
         if holder is None:
             what = "wrong" if given else "no"
-            _log.warning("refused a client: %s token", what)
+            if self._limit_of(sid).may() and self._limit.may():
+                _log.warning("refused a client: %s token", what)
+            await self._door.refused(_address(environ))
             raise socketio.exceptions.ConnectionRefusedError(
                 f"{what} token: connect with auth: {{token: …}}",
                 error("forbidden", f"{what} token"),
@@ -95,7 +97,7 @@ class Gate:
                 continue
             self._holders.pop(sid, None)
             _log.info("cut off a client: its token is gone, or permits something else now")
-            await cut_off(self.sio, sid, self.namespace)
+            await end_connection(connection(self.sio, sid, self.namespace), at_once=True)
 
     def on(self, event: str, handler: Handler) -> None:
         """Register `handler(sid, *arguments)`; for "*" it is `handler(event, sid, *arguments)`."""
@@ -103,28 +105,16 @@ class Gate:
 
         async def guarded(*arguments: Any) -> Any:
             name, sid = arguments[:2] if first else (event, arguments[0])
-            if self._under_way.get(sid, 0) >= UNDER_WAY:
-                return self.refuse(sid, name, "limit", f"{UNDER_WAY} events are under way already")
-            if self.unread(sid) > UNREAD:
-                _log.warning("cut off a client that reads nothing")
-                await self.sio.disconnect(sid, namespace=self.namespace)
+            if self.unread(sid) > UNREAD or self._unread_size(sid) > UNREAD_SIZE:
+                if self._limit.may():
+                    _log.warning("cut off a client that reads nothing")
+                await end_connection(connection(self.sio, sid, self.namespace), at_once=True)
                 return None
-            self._under_way[sid] = self._under_way.get(sid, 0) + 1
-            self._all += 1
-            if self._all == READING:  # not more: another gate may be at this server, too
-                self.sio.eio.reading.clear()
             try:
                 return await handler(*arguments)
             except Exception as problem:
                 _log.exception("%s failed: %s", _shown(name), type(problem).__name__)
                 return error("unavailable", "the hub could not do that; it is still running")
-            finally:
-                self._all -= 1
-                if self._all == READING - 1:
-                    self.sio.eio.reading.set()
-                self._under_way[sid] -= 1
-                if not self._under_way[sid]:
-                    del self._under_way[sid]
 
         self.sio.on(event, guarded, namespace=self.namespace)
 
@@ -132,7 +122,6 @@ class Gate:
         """Register `handler(sid)` for clients that disconnect."""
 
         async def left(sid: str, _reason: Any = None) -> None:
-            self._limits.pop(sid, None)
             self._holders.pop(sid, None)
             try:
                 await handler(sid)
@@ -148,12 +137,15 @@ class Gate:
 
         `logged`: a text for the line, which must not quote data.
         """
-        limit = self._limits.get(sid) or RateLimit()
-        if self.connected(sid):
-            self._limits[sid] = limit
-        if limit.may():
+        if self._limit_of(sid).may() and self._limit.may():
             _log.warning("refused %s: %s%s", _shown(event), code, f": {logged}" if logged else "")
         return error(code, message)
+
+    def _limit_of(self, sid: str) -> RateLimit:
+        """Return the limit of a connection, which stays the same if its client leaves the namespace
+        and joins it again."""
+        client = connection(self.sio, sid, self.namespace)
+        return self._limits.setdefault(client, RateLimit()) if client else RateLimit()
 
     def connected(self, sid: str) -> bool:
         """Return whether the client is still connected: its event may be handled later."""
@@ -164,34 +156,54 @@ class Gate:
         client = connection(self.sio, sid, self.namespace)
         return int(client.queue.qsize()) if client is not None else 0
 
+    def _unread_size(self, sid: str) -> int:
+        client = connection(self.sio, sid, self.namespace)
+        return int(client.queue.size) if client is not None else 0
+
     async def read(self, sid: str) -> None:
         """Return when the client has read all that was emitted to it."""
         client = connection(self.sio, sid, self.namespace)
         if client is not None:
             await client.queue.join()
 
+    async def reads(self, sid: str) -> None:
+        """Return when the client has little unread, or is gone."""
+        client = connection(self.sio, sid, self.namespace)
+        if client is not None and client.queue.size:
+            await client.queue.few()
+
     def slow(self) -> list[str]:
         """Return the clients with so many unread packets that they get no more."""
         participants = self.sio.manager.get_participants(self.namespace, None)
-        return [sid for sid, _ in participants if self.unread(sid) > UNREAD // 5]
+        return [
+            sid
+            for sid, _ in participants
+            if self.unread(sid) > UNREAD // 5 or self._unread_size(sid) > UNREAD_SIZE // 5
+        ]
 
 
 class RateLimit:
-    """A rate limit of the log: at most so many lines in a period, then one with the count of the
+    """A rate limit of the log: at most `lines` in a period, then one with the count of the
     suppressed ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: int = _LINES) -> None:
+        self._lines = lines
         self._since, self._count = time.monotonic(), 0
 
     def may(self, *_: object) -> bool:
         """Return whether one more line may be logged now."""
         now = time.monotonic()
         if now - self._since > _PERIOD:
-            if self._count > _LINES:
-                _log.warning("… and %d refusals more", self._count - _LINES)
+            if self._count > self._lines:
+                _log.warning("… and %d refusals more", self._count - self._lines)
             self._since, self._count = now, 0
         self._count += 1
-        return self._count <= _LINES
+        return self._count <= self._lines
+
+
+def _address(environ: Any) -> str:
+    """Return the address that a client connects from."""
+    return environ["aiohttp.request"].remote or ""
 
 
 def _shown(event: object) -> str:

@@ -71,6 +71,7 @@ class Inside:
                 if len(arguments) != 1:
                     raise TypeError(f"{request} takes one object")
                 self._check(sid, arguments[0])
+                await self._gate.reads(sid)
                 return await self._inspection.ask(request, arguments[0])
             except Exception as problem:
                 code = code_of(problem)

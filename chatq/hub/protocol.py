@@ -28,7 +28,13 @@ class Native:
         may_consume, may_publish, may_manage = may if gate.asks else (None, None, None)
         queues.attach(gate.sio, gate.namespace, may_consume, listen=False)
         service = Service(
-            queues, gate.namespace, gate.connected, gate.refuse, may_publish, may_manage
+            queues,
+            gate.namespace,
+            gate.connected,
+            gate.refuse,
+            may_publish,
+            may_manage,
+            gate.reads,
         )
         self._known = ", ".join((*service.handlers, *EVENTS))
         for event, handler in service.handlers.items():

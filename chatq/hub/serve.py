@@ -23,14 +23,16 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from aiohttp import web
 
 from ..fast import found, new_event_loop
 from ..internals.front import before_aiohttp
-from ..internals.hub_server import WIRE, hub_server, take_many
+from ..internals.hub_requests import HEADERS
+from ..internals.hub_server import WIRE, hub_server, take_many, written
 from ..queues.location import engine_and_place
 from ..queues.queues import Queues
 from ..queues.store import StoreError
@@ -50,8 +52,16 @@ _log = logging.getLogger("chatq.hub")
 _STDERR = 2
 #: The variable of the environment that says where the queues are.
 _STORE = "CHATQ_STORE"
-#: The time-out for last acknowledgements while the hub closes, and that of closing, in seconds.
-_ACKNOWLEDGEMENTS, _CLOSING = 0.3, 1.5
+#: The most connections that wait to be accepted; so many may be at once.
+_BACKLOG = 1024
+#: About how many bytes are read of a connection before it is another's turn.
+_READ = 64_000
+#: The time-outs for last acknowledgements while the hub closes, that of closing, and that of the
+#: answers that are still to be written, in seconds.
+_ACKNOWLEDGEMENTS, _CLOSING, _ANSWERS = 0.3, 1.5, 0.2
+#: How long a client may go on sending what was refused before it is closed, in seconds.
+_LINGERING = 2.0
+_SIO = web.AppKey("sio", object)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,10 +119,13 @@ def run(options: argparse.Namespace) -> int:
             2,
         )
     take_many()
-    with _logging():
+    with _logging() as flush:
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                return runner.run(_serve(options, security))
+                status = runner.run(_serve(options, security))
+                if status == 0:
+                    _exit(flush)
+                return status
         except KeyboardInterrupt:  # before the signal handler was installed
             return 0
 
@@ -145,6 +158,7 @@ async def serve(
         shown=protocol.shown,
     )
     application = web.Application()
+    application[_SIO] = sio
     sio.attach(application)
 
     async def watching(_: web.Application) -> AsyncIterator[None]:
@@ -154,10 +168,18 @@ async def serve(
 
     application.cleanup_ctx.append(watching)
     page.add_to(application, namespace)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        shutdown_timeout=0.1,
+        keepalive_timeout=HEADERS,
+        lingering_time=_LINGERING,
+    )
     await runner.setup()
     before_aiohttp(runner, security.origins.check)
-    await web.SockSite(runner, listener, backlog=1024, ssl_context=security.context).start()
+    # Inherited by the connections: else thousands of small packets of one are read at once.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _READ)
+    await web.SockSite(runner, listener, backlog=_BACKLOG, ssl_context=security.context).start()
     return runner
 
 
@@ -212,19 +234,25 @@ async def _serve(options: argparse.Namespace, security: Security) -> int:
 
 
 async def _close(queues: Queues, runner: web.AppRunner) -> None:
-    who = "the store"
     try:
         async with asyncio.timeout(_CLOSING):
             await queues.close(within=_ACKNOWLEDGEMENTS)
-            who = "some clients"
-            await runner.cleanup()
     except TimeoutError:
-        _log.warning("%s did not let go in time", who)
+        _log.warning("the store did not let go in time")
+    await written(runner.app[_SIO], within=_ANSWERS)
+
+
+def _exit(flush: Callable[[], None]) -> NoReturn:
+    """End the process at once: the system closes all connections in no time, where to end a task of
+    each of thousands takes seconds. What has to be on disk is there."""
+    sys.stdout.flush()
+    flush()
+    os._exit(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=1024)
+    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
 def _url(listener: socket.socket, namespace: str, security: Security) -> str:
@@ -293,8 +321,9 @@ class _ThreadHandler(logging.handlers.QueueHandler):
 
 
 @contextlib.contextmanager
-def _logging() -> Iterator[None]:
-    """Log to stderr within this context."""
+def _logging() -> Iterator[Callable[[], None]]:
+    """Log to stderr within this context, which gets a function that writes what is not yet
+    written."""
     lines: thread_queue.Queue[str | None] = thread_queue.Queue(10_000)
 
     def write() -> None:
@@ -312,10 +341,14 @@ def _logging() -> Iterator[None]:
     logging.captureWarnings(True)
     writer = threading.Thread(target=write, name="chatq log", daemon=True)
     writer.start()
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
+
+    def flush() -> None:
         with contextlib.suppress(thread_queue.Full):
             lines.put_nowait(None)
         writer.join(0.2)
+
+    try:
+        yield flush
+    finally:
+        root.removeHandler(handler)
+        flush()

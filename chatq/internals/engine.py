@@ -25,7 +25,14 @@ from engineio.packet import Packet as EnginePacket
 from socketio.async_pubsub_manager import AsyncPubSubManager  # type: ignore[import-untyped]
 from socketio.packet import EVENT, Packet  # type: ignore[import-untyped]
 
-__all__ = ["connection", "cut_off", "forget_callback", "give_up", "packets_waiting", "text_sender"]
+__all__ = [
+    "connection",
+    "forget_callback",
+    "give_up",
+    "packets_waiting",
+    "text_sender",
+    "unread_size",
+]
 
 
 def connection(sio: Any, sid: str, namespace: str) -> Any:
@@ -38,6 +45,13 @@ def packets_waiting(sio: Any, sid: str, namespace: str) -> int | None:
     does not poll, or is gone."""
     socket = connection(sio, sid, namespace)
     return None if socket is None or socket.upgraded else int(socket.queue.qsize())
+
+
+def unread_size(sio: Any, sid: str, namespace: str) -> int | None:
+    """Return the size of what a client has not read, in bytes; None on a server that does not
+    measure it (a hub's does), or if the client is gone."""
+    socket = connection(sio, sid, namespace)
+    return None if socket is None else getattr(socket.queue, "size", None)
 
 
 def forget_callback(sio: Any, sid: str, callback: Callable[..., None]) -> None:
@@ -110,19 +124,6 @@ def _writes_json(module: Any) -> bool:
         return bool(json.loads(module.dumps(sample, separators=(",", ":"))) == sample)
     except Exception:  # whatever it is, it is not that
         return False
-
-
-async def cut_off(sio: Any, sid: str, namespace: str) -> None:
-    """End the connection of a client as if its cable were cut: it connects again by itself, where a
-    packet that says so would keep it from that. What it has not read is dropped."""
-    socket = connection(sio, sid, namespace)
-    if socket is None:
-        return
-    await socket.close(wait=False, abort=True, reason=sio.eio.reason.TRANSPORT_CLOSE)
-    while socket.queue.qsize():
-        socket.queue.get_nowait()
-        socket.queue.task_done()
-    socket.queue.put_nowait(None)  # wakes and ends whoever writes to it
 
 
 async def give_up(sio: Any, sid: str, namespace: str = "/") -> None:

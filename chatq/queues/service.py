@@ -6,12 +6,14 @@ packets, who else handles events.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..shares import Shares
 from .error_codes import Limit, code_of, error
-from .message import TooLarge, check_queue
+from .message import TooLarge, check_queue, decode
 from .order import Order
 from .store import NewMessage
 
@@ -21,8 +23,11 @@ __all__ = ["Service"]
 SUBSCRIPTIONS, FAN_OUT, NEW_QUEUES = 100, 1_000, 1_000
 #: The most new queues of all clients while the program runs.
 ALL_QUEUES = 100_000
-#: The most messages of one publish.
-BATCH = 1_000
+#: The most messages of one publish, and the most copies of them, one for each queue.
+BATCH, COPIES = 1_000, 2_000
+#: The most publishes of one client that are under way. Of all clients there are so many copies
+#: under way at once, beside those of a client that has only these few.
+UNDER_WAY, _LIGHT = 1_000, 10
 #: The most dead letters of one reply, and the most bytes of them.
 DEAD, DEAD_BYTES = 100, 800_000
 
@@ -36,6 +41,10 @@ _OF_USERS = ("publish", "subscribe", "unsubscribe")
 
 def _refused(sid: str, event: str, code: str, message: str) -> dict[str, Any]:
     return error(code, message)
+
+
+async def _at_once(sid: str) -> None:
+    pass
 
 
 @dataclass(slots=True)
@@ -52,7 +61,8 @@ class Service:
     `queues`: a `Queues`, to which the clients' server is attached in `namespace`.
     `connected(sid)`: whether a client is; `refuse(sid, event, code, message)`: returns the reply to
     what is refused; `may_publish(sid, queue)` and `may_manage(sid, queue)`: raise `PermissionError`
-    for who may not publish to it, or look after it.
+    for who may not publish to it, or look after it; `reads(sid)`: returns when the client has read
+    most of its answers.
     """
 
     handlers: dict[str, Handler]
@@ -66,13 +76,15 @@ class Service:
         refuse: Callable[[str, str, str, str], dict[str, Any]] = _refused,
         may_publish: Callable[[str, str], Awaitable[None]] | None = None,
         may_manage: Callable[[str, str], Awaitable[None]] | None = None,
+        reads: Callable[[str], Awaitable[None]] = _at_once,
     ) -> None:
         self._queues, self._namespace = queues, namespace
         self._connected, self._refuse, self._may_publish = connected, refuse, may_publish
-        self._may_manage = may_manage
+        self._may_manage, self._reads = may_manage, reads
         self._clients: dict[str, _Client] = {}
         self._sweep_at = 64
         self._known: set[str] = set()
+        self._work = Shares(count=UNDER_WAY, size=COPIES, total=COPIES, free=_LIGHT)
         requests: dict[str, tuple[Handler, set[str]]] = {  # with their parameters
             "publish": (self._publish, {*_MESSAGE, "messages"}),
             "subscribe": (self._subscribe, {"queue", "window", "frame", "name"}),
@@ -118,8 +130,11 @@ class Service:
                     queue = arguments[0].get("queue", "")  # "": about all of them
                     await self._may_manage(sid, queue if isinstance(queue, str) else "")
                 async with self._client(sid).order.turn() as go_on:
+                    await self._reads(sid)
                     if event == "publish":  # it may have to wait before it asks the store
                         return await handler(sid, go_on, **arguments[0])
+                    if event == "dead":  # the answer may be large: one after the other
+                        return await handler(sid, **arguments[0])
                     go_on()
                     return await handler(sid, **arguments[0])
             except Exception as problem:
@@ -133,25 +148,44 @@ class Service:
     async def _publish(self, sid: str, go_on: Callable[[], None], **asked: Any) -> dict[str, Any]:
         if "messages" not in asked:
             message = self._message(asked)
-            await self._may(sid, message.queues)
-            go_on()
-            ids = (await self._queues.emit_many((message,)))[0]
+            [ids] = await self._put(sid, go_on, [message])
             return {"id": ids[0]} if isinstance(asked["queue"], str) else {"ids": ids}
         if len(asked) > 1:
             raise TypeError("publish takes messages, or one message, not both")
         messages = asked["messages"]
         if not isinstance(messages, list) or not 0 < len(messages) <= BATCH:
             raise TypeError(f"messages is a list of 1 to {BATCH} messages")
-        read = [self._listed(n, message) for n, message in enumerate(messages)]
-        await self._may(sid, dict.fromkeys(name for message in read for name in message.queues))
-        go_on()
-        stored = await self._queues.emit_many(read)
+        copies = sum(map(_copies, messages))
+        if copies > COPIES:
+            raise Limit(f"a publish has {COPIES} copies at most, one for each queue, not {copies}")
+        stored = await self._put(
+            sid, go_on, [self._listed(n, message) for n, message in enumerate(messages)]
+        )
         return {
             "ids": [
                 ids[0] if isinstance(message["queue"], str) else ids
                 for message, ids in zip(messages, stored, strict=True)
             ]
         }
+
+    async def _put(
+        self, sid: str, go_on: Callable[[], None], messages: list[NewMessage]
+    ) -> list[list[str]]:
+        names = dict.fromkeys(name for message in messages for name in message.queues)
+        await self._allowed(sid, names)
+        copies = sum(len(message.queues) for message in messages)
+        await self._work.begin(sid, copies)
+        try:
+            new = await self._new(sid, names)
+            go_on()
+            try:
+                stored: list[list[str]] = await self._queues.emit_many(messages)
+            except BaseException:
+                self._forget(sid, new)
+                raise
+            return stored
+        finally:
+            self._work.end(sid, copies)
 
     def _listed(self, n: int, message: Any) -> NewMessage:
         try:
@@ -178,23 +212,38 @@ class Service:
         )
         return message
 
-    async def _may(self, sid: str, names: Iterable[str]) -> None:
-        """Raise `PermissionError` if this client may not publish to these queues, and `Limit` if
-        these are too many new ones; else count them."""
+    async def _allowed(self, sid: str, names: Iterable[str]) -> None:
+        """Raise `PermissionError` if this client may not publish to these queues."""
         if self._may_publish is not None:
             for name in names:
                 await self._may_publish(sid, name)
-        for name in names:
-            if name in self._known:
-                continue
-            if not await self._queues.used(name):
-                client = self._client(sid)
-                if client.made >= NEW_QUEUES:
-                    raise Limit(f"a client may make {NEW_QUEUES} queues")
-                if len(self._known) >= ALL_QUEUES:
-                    raise Limit(f"clients may make {ALL_QUEUES} queues while this server runs")
-                client.made += 1
-            self._known.add(name)
+
+    async def _new(self, sid: str, names: Iterable[str]) -> set[str]:
+        """Count those of these queues that are new, and return them. Raises `Limit` if they are
+        too many; then none is counted."""
+        unknown = [name for name in names if name not in self._known]
+        if not unknown:
+            return set()
+        used = await asyncio.gather(*map(self._queues.used, unknown))
+        # Whoever asked meanwhile has counted those that are known by now.
+        new = {
+            name
+            for name, before in zip(unknown, used, strict=True)
+            if not before and name not in self._known
+        }
+        client = self._client(sid)
+        if client.made + len(new) > NEW_QUEUES:
+            raise Limit(f"a client may make {NEW_QUEUES} queues")
+        if len(self._known) + len(new) > ALL_QUEUES:
+            raise Limit(f"clients may make {ALL_QUEUES} queues while this server runs")
+        client.made += len(new)
+        self._known.update(unknown)
+        return new
+
+    def _forget(self, sid: str, new: set[str]) -> None:
+        """Count these no more: nothing was put into them."""
+        self._client(sid).made -= len(new)
+        self._known -= new
 
     async def _subscribe(
         self,
@@ -234,18 +283,20 @@ class Service:
         await self._queues.stats(queue)  # raises for an unknown queue
         shown: list[dict[str, Any]] = []
         size = 0
-        for dead in await self._queues.dead(queue, DEAD):
-            size += dead.size
+        async with self._work.turn(sid, COPIES):  # they may be large
+            dead = await self._queues.store.dead(queue, DEAD)
+        for letter in dead:
+            size += len(letter.body)
             if shown and size > DEAD_BYTES:
                 break
             shown.append(
                 {
-                    "id": dead.id,
-                    "event": dead.event,
-                    "data": dead.data,
-                    "attempts": dead.attempts,
-                    "reason": dead.reason,
-                    "died": dead.died,
+                    "id": letter.id,
+                    "event": letter.event,
+                    "data": decode(letter.body),
+                    "attempts": letter.attempts,
+                    "reason": letter.reason,
+                    "died": letter.died,
                 }
             )
         return {"queue": queue, "dead": shown}
@@ -257,4 +308,11 @@ class Service:
         ):
             raise TypeError("ids is a list of the ids of dead messages")
         await self._queues.stats(queue)
-        return {"queue": queue, "redriven": await self._queues.redrive(queue, ids)}
+        async with self._work.turn(sid, COPIES):
+            return {"queue": queue, "redriven": await self._queues.redrive(queue, ids)}
+
+
+def _copies(message: Any) -> int:
+    """Return how many copies are stored of a message that is given like this, if it is one."""
+    queue = message.get("queue") if isinstance(message, dict) else None
+    return len(queue) if isinstance(queue, list) else 1

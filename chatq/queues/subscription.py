@@ -15,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..internals.engine import packets_waiting
+from ..internals.engine import packets_waiting, unread_size
 from ..waiting import pause_after
 from .alarm import Alarm
 from .in_flight import InFlight
@@ -33,6 +34,10 @@ _log = logging.getLogger("chatq")
 
 #: How long a claim for a few messages waits for more room in the window, in seconds.
 _WAIT_FOR_ROOM = 0.005
+#: The most bytes that a client may have unread before it gets more, if the server measures that.
+_UNREAD = 1_000_000
+#: The most messages that are claimed before any was seen, so that nobody knows how large they are.
+_UNKNOWN = 16
 #: The back-off after a failure of the store, in seconds; doubled after each, up to the longest.
 _BACK_OFF = 0.25
 _LONGEST_BACK_OFF = 30.0
@@ -88,6 +93,8 @@ class Subscription(Sender):
         self._paused: set[str] = set()
         self._turns = turns
         turns.join(self)
+        #: How many messages of the size of the last ones a client may have unread.
+        self._fit: int | None = None
         self._not_before = 0.0  # a suspect consumer claims nothing that others might
         self._consumers = consumers
         self._wake = asyncio.Event()
@@ -210,7 +217,17 @@ class Subscription(Sender):
             return False
         if self.sent:  # the client works on the other half while the store claims
             room = min(room, (self.window + 1) // 2)
-        return await self._take_turn(room, polls=polled is not None)
+        if unread_size(self._sio, self.sid, self._namespace) is None:
+            return await self._take_turn(room, polls=polled is not None)
+        async with self._turns.sizing if self._fit is None else nullcontext():
+            return await self._take_measured_turn(room, polls=polled is not None)
+
+    async def _take_measured_turn(self, room: int, *, polls: bool) -> bool:
+        """Do as `_take_turn`, if the client has little unread; and claim about so much."""
+        if (unread_size(self._sio, self.sid, self._namespace) or 0) > _UNREAD:
+            self._alarm.set(self._in_flight.clock() + POLLING_WAIT)  # no event says when it reads
+            return False
+        return await self._take_turn(min(room, self._fit or _UNKNOWN), polls=polls)
 
     async def _take_turn(self, room: int, *, polls: bool) -> bool:
         """Claim at most `room` messages and send them, if it is this one's turn; return whether
@@ -233,6 +250,9 @@ class Subscription(Sender):
             elif suspect:
                 turns.wants(self, claimed_at)
             now = in_flight.clock()
+            if attempts:
+                largest = max(len(attempt.body) for attempt in attempts)
+                self._fit = max(1, min(8 * (self._fit or _UNKNOWN), _UNREAD // (largest + 1)))
             deliverable = [attempt for attempt in attempts if self._deliverable(attempt, now)]
             await self.send(deliverable, claimed_at, polls=polls)
         finally:

@@ -12,6 +12,7 @@ nothing of another, in which such a message is next.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol
@@ -51,6 +52,8 @@ class Turns:
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
+        #: Held by a subscription that claims messages of which nobody knows how large they are.
+        self.sizing = asyncio.Lock()
         self._members: dict[Claimant, None] = {}
         self._claiming: dict[Claimant, None] = {}
         #: Who has a suspect message next, and until when that waits to be alone.

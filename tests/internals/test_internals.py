@@ -57,6 +57,8 @@ TOUCHED = {
             "_handle_disconnect",
             "_handle_eio_connect",
             "_handle_eio_disconnect",
+            "_handle_eio_message",
+            "_handle_event",
             "_handle_event_internal",
             "_send_packet",
             "_trigger_event",
@@ -140,7 +142,9 @@ TOUCHED = {
         lambda: server().eio,
         {
             "_async",
+            "create_queue",
             "generate_id",
+            "handle_request",
             "handlers",
             "logger",
             "on",
@@ -167,6 +171,7 @@ TOUCHED = {
             "send",
             "server",
             "upgraded",
+            "upgrading",
         },
     ),
     "a websocket of the Engine.IO server": (

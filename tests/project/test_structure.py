@@ -523,9 +523,14 @@ IMPORTS: dict[str, set[str]] = {
     "hub.caps_shelf": set(),
     "hub.caps_words": set(),
     "hub.certificate": set(),
+    "hub.door": {
+        "pace",
+    },
     "hub.gate": {
+        "hub.door",
         "hub.tokens",
         "internals.engine",
+        "internals.hub_server",
         "queues.error_codes",
     },
     "hub.inside": {
@@ -570,6 +575,7 @@ IMPORTS: dict[str, set[str]] = {
         "hub.protocol",
         "hub.security",
         "internals.front",
+        "internals.hub_requests",
         "internals.hub_server",
         "queues.location",
         "queues.queues",
@@ -615,7 +621,13 @@ IMPORTS: dict[str, set[str]] = {
     "internals.draws": set(),
     "internals.engine": set(),
     "internals.front": set(),
-    "internals.hub_server": set(),
+    "internals.hub_requests": set(),
+    "internals.hub_server": {
+        "internals.hub_requests",
+        "internals.unread",
+        "pace",
+        "shares",
+    },
     "internals.memory_socket": set(),
     "internals.nats_client": set(),
     "internals.network": {
@@ -646,6 +658,7 @@ IMPORTS: dict[str, set[str]] = {
         "internals.tasks",
         "internals.wrapping",
     },
+    "internals.unread": set(),
     "internals.wrapping": set(),
     "journal.accounting": {
         "journal.activity",
@@ -668,6 +681,7 @@ IMPORTS: dict[str, set[str]] = {
     "journal.lines": {
         "journal.facts",
     },
+    "pace": set(),
     "panel.board": {
         "panel.cards",
         "panel.composer",
@@ -921,6 +935,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.message",
         "queues.order",
         "queues.store",
+        "shares",
     },
     "queues.sqlite_backup": {
         "queues.private",
@@ -1033,6 +1048,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "queues.turns": set(),
     "queues.values": set(),
+    "shares": set(),
     "stage.cables": {
         "stage.relay",
     },
@@ -1242,7 +1258,7 @@ NEAR_THE_MACHINE = {
     "stage.process",
 }
 #: What is in no room, and every room may use.
-HALL = {"fast", "hosts", "waiting"}
+HALL = {"fast", "hosts", "pace", "shares", "waiting"}
 #: Which rooms each room may know at all: those below it. Nothing knows a room above.
 ROOMS = {
     "journal": set(),

@@ -92,6 +92,22 @@ class Hub(Address):
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    @property
+    def busy(self) -> float:
+        """The processor time that the process has used, in seconds: what it did, whatever else the
+        machine did meanwhile."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(one.read_text().split()[0]) for one in threads) / 1e9
+
+    async def quiet(self) -> None:
+        """Return when the process has next to nothing to do."""
+        async with asyncio.timeout(DEADLINE * 3):
+            while True:
+                began, before = time.monotonic(), self.busy
+                await asyncio.sleep(0.05)
+                if self.busy - before < 0.1 * (time.monotonic() - began):
+                    return
+
     async def stop(self, number: int = signal.SIGTERM) -> float:
         """Send a signal, and return how many seconds later the process was gone, with status 0."""
         began = time.monotonic()
