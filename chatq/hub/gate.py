@@ -46,6 +46,7 @@ class Gate:
         self._under_way: dict[str, int] = {}
         self._all = 0
         self._limits: dict[str, RateLimit] = {}
+        self._joined: Callable[[str], Awaitable[None]] | None = None
         sio.on("connect", self._connect, namespace=namespace)
 
     async def _connect(self, sid: str, environ: Any, auth: Any = None) -> None:
@@ -61,6 +62,8 @@ class Gate:
                     f"{what} token: connect with auth: {{token: …}}",
                     error("forbidden", f"{what} token"),
                 )
+        if self._joined is not None:
+            await self._joined(sid)
 
     def on(self, event: str, handler: Handler) -> None:
         """Register `handler(sid, *arguments)`; for "*" it is `handler(event, sid, *arguments)`."""
@@ -93,13 +96,17 @@ class Gate:
 
         self.sio.on(event, guarded, namespace=self.namespace)
 
-    def on_leave(self, handler: Callable[[str], Awaitable[None]]) -> None:
-        """Register `handler(sid)` for clients that disconnect."""
+    def on_join(self, handler: Callable[[str], Awaitable[None]]) -> None:
+        """Register `handler(sid)` for clients that were let in."""
+        self._joined = handler
 
-        async def left(sid: str, _reason: Any = None) -> None:
+    def on_leave(self, handler: Callable[[str, str], Awaitable[None]]) -> None:
+        """Register `handler(sid, reason)` for clients that disconnect: the library's reason."""
+
+        async def left(sid: str, reason: str = "") -> None:
             self._limits.pop(sid, None)
             try:
-                await handler(sid)
+                await handler(sid, reason)
             except Exception:
                 _log.exception("clearing up after a client failed")
 

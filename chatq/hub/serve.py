@@ -24,6 +24,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -31,7 +32,8 @@ from ..fast import found, new_event_loop
 from ..internals.hub_server import WIRE, hub_server, take_many
 from ..queues.queues import Queues
 from ..queues.store import StoreError
-from .caps import Caps
+from .caps import Caps, Dialect
+from .caps_table import BadTable
 from .gate import Gate, RateLimit
 from .protocol import Native
 
@@ -78,9 +80,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dialect",
-        choices=["caps"],
-        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; '
-        "on NATS, one such hub for each stream",
+        metavar="caps|FILE.toml",
+        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; a '
+        "file says what a class has otherwise (as chatq/hub/caps.toml); on NATS, one such hub for "
+        "each stream",
+    )
+    parser.add_argument(
+        "--learn",
+        nargs="?",
+        type=Path,
+        const=Path("caps-learned.toml"),
+        metavar="FILE.toml",
+        help="with --dialect: write the words that are met and not known to a file which a class "
+        "may give to --dialect (if none is named: %(const)s)",
     )
     parser.add_argument(
         "--token",
@@ -97,6 +109,8 @@ def run(options: argparse.Namespace) -> int:
             "to know, or keep to 127.0.0.1",
             2,
         )
+    if options.learn and not options.dialect:
+        return _cannot("--learn is about the words of a --dialect: caps", 2)
     take_many()
     with _logging():
         try:
@@ -112,15 +126,19 @@ async def serve(
     *,
     namespace: str = "/caps",
     token: str | None = None,
-    dialect: str | None = None,
+    dialect: str | Dialect | None = None,
 ) -> web.AppRunner:
     """Serve `queues` on a bound socket, in this process; the runner's `cleanup` ends it.
 
     `token`: what clients have to send as auth; `dialect`: "caps", or None: the hub's own protocol.
+
+    Raises `StoreError` if what the lab's dialect needs cannot be read.
     """
     sio = hub_server(RateLimit().may)
     gate = Gate(sio, namespace, token)
-    protocol = Caps(queues, gate) if dialect == "caps" else Native(queues, gate)
+    if isinstance(dialect, str):
+        dialect = Dialect.read(dialect)
+    protocol = Caps(queues, gate, dialect) if dialect else Native(queues, gate)
     await protocol.start()
     application = web.Application()
     sio.attach(application)
@@ -139,6 +157,10 @@ async def _serve(options: argparse.Namespace) -> int:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
     try:
+        dialect = Dialect.read(options.dialect, options.learn) if options.dialect else None
+    except BadTable as problem:
+        return _cannot(f"--dialect: {problem}", 2)
+    try:
         listener = _listen(options.host, options.port)
     except OSError as problem:
         code = problem.errno or 0
@@ -146,13 +168,13 @@ async def _serve(options: argparse.Namespace) -> int:
         return _cannot(f"cannot listen on {options.host} port {options.port}: {why}", 1)
     with listener:
         try:
-            rules = (Caps if options.dialect == "caps" else Native).rules
+            rules = (Caps if dialect else Native).rules
             queues = await Queues.open(options.store, rules)
         except ValueError as problem:
             return _cannot(f"--store: {problem}", 2)
         except (StoreError, OSError) as problem:
             return _cannot(str(problem), 1)
-        if options.dialect == "caps" and options.store.startswith(("nats:", "tls:")):
+        if dialect and options.store.startswith(("nats:", "tls:")):
             _log.warning(
                 "a second hub of the caps dialect on this stream would not see what this one "
                 "keeps: run one only"
@@ -163,7 +185,7 @@ async def _serve(options: argparse.Namespace) -> int:
                 listener,
                 namespace=options.namespace,
                 token=options.token,
-                dialect=options.dialect,
+                dialect=dialect,
             )
         except StoreError as problem:  # the lab's dialect reads its queues first
             await queues.close(within=0)
