@@ -177,8 +177,12 @@ class Caps:
         store = self._owner(kind, said)
         if kind == "pickup":
             person.store, person.surely = store or person.store, bool(store)
+            if store:
+                person.speaks_for(store)
         else:
             person.driver = True
+            if kind == "delivered":
+                self._replays.outlived(self._names.shelf, said.ids, "pickup")
         if store and store not in self._roles.stores:
             if len(self._roles.stores) >= _STORES:
                 raise ValueError(f"this hub serves {_STORES} stores and takes no more")
@@ -240,8 +244,9 @@ class Caps:
         if own is not None or said.kind == "pickup":
             person.driver = True
             person.name = own or person.name
-        elif not person.store:
-            person.store = fold(names[0])
+        else:
+            person.store = person.store or fold(names[0])
+            person.speaks_for(fold(names[0]))
         return {"room": names[0]}
 
     # -- getAll -----------------------------------------------------------------------------------
@@ -275,7 +280,10 @@ class Caps:
             return None if said.kind in ("in-transit", "delivered") else Consumer(own)
         store = next((fold(name) for name in (*said.stores, *said.clients)), person.store)
         person.store = person.store or store
-        return Consumer(store, store=True) if store else None
+        if not store:
+            return None
+        person.speaks_for(store)
+        return Consumer(store, store=True)
 
     # -- received ---------------------------------------------------------------------------------
 

@@ -94,12 +94,11 @@ class Replays:
         since = self._clock() - self._table["give-up.within"]
         for shelf, name in consumers:
             of_name = self._names.wanted(name) if shelf is self._names.shelf else None
-            suspects = [
-                id
-                for id in person.given.waiting(shelf, of_name, since)
-                if not shelf.copies[id].harmless
-            ]
+            given = person.given.waiting(shelf, of_name, since)
+            suspects = [id for id in given if not shelf.copies[id].harmless]
             if not suspects:
+                for id in given:  # one of them was not: next time, it is to blame
+                    shelf.copies[id].harmless = False
                 continue
             alone = name in shelf.careful or len(suspects) == 1
             shelf.careful.add(name)
@@ -237,7 +236,7 @@ class Replays:
         )
 
     async def _survived(self, shelf: Shelf, id: str) -> None:
-        """Return when a client has acknowledged a message, or has outlived it for long enough."""
+        """Return when a client is done with a message, or has outlived it for long enough."""
         gone = shelf.watched.setdefault(id, asyncio.Event())
         try:
             async with asyncio.timeout(self._table["give-up.within"]):
@@ -247,6 +246,16 @@ class Replays:
         finally:
             shelf.watched.pop(id, None)
         if id in shelf.copies:
-            copy = shelf.copies[id]
-            shelf.deadly = shelf.deadly or copy.deaths >= _OTHER_SHAPE
-            copy.harmless, copy.deaths = True, 0
+            self._acquit(shelf, id)
+
+    def outlived(self, shelf: Shelf, ids: tuple[str, ...], kind: str) -> None:
+        """Note that a client is done with these, although it has not acknowledged them yet."""
+        for id in shelf.find(ids, kind):
+            self._acquit(shelf, id)
+
+    def _acquit(self, shelf: Shelf, id: str) -> None:
+        copy = shelf.copies[id]
+        shelf.deadly = shelf.deadly or copy.deaths >= _OTHER_SHAPE
+        copy.harmless, copy.deaths = True, 0
+        if id in shelf.watched:
+            shelf.watched[id].set()

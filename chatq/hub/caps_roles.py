@@ -15,6 +15,9 @@ from .caps_words import Said, Words, fold
 
 __all__ = ["Consumer", "Role", "Roles"]
 
+#: The most stores that one connection speaks for.
+_MOST = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
@@ -32,7 +35,14 @@ class Role:
     name: str = ""  # of a driver that has one
     store: str = ""
     surely: bool = False  # it is that store: it has sent a pickup
+    stores: dict[str, None] = field(default_factory=dict)  # all that it has spoken for
     settled: dict[str, None] = field(default_factory=dict)  # ids that it has acknowledged
+
+    def speaks_for(self, store: str) -> None:
+        """Note a store that this connection is; the latest of many."""
+        self.stores[store] = None
+        if len(self.stores) > _MOST:
+            del self.stores[next(iter(self.stores))]
 
 
 class Roles:
@@ -85,6 +95,8 @@ class Roles:
         """
         own = self.driver(said)
         names = [fold(n) for n in (*said.stores, *said.clients) if self._words.driver(n) != ""]
+        if role.stores:  # others get to hear what is delivered for a store, and acknowledge it
+            names = [name for name in names if name in role.stores or name not in self.stores]
         stores = [Consumer(name, store=True) for name in (*names, role.store) if name]
         mine = next((n for n in (own, role.name) if n and n in self._drivers), "")
         drivers = [Consumer(mine)]
