@@ -153,7 +153,7 @@ class Caps:
             return self._gate.refuse(sid, event, code, str(problem)[:500], logged)
 
     async def _left(self, sid: str, reason: str) -> None:
-        person = self._replays.gone(sid)
+        person = await self._replays.gone(sid)
         if person is None:
             return
         consumers = [(self._names.shelf, person.name)] if person.driver else []

@@ -6,7 +6,8 @@ others wait for, what has cut off its clients. Must not know: events, clients, s
 A message lies in the queue of the drivers once. It leaves it when somebody has acknowledged it and
 it waits for nobody else. It waits for each driver with a name who was known when it came; for a new
 one also what nobody has acknowledged by then, or, if a client has ever asked as "the drivers" (the
-name ""), what waits for that one.
+name ""), what waits for that one. Many classes draw a name anew at each start: so whoever leaves
+with nothing waiting is forgotten, but for those who have come back once under their name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Names:
         self.shelf = shelf
         self._queues, self._most = queues, most
         self._bits: dict[str, int] = {}
-        self._notes: dict[str, str] = {}
+        self._notes: dict[str, list[str]] = {}
+        self._regular: set[str] = set()
         #: Those who are not there, whoever has been gone for longest first.
         self._gone: dict[str, None] = {}
         self._deaths: dict[str, list[tuple[str, str]]] = {}
@@ -50,10 +52,13 @@ class Names:
             for note in kept:
                 after, data = note.id, decode(note.body)
                 if note.event == "driver":
-                    self._enter(data, note.id)
+                    self._enter(data, [note.id])
+                elif note.event == "back" and data in self._bits:
+                    self._regular.add(data)
+                    self._notes[data].append(note.id)
                 elif note.event == "cut off":
                     self._deaths.setdefault(data[0], []).append((data[1], note.id))
-                elif data[1] in self.shelf.copies:
+                elif note.event == "acked" and data[1] in self.shelf.copies:
                     copy = self.shelf.copies[data[1]]
                     copy.taken, copy.waits = True, copy.waits & ~self._bits.get(data[0], 0)
                     copy.notes += (note.id,)
@@ -62,6 +67,7 @@ class Names:
             if len(kept) < _PAGE:
                 break
         self._gone = dict.fromkeys(name for name in self._bits if name)
+        self._regular &= self._bits.keys()
         await self.forget_notes(idle)
         await self.recall(self.shelf)
         await self.let_go(self._idle())
@@ -82,33 +88,42 @@ class Names:
 
     async def add(self, name: str) -> bool:
         """Let a driver be known from now on; return False if too many are, who are all there."""
-        self._gone.pop(name, None)
+        back = self._gone.pop(name, name) is None and name not in self._regular
+        if back:
+            self._regular.add(name)
+            self._notes[name].append(await self._note("back", name))
         if name in self._bits:
             return True
-        await self._forget_some()
         if len(self._bits) - ("" in self._bits) >= self._most and name:
-            return False
-        self._enter(name, "")
+            if not self._gone:
+                return False
+            await self._forget(next(iter(self._gone)))
+        self._enter(name, [])
         try:
-            self._notes[name] = await self._note("driver", name)
+            self._notes[name].append(await self._note("driver", name))
         except BaseException:
             self._leave(name)
             raise
         return True
 
-    def left(self, name: str) -> None:
+    async def left(self, name: str) -> None:
         """Note that no client is there any more that has this name."""
-        if name and name in self._bits:
-            self._gone[name] = None
+        if not name or name not in self._bits:
+            return
+        self._gone[name] = None
+        bit = self._bits[name]
+        waits = any(copy.waits & bit for copy in self.shelf.copies.values())
+        if not waits and name not in self._regular:
+            await self._forget(name)
 
-    def _enter(self, name: str, note: str) -> None:
+    def _enter(self, name: str, notes: list[str]) -> None:
         bit = 1
         while bit & self.shelf.everyone:
             bit <<= 1
         for copy in self.shelf.copies.values():
             if copy.waits & self._bits[""] if "" in self._bits else not copy.taken:
                 copy.waits |= bit
-        self._bits[name], self._notes[name] = bit, note
+        self._bits[name], self._notes[name] = bit, notes
         self.shelf.everyone |= bit
 
     def _leave(self, name: str) -> None:
@@ -118,21 +133,13 @@ class Names:
         for copy in self.shelf.copies.values():
             copy.waits &= ~bit
 
-    async def _forget_some(self) -> None:
-        """Forget who is gone and has nothing waiting; and, if too many are left, whoever has been
-        gone for longest."""
-        waiting = 0
-        for copy in self.shelf.copies.values():
-            waiting |= copy.waits
-        over = [name for name in self._gone if not self._bits[name] & waiting]
-        left = [name for name in self._gone if self._bits[name] & waiting]
-        if len(self._bits) - ("" in self._bits) - len(over) >= self._most:
-            over += left[:1]
-        for name in over:
-            del self._gone[name]
-            self._leave(name)
-        await self.forget_notes([self._notes.pop(name) for name in over])
-        await self.let_go(self._idle() if over else ())
+    async def _forget(self, name: str) -> None:
+        """Forget a driver who is gone, and what waits for nobody else."""
+        del self._gone[name]
+        self._regular.discard(name)
+        self._leave(name)
+        await self.forget_notes(self._notes.pop(name))
+        await self.let_go(self._idle())
 
     def _idle(self) -> list[str]:
         return [id for id, copy in self.shelf.copies.items() if copy.taken and not copy.waits]

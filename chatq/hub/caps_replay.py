@@ -78,13 +78,13 @@ class Replays:
         person = Person(given=Given(self._live, sid))
         return self._people.setdefault(sid, person) if self._gate.connected(sid) else person
 
-    def gone(self, sid: str) -> Person | None:
+    async def gone(self, sid: str) -> Person | None:
         """Forget a connection, and end its replays."""
         person = self._people.pop(sid, None)
         for replay in [*person.replays.values()] if person else ():
             replay.cancel()
         if person and all(person.name != other.name for other in self._people.values()):
-            self._names.left(person.name)
+            await self._names.left(person.name)
         return person
 
     async def blame(self, person: Person, reason: str, consumers: list[tuple[Shelf, str]]) -> None:
@@ -237,25 +237,26 @@ class Replays:
 
     async def _survived(self, shelf: Shelf, id: str) -> None:
         """Return when a client is done with a message, or has outlived it for long enough."""
-        gone = shelf.watched.setdefault(id, asyncio.Event())
+        copy = shelf.copies.get(id)
+        if copy is None:
+            return
+        done = shelf.watched.setdefault(id, asyncio.Event())
         try:
             async with asyncio.timeout(self._table["give-up.within"]):
-                await gone.wait()
+                await done.wait()
         except TimeoutError:
             pass
         finally:
             shelf.watched.pop(id, None)
-        if id in shelf.copies:
-            self._acquit(shelf, id)
+        self._acquit(shelf, copy)
 
     def outlived(self, shelf: Shelf, ids: tuple[str, ...], kind: str) -> None:
         """Note that a client is done with these, although it has not acknowledged them yet."""
         for id in shelf.find(ids, kind):
-            self._acquit(shelf, id)
+            self._acquit(shelf, shelf.copies[id])
+            if id in shelf.watched:
+                shelf.watched[id].set()
 
-    def _acquit(self, shelf: Shelf, id: str) -> None:
-        copy = shelf.copies[id]
+    def _acquit(self, shelf: Shelf, copy: Copy) -> None:
         shelf.deadly = shelf.deadly or copy.deaths >= _OTHER_SHAPE
         copy.harmless, copy.deaths = True, 0
-        if id in shelf.watched:
-            shelf.watched[id].set()
