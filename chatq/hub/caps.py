@@ -39,7 +39,7 @@ from .caps_roles import Consumer, Roles
 from .caps_shelf import Copy, Shelf
 from .caps_table import BadTable, Table, read_table
 from .caps_unknown import Unknown
-from .caps_words import Said, Words, fold
+from .caps_words import Said, Words
 from .gate import Gate
 
 __all__ = ["Caps", "Dialect"]
@@ -51,6 +51,7 @@ _KNOWN = "this hub knows join, pickup, in-transit, delivered, getAll and receive
 _NO_ID = "received takes a message, or an object with its messageId"
 #: The queue that all drivers share.
 _DRIVERS = "caps drivers"
+_STORE = "caps store "
 #: The most stores, and the most packages whose store is remembered.
 _STORES, _OWNERS = 10_000, 10_000
 #: The messages read from the store at once, while it is indexed.
@@ -116,6 +117,9 @@ class Caps:
 
     async def start(self) -> None:
         """Index the drivers' queue, and read which of them are known."""
+        for queue in await self._queues.names():
+            if queue.startswith(_STORE) and not queue.startswith(f"{_STORE}#"):
+                self._roles.stores.add(queue.removeprefix(_STORE))
         await self._fill(self._names.shelf)
         for name in await self._names.read():
             await self._merge(_queue_name("driver", name))
@@ -156,7 +160,8 @@ class Caps:
         person = await self._replays.gone(sid)
         if person is None:
             return
-        consumers = [(self._names.shelf, person.name)] if person.driver else []
+        asked = person.asked is not None and not person.store
+        consumers = [(self._names.shelf, person.name)] if person.driver or asked else []
         queue = _queue_name("store", person.store)
         if person.store and queue in self._shelves:
             consumers.append((await self._open_shelf(queue), person.store))
@@ -192,11 +197,21 @@ class Caps:
             await self._replays.pass_on(person.given.sid, kind, event, data)
             raise _NamesNoStore(_NO_STORE)
         shelf = self._names.shelf
-        if kind != "pickup":
+        if kind == "pickup" and person.asked and store and store not in person.answered:
+            await self._answer_late(person, store)
+        elif kind != "pickup":
             shelf = await self._open_shelf(_queue_name("store", store))
         stored = await self._keep(shelf, kind, event, data, said.ids, go_on)
         await self._replays.pass_on(person.given.sid, kind, event, data, shelf, stored)
         return {"id": said.ids[0]}
+
+    async def _answer_late(self, person: Person, store: str) -> None:
+        """Give a client that has asked before its pickups said which store it is what waits."""
+        person.answered.add(store)
+        shelf = await self._shelf(_queue_name("store", store))
+        if shelf is not None and person.asked:
+            consumer = Consumer(store, store=True)
+            self._replays.begin(person.given.sid, shelf, consumer, *person.asked)
 
     def _owner(self, kind: str, said: Said) -> str:
         """Return the store of a package; drivers may leave out what the pickup has said."""
@@ -238,16 +253,17 @@ class Caps:
     async def _join(self, person: Person, _: str, data: Any, go_on: Callable[[], None]) -> Any:
         said = self._words.read(data, asks=True)
         names = (*said.stores, *said.clients)
-        if not names:
+        if not names and said.kind is None:
             raise TypeError("join takes the name of a room, or an object that has one")
         own = self._roles.driver(said)
         if own is not None or said.kind == "pickup":
             person.driver = True
             person.name = own or person.name
         else:
-            person.store = person.store or fold(names[0])
-            person.speaks_for(fold(names[0]))
-        return {"room": names[0]}
+            for store in self._roles.store_names(said)[:1]:
+                person.store = person.store or store
+                person.speaks_for(store)
+        return {"room": names[0] if names else said.kind}
 
     # -- getAll -----------------------------------------------------------------------------------
 
@@ -256,14 +272,19 @@ class Caps:
     ) -> Any:
         said = self._words.read(data, asks=True)
         consumer = self._asking(person, said)
+        if consumer is None or consumer.store or not consumer.name:
+            person.asked = (said.kind, event)  # its pickups may show that it is another store
         if consumer is None:
             return {"count": 0}
         if consumer.store:
+            person.answered.add(consumer.name)
             shelf = await self._shelf(_queue_name("store", consumer.name))
             if shelf is None:
                 return {"count": 0}
         else:
-            shelf, person.driver = self._names.shelf, True
+            shelf = self._names.shelf
+            anonymous = not (said.stores or said.clients or said.kind)
+            person.driver = person.driver or not anonymous  # it may yet show to be a store
             consumer = Consumer(consumer.name if await self._names.add(consumer.name) else "")
             if not consumer.name:
                 await self._names.add("")
@@ -278,7 +299,7 @@ class Caps:
         own = self._roles.asking_driver(person, said)
         if own is not None:
             return None if said.kind in ("in-transit", "delivered") else Consumer(own)
-        store = next((fold(name) for name in (*said.stores, *said.clients)), person.store)
+        store = next(iter(self._roles.store_names(said)), person.store or self._roles.only_store())
         person.store = person.store or store
         if not store:
             return None

@@ -47,11 +47,16 @@ _Replay = asyncio.Task[int]
 
 @dataclass(slots=True)
 class Person(Role):
-    """A connection: its role, what it was given, the order of its events, its replays."""
+    """A connection: its role, what it was given, the order of its events, its replays.
+
+    `asked`: the getAll of a store that may not have said yet which; `answered`: those it was told.
+    """
 
     given: Given = field(kw_only=True)
     order: Order = field(default_factory=Order)
     replays: dict[Any, _Replay] = field(default_factory=dict)
+    asked: tuple[str | None, str] | None = None
+    answered: set[str] = field(default_factory=set)
 
 
 class Replays:

@@ -76,15 +76,30 @@ class Roles:
         """Return the driver that sends this getAll, "" for the drivers as a whole, or None: it is a
         store."""
         own = self.driver(said)
-        names = [fold(name) for name in (*said.stores, *said.clients)]
+        names = [fold(n) for n in (*said.stores, *said.clients) if not self._words.nobody(n)]
         if own is None and said.kind == "pickup":
             others = [name for name in names if name not in self.stores]
             own = others[0] if others else role.name
         elif own is None and role.driver and not (names and names[0] in self.stores):
             own = names[0] if names else role.name
-        elif own is None and not names and not role.store and said.kind is None:
+        elif (
+            own is None
+            and not (*said.stores, *said.clients)
+            and not role.store
+            and said.kind is None
+        ):
             own = ""
         return own or role.name if own is not None else None
+
+    def store_names(self, said: Said) -> list[str]:
+        """Return the names in a message that may be a store's."""
+        words = self._words
+        names = (*said.stores, *said.clients)
+        return [fold(n) for n in names if words.driver(n) != "" and not words.nobody(n)]
+
+    def only_store(self) -> str:
+        """Return the store, if there is only one: whoever is a store is that one."""
+        return next(iter(self.stores)) if len(self.stores) == 1 else ""
 
     def candidates(self, role: Role, said: Said) -> list[Consumer]:
         """Return whom a `received` may be of; the first that has the message is it.
@@ -94,7 +109,7 @@ class Roles:
         drivers first: where a store has a message, a driver has had the pickup.
         """
         own = self.driver(said)
-        names = [fold(n) for n in (*said.stores, *said.clients) if self._words.driver(n) != ""]
+        names = self.store_names(said)
         if role.stores:  # others get to hear what is delivered for a store, and acknowledge it
             names = [name for name in names if name in role.stores or name not in self.stores]
         stores = [Consumer(name, store=True) for name in (*names, role.store) if name]

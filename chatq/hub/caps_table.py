@@ -17,7 +17,7 @@ __all__ = ["PACKAGES", "BadTable", "Table", "plain", "read_table"]
 #: The events that carry a package.
 PACKAGES = ("pickup", "in-transit", "delivered")
 _OWN = Path(__file__).with_name("caps.toml")
-_WORDS = ("events", "fields", "names.drivers")
+_WORDS = ("events", "fields", "names.drivers", "names.stores")
 _CHOICES = {
     **{f"hears.{event}": ("all", "others") for event in PACKAGES},
     "receipts.without-id": ("oldest", "all", "none"),
@@ -42,6 +42,7 @@ class Table:
     events: dict[str, str]
     fields: dict[str, list[str]]
     drivers: frozenset[str]
+    stores: frozenset[str]
     answers: dict[str, tuple[str, str]]
     shapes: dict[str, _Settings]
     settings: _Settings
@@ -143,7 +144,10 @@ def _merged(own: _Settings, theirs: _Settings) -> Table:
     fields = {}
     for name, words in own["fields"].items():
         fields[name] = [plain(word) for word in (*theirs.get("fields", {}).get(name, ()), *words)]
-    drivers = [*own["names"]["drivers"], *theirs.get("names", {}).get("drivers", ())]
+    names = {
+        who: frozenset(map(plain, (*own["names"][who], *theirs.get("names", {}).get(who, ()))))
+        for who in ("drivers", "stores")
+    }
     answers = {
         plain(word): (how.get("shape", ""), how.get("event", ""))
         for word, how in {**own["answers"], **theirs.get("answers", {})}.items()
@@ -157,7 +161,8 @@ def _merged(own: _Settings, theirs: _Settings) -> Table:
     return Table(
         events,
         fields,
-        frozenset(map(plain, drivers)),
+        names["drivers"],
+        names["stores"],
         answers,
         {"plain": {}, **own["shapes"], **theirs.get("shapes", {})},
         settings,

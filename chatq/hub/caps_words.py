@@ -60,6 +60,10 @@ class Words:
         words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
         return fold(name) if {word.casefold() for word in words} & {"driver", "drivers"} else None
 
+    def nobody(self, name: str) -> bool:
+        """Return whether `name` means the stores as a whole: then it names none."""
+        return plain(name) in self.table.stores
+
     def read(self, data: Any, *, asks: bool = False) -> Said:
         """Return the names in `data`; `asks`: a join or a getAll, which may be a mere name."""
         if isinstance(data, str) and data[:1] in ("{", "["):
@@ -84,8 +88,10 @@ class Words:
         elif not clients:
             clients = self._of(found[: len(data)], "nameless")
             clients = tuple(name for name in clients if self.kind(name) is None)
-        told = self._of(found, "event") + self._of(found[: len(data)], "nameless")
+        told = self._of(found, "event") + self._of(found[: len(data)], "nameless") + clients
         kinds = [name for name in map(self.kind, told) if name in PACKAGES]
+        # A queue called "pickup" is that of an event, as in many a class's hub, and nobody's.
+        clients = tuple(name for name in clients if self.kind(name) not in PACKAGES)
         return Said(
             stores=self._of(found, "store"),
             clients=clients,
@@ -98,10 +104,10 @@ class Words:
     def owner(self, said: Said) -> str:
         """Return the store whose package it is; "" if none is named."""
         for name in said.stores:
-            if self.driver(name) != "":
+            if self.driver(name) != "" and not self.nobody(name):
                 return fold(name)
         for name in said.clients:
-            if self.driver(name) is None:
+            if self.driver(name) is None and not self.nobody(name):
                 return fold(name)
         return ""
 

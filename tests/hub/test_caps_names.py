@@ -186,6 +186,30 @@ async def test_a_store_that_is_away_loses_nothing_to_another(hub: Hub) -> None:
     assert await hub.call(flowers, "getAll", {"store": "flowers"}) == {"count": 1}
 
 
+@pytest.mark.parametrize("asks", [None, {"queueId": "vendor"}, {"queueId": "delivered"}, "shop-7"])
+async def test_a_store_may_say_later_which_it_is(hub: Hub, asks: Any) -> None:
+    """Its pickups show it, if its getAll did not; alone in a class, it is the only one."""
+    driver, other = await hub.come(), await hub.come()
+    await hub.tell(driver, 1, event="delivered")
+    await hub.call(other, "pickup", {"store": "another", "orderId": 9})
+    await hub.again()
+    vendor, _ = await hub.come(), await hub.come()
+    inbox = Inbox(vendor, hub.namespace)
+    await hub.call(vendor, "getAll", asks)
+    await hub.tell(vendor, 2)
+    await inbox.until(lambda: ("delivered", ({"store": "s", "orderId": 1},)) in inbox.events)
+    assert await hub.call(vendor, "received", {"store": "s", "orderId": 1}) == {"ok": True}
+    assert len(await hub.queues.peek(DRIVERS, 9)) == 2
+
+
+async def test_the_only_store_of_a_class_need_not_say_so(hub: Hub) -> None:
+    driver = await hub.come()
+    await hub.tell(driver, 1, event="delivered")
+    await hub.again()
+    vendor = await hub.come()
+    assert await hub.call(vendor, "getAll", {"queueId": "vendors"}) == {"count": 1}
+
+
 async def test_drivers_may_leave_out_whose_package_it_is(hub: Hub) -> None:
     vendor, driver = await hub.come(), await hub.come()
     await hub.tell(vendor, 1)
