@@ -23,7 +23,7 @@ import itertools
 import logging
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +255,7 @@ class Caps:
         names = (*said.stores, *said.clients)
         if not names and said.kind is None:
             raise TypeError("join takes the name of a room, or an object that has one")
-        own = self._roles.driver(said)
+        own = self._roles.calls_driver(said)
         if own is not None or said.kind == "pickup":
             person.driver = True
             person.name = own or person.name
@@ -271,6 +271,7 @@ class Caps:
         self, person: Person, event: str, data: Any, go_on: Callable[[], None]
     ) -> Any:
         said = self._words.read(data, asks=True)
+        said = said if said.kind else replace(said, kind=self._words.asked_for(event))
         consumer = self._asking(person, said)
         if consumer is None or consumer.store or not consumer.name:
             person.asked = (said.kind, event)  # its pickups may show that it is another store

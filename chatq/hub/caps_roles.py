@@ -72,10 +72,16 @@ class Roles:
         named = [fold(name) for name in others if fold(name) not in self.stores]
         return next((name for name in (*drivers, *named) if name), "")
 
+    def calls_driver(self, said: Said) -> str | None:
+        """Return the driver that sends this join or getAll by what it calls itself; as `driver`."""
+        own = self.driver(said)
+        called = next((fold(name) for name in said.drivers), "")
+        return called if own is None and called and called not in self.stores else own
+
     def asking_driver(self, role: Role, said: Said) -> str | None:
         """Return the driver that sends this getAll, "" for the drivers as a whole, or None: it is a
         store."""
-        own = self.driver(said)
+        own = self.calls_driver(said)
         names = [fold(n) for n in (*said.stores, *said.clients) if not self._words.nobody(n)]
         if own is None and said.kind == "pickup":
             others = [name for name in names if name not in self.stores]

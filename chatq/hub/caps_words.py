@@ -25,13 +25,14 @@ _DEEPEST, _MOST = 4, 200  # levels and fields of a message that are read
 @dataclass(frozen=True, slots=True)
 class Said:
     """The names in a message: stores and clients as spelled, in order; the kind of event; its ids,
-    the preferred one first; and whether it has no other fields."""
+    the preferred one first; whether it has no other fields; and who is called a driver."""
 
     stores: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
     kind: str | None = None
     ids: tuple[str, ...] = ()
     only_ids: bool = False
+    drivers: tuple[str, ...] = ()
 
 
 def fold(name: str) -> str:
@@ -52,6 +53,10 @@ class Words:
     def kind(self, event: object) -> str | None:
         """Return the name of an event in the table: join, get-all, received, pickup, …"""
         return self.table.events.get(plain(event[:_LONGEST])) if isinstance(event, str) else None
+
+    def asked_for(self, event: str) -> str | None:
+        """Return "pickup" for a word that asks for pickups: whoever does is a driver."""
+        return "pickup" if "pick" in plain(event[:_LONGEST]) else None
 
     def driver(self, name: str) -> str | None:
         """Return the name of a single driver, "" for the drivers as a whole, None for others."""
@@ -99,6 +104,7 @@ class Words:
             ids=tuple(dict.fromkeys(ids)),
             only_ids=all(name in self._of_no_weight for name, _ in found)
             and not any(isinstance(value, (dict, list)) for value in data.values()),
+            drivers=self._of(found, "driver"),
         )
 
     def owner(self, said: Said) -> str:

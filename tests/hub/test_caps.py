@@ -236,6 +236,8 @@ async def test_a_message_without_an_id_is_given_one(scene) -> None:
         (None, {"clientId": "1-206-flowers", "eventName": "pickup"}, {}),
         ("driverName", {"clientId": "driverName", "payload": "pickup"}, {"clientId": "driverName"}),
         (None, {"queue": "driverQueue"}, {"queue": "driverQueue"}),
+        (None, {"queueId": "pickup"}, {"queueId": "pickup"}),
+        ("1-206-flowers", {"driverId": "7c9e-66"}, {"driverId": "7c9e-66"}),
     ],
 )
 async def test_a_driver_however_he_says_so(scene, joins: Any, asks: Any, receives: Any) -> None:
