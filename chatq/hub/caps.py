@@ -18,6 +18,7 @@ client of that queue acknowledges it (`received`), by the message's own id.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -31,7 +32,7 @@ from ..queues.error_codes import code_of, error
 from ..queues.message import decode, encode
 from ..queues.queues import Queues
 from ..queues.rules import Rules
-from ..queues.store import QueueFull, StoreError
+from ..queues.store import QueueFull, QueuesClosed, StoreError
 from .caps_guess import guess
 from .caps_names import Names
 from .caps_replay import Person, Replays
@@ -157,15 +158,16 @@ class Caps:
             return self._gate.refuse(sid, event, code, str(problem)[:500], logged)
 
     async def _left(self, sid: str, reason: str) -> None:
-        person = await self._replays.gone(sid)
-        if person is None:
-            return
-        asked = person.asked is not None and not person.store
-        consumers = [(self._names.shelf, person.name)] if person.driver or asked else []
-        queue = _queue_name("store", person.store)
-        if person.store and queue in self._shelves:
-            consumers.append((await self._open_shelf(queue), person.store))
-        await self._replays.blame(person, reason, consumers)
+        with contextlib.suppress(StoreError, QueuesClosed):  # the hub ends, or has other worries
+            person = await self._replays.gone(sid)
+            if person is None:
+                return
+            asked = person.asked is not None and not person.store
+            consumers = [(self._names.shelf, person.name)] if person.driver or asked else []
+            queue = _queue_name("store", person.store)
+            if person.store and queue in self._shelves:
+                consumers.append((await self._open_shelf(queue), person.store))
+            await self._replays.blame(person, reason, consumers)
 
     # -- a package's messages ---------------------------------------------------------------------
 

@@ -21,7 +21,6 @@ from typing import Any
 from ..queues.message import decode
 from ..queues.order import Order
 from ..queues.queues import Queues
-from ..queues.store import StoreError
 from .caps_given import Given, Live
 from .caps_names import Names
 from .caps_roles import Consumer, Role
@@ -108,10 +107,7 @@ class Replays:
             alone = name in shelf.careful or len(suspects) == 1
             shelf.careful.add(name)
             if alone:
-                try:
-                    await self._died(shelf, suspects[0])
-                except (StoreError, RuntimeError):
-                    _log.debug("the store is closed, or could not note it")
+                await self._died(shelf, suspects[0])
 
     async def _died(self, shelf: Shelf, id: str) -> None:
         copy = shelf.copies[id]
@@ -179,7 +175,13 @@ class Replays:
 
             replay = asyncio.create_task(self._replay(sid, person, shelf, consumer, due, asked))
             person.replays[key] = replay
-            replay.add_done_callback(lambda _: person.replays.pop(key, None))
+
+            def ended(replay: _Replay) -> None:
+                person.replays.pop(key, None)
+                if not replay.cancelled():
+                    replay.exception()  # whoever waits for it hears of it; maybe nobody does
+
+            replay.add_done_callback(ended)
         return replay
 
     async def _replay(

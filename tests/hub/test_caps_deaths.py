@@ -19,7 +19,7 @@ class Class:
     """A hub in this process, with `attempts` and `within` of its table."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "class.toml").write_text("[give-up]\nattempts = 3\nwithin = 1\n")
+        (folder / "class.toml").write_text("[give-up]\nattempts = 3\nwithin = 2\n")
         self.hub = hubs.Here(folder, str(folder / "class.toml"))
         self.clients: list[Any] = []
 
@@ -97,7 +97,7 @@ async def test_what_no_client_survives_is_a_dead_letter_and_nothing_else(room: C
         assert starts == 1 or given[-1] == "poison"
     assert await room.dead() == ["poison"]
     [letter] = await room.hub.queues.dead(DRIVERS)
-    assert letter.reason == "3 clients were cut off within 1 s of it"
+    assert letter.reason == "3 clients were cut off within 2 s of it"
     assert await room.start() == ["c"]
     # Whoever looks after the hub may try it again.
     await room.hub.queues.redrive(DRIVERS)

@@ -44,7 +44,7 @@ class Lab:
     def open(self) -> None:
         dialect = str(self.folder / "wrapped.toml") if self.kind == "wrapped" else "caps"
         table = self.folder / "quick.toml"
-        table.write_text("[give-up]\nwithin = 1\n")
+        table.write_text("[give-up]\nwithin = 3\n")
         dialect = str(table) if self.kind in ("mortal", "poison") else dialect
         self.hub = hubs.Hub("--dialect", dialect, "--port", self.port, folder=self.folder)
         self.port = str(self.hub.port)
@@ -128,8 +128,11 @@ async def killed(lab: Lab) -> None:
     driver = lab.start("driver")
     await lab.until(lambda: len(lab.ids("picked")) >= COUNT, "picked up packages")
     watcher = await lab.hub.client()
-    while (await lab.hub.call(watcher, "getAll", {"store": "corner-books"}))["count"] < 2 * COUNT:
-        continue
+    async with asyncio.timeout(40):
+        waiting = 0
+        while waiting < 2 * COUNT:  # an in-transit and a delivered of each
+            asked = await lab.hub.call(watcher, "getAll", {"store": "corner-books"})
+            waiting = asked["count"]
     await watcher.disconnect()
     await lab.stop(driver)
     await lab.kill_the_hub()
