@@ -107,13 +107,14 @@ class Caps:
         self._roles = Roles(self._words, self._names)
         self._replays = Replays(queues, gate, self._words, self._names)
         self._owners: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._handlers = {
             "join": self._join,
             "get-all": self._get_all,
             "received": self._received,
         }
         gate.on("*", self._handle)
-        gate.on_join(self._replays.came)
+        gate.on_join(self._came)
         gate.on_leave(self._left)
 
     async def start(self) -> None:
@@ -157,6 +158,24 @@ class Caps:
             logged = _NO_STORE if isinstance(problem, _NamesNoStore) else ""
             return self._gate.refuse(sid, event, code, str(problem)[:500], logged)
 
+    async def _came(self, sid: str) -> None:
+        person = self._replays.came(sid)
+        if wait := self._table["unasked.after"]:
+            loop = asyncio.get_running_loop()
+            loop.call_later(wait, lambda: self._tasks.add(loop.create_task(self._unasked(person))))
+
+    async def _unasked(self, person: Person) -> None:
+        """Give a client that seems to ask for nothing what nobody was there for."""
+        self._tasks = {task for task in self._tasks if not task.done()}
+        if person.served or not self._gate.connected(person.given.sid):
+            return
+        with contextlib.suppress(StoreError, QueuesClosed):
+            shelf = await self._shelf(_queue_name("store", person.store)) if person.store else None
+            if shelf is not None and not person.driver:
+                self._replays.offer(person, shelf, Consumer(person.store, store=True))
+            if not person.surely:
+                self._replays.offer(person, self._names.shelf, Consumer(person.name))
+
     async def _left(self, sid: str, reason: str) -> None:
         with contextlib.suppress(StoreError, QueuesClosed):  # the hub ends, or has other worries
             person = await self._replays.gone(sid)
@@ -199,21 +218,25 @@ class Caps:
             await self._replays.pass_on(person.given.sid, kind, event, data)
             raise _NamesNoStore(_NO_STORE)
         shelf = self._names.shelf
-        if kind == "pickup" and person.asked and store and store not in person.answered:
+        if kind == "pickup" and store and store not in person.answered:
             await self._answer_late(person, store)
         elif kind != "pickup":
+            if not person.served:
+                self._replays.offer(person, shelf, Consumer(person.name))
             shelf = await self._open_shelf(_queue_name("store", store))
         stored = await self._keep(shelf, kind, event, data, said.ids, go_on)
         await self._replays.pass_on(person.given.sid, kind, event, data, shelf, stored)
         return {"id": said.ids[0]}
 
     async def _answer_late(self, person: Person, store: str) -> None:
-        """Give a client that has asked before its pickups said which store it is what waits."""
+        """Give a client whose pickup says which store it is what waits for that, if it has asked
+        already, or else what nobody was there for."""
         person.answered.add(store)
-        shelf = await self._shelf(_queue_name("store", store))
+        shelf, consumer = await self._shelf(_queue_name("store", store)), Consumer(store, True)
         if shelf is not None and person.asked:
-            consumer = Consumer(store, store=True)
             self._replays.begin(person.given.sid, shelf, consumer, *person.asked)
+        elif shelf is not None and not person.served:
+            self._replays.offer(person, shelf, consumer)
 
     def _owner(self, kind: str, said: Said) -> str:
         """Return the store of a package; drivers may leave out what the pickup has said."""
@@ -274,7 +297,7 @@ class Caps:
     ) -> Any:
         said = self._words.read(data, asks=True)
         said = said if said.kind else replace(said, kind=self._words.asked_for(event))
-        consumer = self._asking(person, said)
+        consumer, person.served = self._asking(person, said), True
         if consumer is None or consumer.store or not consumer.name:
             person.asked = (said.kind, event)  # its pickups may show that it is another store
         if consumer is None:

@@ -1,7 +1,8 @@
 """The drivers with a name, and what each of them has still to get: one queue for all, with notes.
 
 Owns these names, and the notes that are kept of them: who is known, who has acknowledged what that
-others wait for, what has cut off its clients. Must not know: events, clients, spellings.
+others wait for, what has cut off its clients, what nobody was there for. Must not know: events,
+clients, spellings.
 
 A message lies in the queue of the drivers once. It leaves it when somebody has acknowledged it and
 it waits for nobody else. It waits for each driver with a name who was known when it came; for a new
@@ -39,7 +40,7 @@ class Names:
         self._regular: set[str] = set()
         #: Those who are not there, whoever has been gone for longest first.
         self._gone: dict[str, None] = {}
-        self._deaths: dict[str, list[tuple[str, str]]] = {}
+        self._of_queue: dict[str, list[tuple[str, str, str]]] = {}
 
     def __contains__(self, name: object) -> bool:
         return name in self._bits
@@ -56,8 +57,8 @@ class Names:
                 elif note.event == "back" and data in self._bits:
                     self._regular.add(data)
                     self._notes[data].append(note.id)
-                elif note.event == "cut off":
-                    self._deaths.setdefault(data[0], []).append((data[1], note.id))
+                elif note.event in ("cut off", "unheard"):
+                    self._of_queue.setdefault(data[0], []).append((note.event, data[1], note.id))
                 elif note.event == "acked" and data[1] in self.shelf.copies:
                     copy = self.shelf.copies[data[1]]
                     copy.taken, copy.waits = True, copy.waits & ~self._bits.get(data[0], 0)
@@ -74,14 +75,16 @@ class Names:
         return [*self._bits]
 
     async def recall(self, shelf: Shelf) -> None:
-        """Tell a shelf that was just filled which of its messages have cut off clients."""
+        """Tell a shelf that was just filled what was noted of its messages."""
         idle = []
-        for id, note in self._deaths.pop(shelf.queue, ()):
-            if id in shelf.copies:
+        for event, id, note in self._of_queue.pop(shelf.queue, ()):
+            if id not in shelf.copies:
+                idle.append(note)
+            elif event == "unheard":
+                shelf.unheard[id] = note
+            else:
                 shelf.copies[id].deaths += 1
                 shelf.copies[id].notes += (note,)
-            else:
-                idle.append(note)
         await self.forget_notes(idle)
 
     # -- who is known -----------------------------------------------------------------------------
@@ -185,6 +188,15 @@ class Names:
         note = await self._note("cut off", [shelf.queue, id])
         await self._attach(shelf, [(id, note)])
 
+    async def note_unheard(self, shelf: Shelf, id: str) -> None:
+        """Note that nobody was there when this message came."""
+        shelf.unheard[id] = ""
+        note = await self._note("unheard", [shelf.queue, id])
+        if id in shelf.unheard:
+            shelf.unheard[id] = note
+        else:  # somebody has come meanwhile
+            await self.forget_notes([note])
+
     async def let_go(self, ids: Iterable[str]) -> None:
         """Delete messages of the drivers' queue, with what is noted of them."""
         await self.remove(self.shelf, self.shelf.take_out([*ids]))
@@ -228,6 +240,7 @@ class Names:
 
     async def forget_notes(self, ids: list[str]) -> None:
         """Delete notes."""
+        ids = [*filter(None, ids)]
         if ids:
             await self._queues.remove(_NOTES, ids)
 

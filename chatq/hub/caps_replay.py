@@ -48,7 +48,8 @@ _Replay = asyncio.Task[int]
 class Person(Role):
     """A connection: its role, what it was given, the order of its events, its replays.
 
-    `asked`: the getAll of a store that may not have said yet which; `answered`: those it was told.
+    `asked`: the getAll of a store that may not have said yet which; `answered`: those it was told;
+    `served`: it has asked, or was given what nobody had heard.
     """
 
     given: Given = field(kw_only=True)
@@ -56,6 +57,7 @@ class Person(Role):
     replays: dict[Any, _Replay] = field(default_factory=dict)
     asked: tuple[str | None, str] | None = None
     answered: set[str] = field(default_factory=set)
+    served: bool = False
 
 
 class Replays:
@@ -71,16 +73,21 @@ class Replays:
 
     # -- connections ------------------------------------------------------------------------------
 
-    async def came(self, sid: str) -> None:
-        """Note that a client has connected: it is given what is passed on from now on."""
-        self._people[sid] = Person(given=Given(self._live, sid))
+    def came(self, sid: str) -> Person:
+        """Return a client that has connected: it is given what is passed on from now on."""
+        return self._people.setdefault(sid, Person(given=Given(self._live, sid)))
+
+    def offer(self, person: Person, shelf: Shelf, consumer: Consumer) -> None:
+        """Hand on what nobody was there for, to a client that may never ask."""
+        person.served = True
+        if shelf.unheard:
+            self.begin(person.given.sid, shelf, consumer, None, "", {*shelf.unheard})
 
     def person(self, sid: str) -> Person:
         """Return who is behind a connection; somebody new if it is gone, or was never met."""
         if sid in self._people:
             return self._people[sid]
-        person = Person(given=Given(self._live, sid))
-        return self._people.setdefault(sid, person) if self._gate.connected(sid) else person
+        return self.came(sid) if self._gate.connected(sid) else Person(given=Given(self._live, sid))
 
     async def gone(self, sid: str) -> Person | None:
         """Forget a connection, and end its replays."""
@@ -131,18 +138,25 @@ class Replays:
         shelf: Shelf | None = None,
         id: str = "",
     ) -> None:
-        """Emit a message live to those who hear of it, but to slow readers, for whom it waits."""
+        """Emit a message live to those who hear of it, but to slow readers, for whom it waits.
+
+        If none of them may be who it is for, that is noted.
+        """
         echo = self._table[f"hears.{kind}"] == "all"
-        left_out = "" if echo else sender
         if shelf is not None and id:
-            self._live.add(self._clock(), shelf, id, left_out)
+            self._live.add(self._clock(), shelf, id, "" if echo else sender)
+        left_out = [*self._gate.slow(), *([] if echo else [sender])]
         name = self._table["wrapping.after-deaths" if shelf and shelf.deadly else "wrapping.live"]
         await self._gate.sio.emit(
             event,
             self._shaped(name, event, data),
             namespace=self._gate.namespace,
-            skip_sid=[left_out, *self._gate.slow()],
+            skip_sid=left_out,
         )
+        if shelf is not None and id in shelf.copies:
+            present = [p for sid, p in self._people.items() if sid not in (sender, *left_out)]
+            if all(p.surely if kind == "pickup" else p.driver for p in present):
+                await self._names.note_unheard(shelf, id)
 
     def _shaped(self, name: str, event: str, data: Any, client: str = "") -> Any:
         if name == "plain":
@@ -159,9 +173,16 @@ class Replays:
     # -- from a queue -----------------------------------------------------------------------------
 
     def begin(
-        self, sid: str, shelf: Shelf, consumer: Consumer, kind: str | None, asked: str
+        self,
+        sid: str,
+        shelf: Shelf,
+        consumer: Consumer,
+        kind: str | None,
+        asked: str,
+        only: set[str] | None = None,
     ) -> _Replay:
-        """Hand on what waits for a consumer; the same, if that is under way already."""
+        """Hand on what waits for a consumer (`only`: of these); the same, if that is under way
+        already."""
         person, key = self.person(sid), (consumer, kind, asked)
         replay = person.replays.get(key)
         if replay is None:
@@ -173,7 +194,9 @@ class Replays:
                     copy.number < end and kind in (None, copy.kind) and (not wanted or wanted(copy))
                 )
 
-            replay = asyncio.create_task(self._replay(sid, person, shelf, consumer, due, asked))
+            replay = asyncio.create_task(
+                self._replay(sid, person, shelf, consumer, due, asked, only)
+            )
             person.replays[key] = replay
 
             def ended(replay: _Replay) -> None:
@@ -192,9 +215,11 @@ class Replays:
         consumer: Consumer,
         due: Callable[[Copy], bool],
         asked: str,
+        only: set[str] | None,
     ) -> int:
         """Hand on at the pace at which the client reads; return how many."""
         sent, after, more = 0, "", True
+        notes: list[str] = []
         while more:
             alone, here = None, sent
             async with self._turn:
@@ -203,8 +228,9 @@ class Replays:
                 for message in kept:
                     after = message.id
                     copy = self._indexed(shelf, message)
-                    if copy is None or not due(copy):
+                    if copy is None or not due(copy) or (only and message.id not in only):
                         continue
+                    notes.append(shelf.unheard.pop(message.id, ""))
                     person.given.add(self._clock(), shelf, message.id)
                     await self._hand_on(sid, shelf, copy, consumer, message, asked)
                     sent += 1
@@ -215,6 +241,8 @@ class Replays:
                 await self._survived(shelf, alone)
             elif sent > here:
                 await self._gate.read(sid)
+            await self._names.forget_notes(notes)
+            notes.clear()
         shelf.careful.discard(consumer.name)
         return sent
 

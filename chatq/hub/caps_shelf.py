@@ -40,7 +40,8 @@ class Shelf:
     `everyone`: the bits of all consumers with a name: a new message waits for these. `careful`: the
     consumers that were cut off, and get one message at a time; `deadly`: clients did not survive
     one until it had another shape; `arriving`, `leaving`: what the store and this index do not
-    agree about for now; `watched`: the events to set when a message leaves.
+    agree about for now; `watched`: the events to set when a message leaves; `unheard`: those that
+    nobody was there for, with the id of the note of that.
     """
 
     queue: str
@@ -53,6 +54,7 @@ class Shelf:
     arriving: int = 0
     leaving: set[str] = field(default_factory=set)
     watched: dict[str, asyncio.Event] = field(default_factory=dict)
+    unheard: dict[str, str] = field(default_factory=dict)
 
     def add(self, stored: str, kind: str, ids: tuple[str, ...]) -> Copy:
         """Add the message with the store's id `stored`, unless it is there."""
@@ -73,6 +75,8 @@ class Shelf:
         taken = {id: self.copies.pop(id) for id in stored}
         self.leaving |= taken.keys()
         for number, copy in taken.items():
+            if note := self.unheard.pop(number, ""):
+                copy.notes += (note,)
             if number in self.watched:
                 self.watched[number].set()
             for id in copy.ids:

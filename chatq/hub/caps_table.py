@@ -22,7 +22,12 @@ _CHOICES = {
     **{f"hears.{event}": ("all", "others") for event in PACKAGES},
     "receipts.without-id": ("oldest", "all", "none"),
 }
-_NUMBERS = {"names.most": (1, 1_000), "give-up.attempts": (1, 1_000), "give-up.within": (1, 60)}
+_NUMBERS = {
+    "names.most": (1, 1_000),
+    "give-up.attempts": (1, 1_000),
+    "give-up.within": (1, 60),
+    "unasked.after": (0, 60),
+}
 _TEXTS = ("$message", "$event", "$id", "$store", "$client")
 _Settings = dict[str, Any]
 
@@ -155,7 +160,7 @@ def _merged(own: _Settings, theirs: _Settings) -> Table:
     for word in answers:
         events[word] = "get-all"
     settings = {}
-    for section in ("names", "hears", "receipts", "give-up", "wrapping"):
+    for section in ("names", "hears", "receipts", "unasked", "give-up", "wrapping"):
         for key, value in {**own[section], **theirs.get(section, {})}.items():
             settings[f"{section}.{key}"] = value
     return Table(

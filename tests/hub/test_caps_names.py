@@ -62,7 +62,7 @@ class Hub(hubs.Here):
 
 @pytest.fixture
 async def hub(tmp_path, request, monkeypatch):
-    (tmp_path / "class.toml").write_text("[names]\nmost = 3\n")
+    (tmp_path / "class.toml").write_text("[names]\nmost = 3\n[unasked]\nafter = 1\n")
     table = str(tmp_path / "class.toml") if getattr(request, "param", "") == "few" else "caps"
     here = Hub(tmp_path, table)
     start = Caps.start
@@ -231,3 +231,38 @@ async def test_queues_of_an_older_version_are_merged(tmp_path: Path) -> None:
     assert await hub.queues.peek("caps driver driver bob", 9) == []
     await bob.disconnect()
     await hub.close()
+
+
+# -- who never asks -----------------------------------------------------------------------------
+
+
+@few
+@pytest.mark.parametrize("says", [[], [("join", "drivers")], [("in-transit", {"orderId": 1})]])
+async def test_a_driver_that_never_asks_is_given_what_nobody_was_there_for(hub, says) -> None:
+    vendor = await hub.come()
+    await hub.tell(vendor, 1, 2)
+    await hub.again()
+    driver = await hub.come()
+    inbox = Inbox(driver, hub.namespace)
+    for event, data in says:
+        await driver.emit(event, data, namespace=hub.namespace)
+    await inbox.until(lambda: inbox.data[-2:] == [{"store": "s", "orderId": n} for n in (1, 2)])
+    assert await hub.notes("unheard") == []
+    vendor = await hub.come()
+    await hub.tell(vendor, 3)  # the driver is there, and hears it
+    await hub.again()
+    assert not hub.caps._names.shelf.unheard
+    assert len(await hub.queues.peek(DRIVERS, 9)) == 3
+
+
+@few
+@pytest.mark.parametrize("says", [("join", "s"), ("pickup", {"store": "s", "orderId": 2})])
+async def test_a_store_that_never_asks_is_given_what_nobody_was_there_for(hub, says) -> None:
+    driver = await hub.come()
+    await hub.tell(driver, 1, event="delivered")
+    await hub.again()
+    vendor = await hub.come()
+    inbox = Inbox(vendor, hub.namespace)
+    await vendor.emit(*says, namespace=hub.namespace)
+    await inbox.until(1)
+    assert inbox.events[0] == ("delivered", ({"store": "s", "orderId": 1},))

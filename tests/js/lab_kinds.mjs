@@ -32,7 +32,6 @@ const kinds = {
         later(() => socket.emit("in-transit", order));
         later(() => socket.emit("delivered", order));
       });
-      socket.emit("getAll");
     },
   },
   // Delivers when it hears its own in-transit; and its receipts say which queue, but not what.
