@@ -153,10 +153,16 @@ class Replays:
             namespace=self._gate.namespace,
             skip_sid=left_out,
         )
-        if shelf is not None and id in shelf.copies:
-            present = [p for sid, p in self._people.items() if sid not in (sender, *left_out)]
-            if all(p.surely if kind == "pickup" else p.driver for p in present):
-                await self._names.note_unheard(shelf, id)
+        if shelf is not None and id in shelf.copies and not self._heard(kind, {sender, *left_out}):
+            await self._names.note_unheard(shelf, id)
+
+    def _heard(self, kind: str, left_out: set[str]) -> bool:
+        """Return whether anybody was there who may be whom such a message is for."""
+        return any(
+            not (person.surely if kind == "pickup" else person.driver)
+            for sid, person in self._people.items()
+            if sid not in left_out
+        )
 
     def _shaped(self, name: str, event: str, data: Any, client: str = "") -> Any:
         if name == "plain":

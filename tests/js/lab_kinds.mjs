@@ -14,6 +14,7 @@ const orders = [...Array(Number(count)).keys()].map((n) => ({
 }));
 const picked = (id) => say({ picked: id });
 const thanks = (id) => say({ delivered: id });
+const stored = (id) => () => say({ stored: id });
 // Drivers do not deliver at once.
 const later = (work) => setTimeout(work, 20);
 const random = Math.random().toString(36).slice(2);
@@ -30,7 +31,7 @@ const kinds = {
       socket.on("pickup", (order) => {
         picked(order.orderId);
         later(() => socket.emit("in-transit", order));
-        later(() => socket.emit("delivered", order));
+        later(() => socket.emit("delivered", order, stored(order.orderId)));
       });
     },
   },
@@ -162,7 +163,7 @@ const kinds = {
         later(() => {
           picked(event.order.orderId);
           socket.emit("in-transit", event.order);
-          socket.emit("delivered", event.order);
+          socket.emit("delivered", event.order, stored(event.order.orderId));
         });
         socket.emit("hello", event.order.orderId);
       });
@@ -180,7 +181,7 @@ const kinds = {
         later(() => {
           picked(order.customer.toUpperCase() && order.orderId);
           socket.emit("in-transit", order);
-          socket.emit("delivered", order);
+          socket.emit("delivered", order, stored(order.orderId));
           socket.emit("received", { clientId: "drivers", messageId: order.orderId });
         });
       });
