@@ -80,7 +80,7 @@ class Dialect:
         """
         try:
             table = read_table(None if name == "caps" else name)
-            return cls(table, Unknown(learn))
+            return cls(table, Unknown(table, learn))
         except OSError as problem:
             raise BadTable(f"{problem.filename}: {problem.strerror}; there is also: caps") from None
 
@@ -413,13 +413,17 @@ class Caps:
             raise
 
     async def _fill(self, shelf: Shelf) -> Shelf:
-        after = ""
+        after, events = "", self._table.events
         while True:
             kept = await self._queues.peek(shelf.queue, _PAGE, after)
             for message in kept:
                 data = decode(message.body)
                 said = self._words.read(data)
-                kind = self._words.kind(message.event) or guess(message.event, said, data) or ""
+                kind = (
+                    self._words.kind(message.event)
+                    or guess(message.event, said, data, events)
+                    or ""
+                )
                 shelf.add(message.id, kind, said.ids)
                 if store := self._owner(kind, said):
                     self._roles.stores.add(store)

@@ -8,10 +8,12 @@ somebody; only what clearly says "received" takes anything away.
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from .caps_table import plain
+from .caps_table import PACKAGES, plain
 from .caps_words import Said
 
 __all__ = ["guess", "looks"]
@@ -27,6 +29,8 @@ _TRANSIT = re.compile(r"transit|ontheway|onway|enroute|outfor|shipped|shipping|d
 _DELIVERED = re.compile(r"deliver|dropp?edo|dropoff|arriv|complet")
 _PICKUP = re.compile(r"pick|ready|(new|create|place|make|add|send)d?(order|package|parcel|delivery)"
                      r"|(order|package|parcel)(new|created|placed|made|added)")  # fmt: skip
+#: How much of a word with a slip of the pen is as it should be.
+_CLOSE = 0.8
 _WHAT = {
     "get-all": "asks",
     "join": "joins",
@@ -37,10 +41,10 @@ _WHAT = {
 }
 
 
-def guess(event: str, said: Said, data: Any) -> str | None:
+def guess(event: str, said: Said, data: Any, known: Mapping[str, str]) -> str | None:
     """Return the name of the event that `event` seems to be, or None.
 
-    `said`: what `data` says.
+    `said`: what `data` says; `known`: the events by the words of the table, for slips of the pen.
     """
     word, parts = plain(event[:200]), _parts(event)
     package = isinstance(data, dict) and bool(data) and not said.only_ids
@@ -48,14 +52,14 @@ def guess(event: str, said: Said, data: Any) -> str | None:
         return "get-all"
     if _RECEIPT.search(word) or (parts & _ACKS and said.ids):
         return "received"
-    if package and (said.ids or said.stores):
-        for kind, pattern in (
-            ("in-transit", _TRANSIT),
-            ("delivered", _DELIVERED),
-            ("pickup", _PICKUP),
-        ):
-            if pattern.search(word):
-                return kind
+    tells = isinstance(data, dict) and bool(said.ids or (package and said.stores))
+    slip = difflib.get_close_matches(word, known, 1, _CLOSE)
+    if slip and tells is (known[slip[0]] in PACKAGES):
+        return known[slip[0]]
+    patterns = (("in-transit", _TRANSIT), ("delivered", _DELIVERED), ("pickup", _PICKUP))
+    for kind, pattern in patterns if tells else ():
+        if pattern.search(word):
+            return kind
     if package and said.ids:
         return None
     if parts & _JOINS:

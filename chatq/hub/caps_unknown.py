@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .caps_guess import guess, looks
-from .caps_table import BadTable, plain
+from .caps_table import BadTable, Table, plain
 from .caps_words import Said
 
 __all__ = ["Unknown"]
@@ -35,12 +35,14 @@ class _Word:
 
 
 class Unknown:
-    """The words that were met; `learned`: the file to write them to, if any.
+    """The words that were met and that `table` does not have; `learned`: the file to write them to,
+    if any.
 
     Raises `BadTable` if there is such a file that `--learn` has not written, and `OSError`.
     """
 
-    def __init__(self, learned: Path | None = None) -> None:
+    def __init__(self, table: Table, learned: Path | None = None) -> None:
+        self._known = table.events
         self._words: dict[str, _Word] = {}
         self._file = learned
         if learned is not None:
@@ -53,7 +55,7 @@ class Unknown:
 
     def kind(self, event: str, said: Said, data: Any) -> str | None:
         """Return what `event` seems to be, or None; note it if it is new."""
-        kind = guess(event, said, data)
+        kind = guess(event, said, data, self._known)
         word = plain(event[: _LONGEST + 1])
         known = self._words.get(word)
         new = known is None and len(self._words) < _MOST

@@ -128,6 +128,16 @@ PACKAGE = {"store": "s", "orderId": "o", "customer": "c"}
         ("ack", "o1", "received"),
         ("driver-online", "driver-7", "join"),
         ("register", {"store": "s"}, "join"),
+        ("delievered", PACKAGE, "delivered"),
+        ("dilivered", PACKAGE, "delivered"),
+        ("in-tranist", PACKAGE, "in-transit"),
+        ("pikcup", PACKAGE, "pickup"),
+        ("delivered-notice", {"store": "s", "orderId": 1}, "delivered"),
+        ("droppedOff", {"orderId": 1}, "delivered"),
+        ("pickups-please", {"store": "s"}, None),
+        ("getAl", "s", "get-all"),
+        ("jion", "s", None),
+        ("reciv", {"orderId": 1}, "received"),
         ("dance", None, None),
         ("dance", PACKAGE, None),
         ("thank-you", {"orderId": "o", "text": "t"}, None),
@@ -136,7 +146,7 @@ PACKAGE = {"store": "s", "orderId": "o", "customer": "c"}
     ],
 )
 def test_what_a_word_seems_to_mean(event: str, data: Any, kind: str | None) -> None:
-    assert guess(event, WORDS.read(data), data) == kind
+    assert guess(event, WORDS.read(data), data, WORDS.table.events) == kind
 
 
 async def test_the_hub_learns_what_it_meets(tmp_path: Path) -> None:
