@@ -1,4 +1,4 @@
-"""Interpretation of the events and fields of "CAPS" lab clients, by the table `caps.toml`.
+"""Interpretation of the events and fields of "CAPS" lab clients, by a table.
 
 Owns spellings: which event it is, whose package, which client, which message. Pure. Must not know:
 sockets, queues, what an event does.
@@ -9,48 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-__all__ = ["Said", "driver", "fold", "kind", "read"]
+from .caps_table import PACKAGES, Table, plain
+
+__all__ = ["Said", "Words", "fold"]
 
 _LONGEST = 200  # characters of a name or an id
 _DEEPEST, _MOST = 4, 200  # levels and fields of a message that are read
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"[\W_]+", "", text).casefold()
-
-
-def _spellings(table: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {name: [_plain(word) for word in words] for name, words in table.items()}
-
-
-_TABLE = tomllib.loads(Path(__file__).with_name("caps.toml").read_text("utf-8"))
-_EVENTS = {word: name for name, words in _spellings(_TABLE["events"]).items() for word in words}
-_FIELDS = _spellings(_TABLE["fields"])
-_DRIVERS = set(_spellings(_TABLE["names"])["drivers"])
-
-
 @dataclass(frozen=True, slots=True)
 class Said:
     """The names in a message: stores and clients as spelled, in order; the kind of event; its ids,
-    the preferred one first; and whether it has no other fields."""
+    the preferred one first; whether it has no other fields; and who is called a driver."""
 
     stores: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
     kind: str | None = None
     ids: tuple[str, ...] = ()
     only_ids: bool = False
-
-
-def kind(event: object) -> str | None:
-    """Return the name of an event in the table: join, get-all, received, pickup, …"""
-    return _EVENTS.get(_plain(event[:_LONGEST])) if isinstance(event, str) else None
+    drivers: tuple[str, ...] = ()
 
 
 def fold(name: str) -> str:
@@ -58,50 +40,87 @@ def fold(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
-def driver(name: str) -> str | None:
-    """Return the name of a single driver, "" for the drivers as a whole, None for a non-driver."""
-    if _plain(name) in _DRIVERS:
+class Words:
+    """What clients mean, by `table`."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        fields = table.fields
+        self._of_no_weight = {"time", "timestamp", "status"}.union(
+            *(fields[name] for name in fields)
+        )
+
+    def kind(self, event: object) -> str | None:
+        """Return the name of an event in the table: join, get-all, received, pickup, …"""
+        return self.table.events.get(plain(event[:_LONGEST])) if isinstance(event, str) else None
+
+    def asked_for(self, event: str) -> str | None:
+        """Return "pickup" for a word that asks for pickups: whoever does is a driver."""
+        return "pickup" if "pick" in plain(event[:_LONGEST]) else None
+
+    def driver(self, name: str) -> str | None:
+        """Return the name of a single driver, "" for the drivers as a whole, None for others."""
+        if plain(name) in self.table.drivers:
+            return ""
+        words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+        return fold(name) if {word.casefold() for word in words} & {"driver", "drivers"} else None
+
+    def nobody(self, name: str) -> bool:
+        """Return whether `name` means the stores as a whole: then it names none."""
+        return plain(name) in self.table.stores
+
+    def read(self, data: Any, *, asks: bool = False) -> Said:
+        """Return the names in `data`; `asks`: a join or a getAll, which may be a mere name."""
+        if isinstance(data, str) and data[:1] in ("{", "["):
+            try:
+                data = json.loads(data)
+            except (ValueError, RecursionError):
+                pass
+        if not isinstance(data, dict):
+            text = _text(data)
+            if asks and isinstance(data, list):
+                return Said(clients=tuple(name for item in data[:20] if (name := _text(item))))
+            if text is None:
+                return Said()
+            if not asks:
+                return Said(ids=(text,), only_ids=True)
+            return Said(kind=self.kind(text)) if self.kind(text) else Said(clients=(text,))
+        found = [*_fields(data)]
+        ids = self._of(found, "message") + self._of(found, "order")
+        clients = self._of(found, "client")
+        if not ids and not asks:
+            ids = self._of(found, "id")[:1]
+        elif not clients:
+            clients = self._of(found[: len(data)], "nameless")
+            clients = tuple(name for name in clients if self.kind(name) is None)
+        told = self._of(found, "event") + self._of(found[: len(data)], "nameless") + clients
+        kinds = [name for name in map(self.kind, told) if name in PACKAGES]
+        # A queue called "pickup" is that of an event, as in many a class's hub, and nobody's.
+        clients = tuple(name for name in clients if self.kind(name) not in PACKAGES)
+        return Said(
+            stores=self._of(found, "store"),
+            clients=clients,
+            kind=kinds[0] if kinds else None,
+            ids=tuple(dict.fromkeys(ids)),
+            only_ids=all(name in self._of_no_weight for name, _ in found)
+            and not any(isinstance(value, (dict, list)) for value in data.values()),
+            drivers=self._of(found, "driver"),
+        )
+
+    def owner(self, said: Said) -> str:
+        """Return the store whose package it is; "" if none is named."""
+        for name in said.stores:
+            if self.driver(name) != "" and not self.nobody(name):
+                return fold(name)
+        for name in said.clients:
+            if self.driver(name) is None and not self.nobody(name):
+                return fold(name)
         return ""
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
-    return fold(name) if {word.casefold() for word in words} & {"driver", "drivers"} else None
 
-
-def read(data: Any, *, asks: bool = False) -> Said:
-    """Return the names in `data`; `asks`: it is a join or a getAll, which may be a mere name."""
-    if isinstance(data, str) and data[:1] in ("{", "["):
-        try:
-            data = json.loads(data)
-        except (ValueError, RecursionError):
-            pass
-    if not isinstance(data, dict):
-        text = _text(data)
-        if asks and isinstance(data, list):
-            return Said(clients=tuple(name for item in data[:20] if (name := _text(item))))
-        if text is None:
-            return Said()
-        if not asks:
-            return Said(ids=(text,), only_ids=True)
-        return Said(kind=kind(text)) if kind(text) else Said(clients=(text,))
-    found = [*_fields(data)]
-    ids = _of(found, "message") + _of(found, "order")
-    clients = _of(found, "client")
-    if not ids and not asks:
-        ids = _of(found, "id")[:1]
-    elif not clients:
-        clients = _of(found[: len(data)], "nameless")
-        clients = tuple(name for name in clients if kind(name) is None)
-    kinds = [kind(value) for value in _of(found, "event") + _of(found[: len(data)], "nameless")]
-    kinds = [name for name in kinds if name in ("pickup", "in-transit", "delivered")]
-    known = {*_FIELDS["store"], *_FIELDS["client"], *_FIELDS["nameless"], *_FIELDS["event"]}
-    known |= {*_FIELDS["message"], *_FIELDS["order"], *_FIELDS["id"], "time", "timestamp", "status"}
-    return Said(
-        stores=_of(found, "store"),
-        clients=clients,
-        kind=kinds[0] if kinds else None,
-        ids=tuple(dict.fromkeys(ids)),
-        only_ids=all(name in known for name, _ in found)
-        and not any(isinstance(value, (dict, list)) for value in data.values()),
-    )
+    def _of(self, found: list[tuple[str, str]], what: str) -> tuple[str, ...]:
+        """Return the values of the fields called `what`, in the order of its spellings."""
+        names = self.table.fields[what]
+        return tuple(value for name in names for field, value in found if field == name)
 
 
 def _fields(data: dict[Any, Any]) -> Iterator[tuple[str, str]]:
@@ -117,13 +136,7 @@ def _fields(data: dict[Any, Any]) -> Iterator[tuple[str, str]]:
             if isinstance(value, dict) and depth < _DEEPEST:
                 waiting.append((depth + 1, value))
             elif isinstance(name, str) and (text := _text(value)) is not None:
-                yield _plain(name[:_LONGEST]), text
-
-
-def _of(found: list[tuple[str, str]], what: str) -> tuple[str, ...]:
-    """Return the values of the fields called `what`, in the order of its spellings."""
-    names = _FIELDS[what]
-    return tuple(value for name in names for field, value in found if field == name)
+                yield plain(name[:_LONGEST]), text
 
 
 def _text(value: Any) -> str | None:

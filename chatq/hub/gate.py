@@ -53,12 +53,16 @@ class Gate:
         self._door = Door()
         self._limits: WeakKeyDictionary[Any, RateLimit] = WeakKeyDictionary()  # by connection
         self._limit = RateLimit(_ALL_LINES)
+        self._joined: Callable[[str], Awaitable[None]] | None = None
         sio.on("connect", self._connect, namespace=namespace)
 
     async def _connect(self, sid: str, environ: Any, auth: Any = None) -> None:
-        tokens = self._tokens()
-        if tokens is None:
-            return
+        if (tokens := self._tokens()) is not None:
+            await self._check_token(sid, environ, auth, tokens)
+        if self._joined is not None:
+            await self._joined(sid)
+
+    async def _check_token(self, sid: str, environ: Any, auth: Any, tokens: Tokens) -> None:
         given = auth.get("token") if isinstance(auth, dict) else None
         holder = tokens.find(given)
         if holder is None:
@@ -118,13 +122,17 @@ class Gate:
 
         self.sio.on(event, guarded, namespace=self.namespace)
 
-    def on_leave(self, handler: Callable[[str], Awaitable[None]]) -> None:
-        """Register `handler(sid)` for clients that disconnect."""
+    def on_join(self, handler: Callable[[str], Awaitable[None]]) -> None:
+        """Register `handler(sid)` for clients that were let in."""
+        self._joined = handler
 
-        async def left(sid: str, _reason: Any = None) -> None:
+    def on_leave(self, handler: Callable[[str, str], Awaitable[None]]) -> None:
+        """Register `handler(sid, reason)` for clients that disconnect: the library's reason."""
+
+        async def left(sid: str, reason: str = "") -> None:
             self._holders.pop(sid, None)
             try:
-                await handler(sid)
+                await handler(sid, reason)
             except Exception:
                 _log.exception("clearing up after a client failed")
 

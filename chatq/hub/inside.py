@@ -113,7 +113,7 @@ class Inside:
                 self._showing = asyncio.create_task(self._show())
         return self._about
 
-    async def _left(self, sid: str) -> None:
+    async def _left(self, sid: str, _reason: str) -> None:
         self._viewers.discard(sid)
         if not self._viewers:
             self._alone.set()

@@ -42,7 +42,7 @@ class Native:
         for event in EVENTS:
             gate.on(event, self._receipt(event, getattr(queues.answers, event)))
         gate.on("*", self._unknown)
-        gate.on_leave(service.left)
+        gate.on_leave(lambda sid, _reason: service.left(sid))
 
         self.consumers = queues.consumers
 

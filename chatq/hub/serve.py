@@ -38,7 +38,8 @@ from ..queues.queues import Queues
 from ..queues.store import StoreError
 from ..waiting import end_task
 from . import page
-from .caps import Caps
+from .caps import Caps, Dialect
+from .caps_table import BadTable
 from .gate import Gate, RateLimit
 from .inside import NAMESPACE, Inside
 from .protocol import Native
@@ -99,9 +100,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dialect",
-        choices=["caps"],
-        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; '
-        "on NATS, one such hub for each stream",
+        metavar="caps|FILE.toml",
+        help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; a '
+        "file says what a class has otherwise (as chatq/hub/caps.toml); on NATS, one such hub for "
+        "each stream",
+    )
+    parser.add_argument(
+        "--learn",
+        nargs="?",
+        type=Path,
+        const=Path("caps-learned.toml"),
+        metavar="FILE.toml",
+        help="with --dialect: write the words that are met and not known to a file which a class "
+        "may give to --dialect (if none is named: %(const)s)",
     )
     add_security_arguments(parser)
 
@@ -118,6 +129,8 @@ def run(options: argparse.Namespace) -> int:
             "clients have to know, or CHATQ_TOKEN, or keep to 127.0.0.1",
             2,
         )
+    if options.learn and not options.dialect:
+        return _cannot("--learn is about the words of a --dialect: caps", 2)
     take_many()
     with _logging() as flush:
         try:
@@ -136,24 +149,28 @@ async def serve(
     *,
     namespace: str = "/caps",
     security: Security | None = None,
-    dialect: str | None = None,
+    dialect: str | Dialect | None = None,
 ) -> web.AppRunner:
     """Serve `queues` on a bound socket, in this process; the runner's `cleanup` ends it.
 
     `security`: what is asked of clients (by default no token, and a name of this machine);
     `dialect`: "caps", or None: the hub's own protocol.
+
+    Raises `StoreError` if what the lab's dialect needs cannot be read.
     """
     security = security or Security()
     sio = hub_server(RateLimit().may)
     gate = Gate(sio, namespace, lambda: security.tokens)
-    protocol = Caps(queues, gate) if dialect == "caps" else Native(queues, gate)
+    if isinstance(dialect, str):
+        dialect = Dialect.read(dialect)
+    protocol = Caps(queues, gate, dialect) if dialect else Native(queues, gate)
     await protocol.start()
     inside = Gate(sio, NAMESPACE, lambda: security.tokens)
     Inside(
         queues,
         inside,
         clients=namespace,
-        dialect=dialect,
+        dialect="caps" if dialect else None,
         consumers=protocol.consumers,
         shown=protocol.shown,
     )
@@ -192,6 +209,10 @@ async def _serve(options: argparse.Namespace, security: Security) -> int:
         except NotImplementedError:  # Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
     try:
+        dialect = Dialect.read(options.dialect, options.learn) if options.dialect else None
+    except BadTable as problem:
+        return _cannot(f"--dialect: {problem}", 2)
+    try:
         listener = _listen(options.host, options.port)
     except OSError as problem:
         code = problem.errno or 0
@@ -199,13 +220,13 @@ async def _serve(options: argparse.Namespace, security: Security) -> int:
         return _cannot(f"cannot listen on {options.host} port {options.port}: {why}", 1)
     with listener:
         try:
-            rules = (Caps if options.dialect == "caps" else Native).rules
+            rules = (Caps if dialect else Native).rules
             queues = await Queues.open(options.store, rules)
         except ValueError as problem:
             return _cannot(f"--store: {problem}", 2)
         except (StoreError, OSError) as problem:
             return _cannot(str(problem), 1)
-        if options.dialect == "caps" and options.store.startswith(("nats:", "tls:")):
+        if dialect and options.store.startswith(("nats:", "tls:")):
             _log.warning(
                 "a second hub of the caps dialect on this stream would not see what this one "
                 "keeps: run one only"
@@ -216,7 +237,7 @@ async def _serve(options: argparse.Namespace, security: Security) -> int:
                 listener,
                 namespace=options.namespace,
                 security=security,
-                dialect=options.dialect,
+                dialect=dialect,
             )
         except StoreError as problem:  # the lab's dialect reads its queues first
             await queues.close(within=0)

@@ -180,7 +180,7 @@ def check(hub: hubs.Hub, counts: dict[str, int], before: int) -> None:
     assert "xxxxx" not in hub.log.replace("x" * 40, "")
     for line in hub.log.splitlines():
         assert line.startswith(
-            ("warning: refused ", "warning: …", "warning: cut off", "info: faster by ")
+            ("warning: refused ", "warning: met ", "warning: …", "warning: cut off", "info: faster")
         )
 
 

@@ -98,7 +98,11 @@ def refused(tmp_path, monkeypatch, capsys):
         (["--port", "-1"], "a port is a number"),
         (["--namespace", "caps"], "a namespace is like /caps, not 'caps'"),
         (["--namespace", "/a,b"], "a namespace is like /caps"),
-        (["--dialect", "other"], "invalid choice: 'other'"),
+        (
+            ["--dialect", "other"],
+            "--dialect: other: No such file or directory; there is also: caps",
+        ),
+        (["--learn"], "--learn is about the words of a --dialect"),
         (["--token", ""], "a token that is empty"),
         (
             ["--store", "redis://x"],
@@ -206,7 +210,7 @@ def test_help_says_what_there_is(capsys) -> None:
         main(["serve", "--help"])
     out = capsys.readouterr().out
     assert exit.value.code == 0
-    for option in ("--host", "--port", "--namespace", "--store", "--dialect", "--token"):
+    for option in ("--host", "--port", "--namespace", "--store", "--dialect", "--learn", "--token"):
         assert option in out
 
 

@@ -52,7 +52,7 @@ class Here(Address):
         self.folder, self.dialect, self.namespace = folder, dialect, namespace
 
     async def open(self) -> None:
-        rules = Caps.rules if self.dialect == "caps" else Native.rules
+        rules = Caps.rules if self.dialect else Native.rules
         self.queues = await Queues.open(f"sqlite:///{self.folder / 'here.db'}", rules)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
