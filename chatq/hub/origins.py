@@ -70,9 +70,8 @@ class Origins:
         return {_spelled(f"{scheme}://{name}") for name in names} - {None}
 
     def _forwarded(self, asked: Asked) -> list[str]:
-        """Return the names under which a proxy was reached."""
-        headers = asked.headers.get("x-forwarded-host", []) if self._behind_proxy else []
-        return [name.strip() for header in headers for name in header.split(",")]
+        """Return the names under which a proxy was reached, if proxies are believed."""
+        return asked.forwarded() if self._behind_proxy else []
 
     def _refuse_host(self, header: str) -> Refusal:
         name = shown(header)

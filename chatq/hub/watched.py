@@ -6,6 +6,7 @@ Owns when a file has changed. Must not know: what is in it, what is done then.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,9 +39,12 @@ def _marks(paths: Iterable[Path]) -> _Mark:
 
 
 def _mark(path: Path) -> tuple[int, int, int, int] | None:
-    """Return what is another when a file was written, replaced or removed."""
+    """Return what is another when a file was written, replaced or removed; None: it is not there,
+    or no file, but a pipe, say, which can be read once."""
     try:
         found = os.stat(path)
     except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -31,6 +31,11 @@ class Asked(NamedTuple):
         values = self.headers.get(name, [])
         return values[0] if len(values) == 1 else ""
 
+    def forwarded(self) -> list[str]:
+        """Return the names under which proxies were reached, as they, or others, say."""
+        headers = self.headers.get("x-forwarded-host", [])
+        return [name.strip() for header in headers for name in header.split(",")]
+
 
 class Refusal(NamedTuple):
     """The answer to a request that is refused; `text` is read by people."""

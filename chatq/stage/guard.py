@@ -53,6 +53,8 @@ class Guard:
     def check(self, asked: Asked) -> Refusal | None:
         """Return why a request is refused; None: it is not."""
         wrong = self._hosts.refused(asked.headers.get("host", []), asked.target, asked.local)
+        if wrong is None:  # Engine.IO believes this: a page of such an origin would be let in
+            wrong = next((name for name in asked.forwarded() if not self._hosts.know(name)), None)
         if wrong is not None and not (self._in_jupyter and _by_jupyters_proxy(asked)):
             name = shown(wrong)
             told = name if host_in(wrong) else "NAME"

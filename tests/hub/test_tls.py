@@ -40,7 +40,6 @@ def certificate(folder: Path, name: str = "localhost", key: str = "ec") -> tuple
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    needs.begin({"openssl"})
     return certificate(tmp_path_factory.mktemp("tls"))
 
 

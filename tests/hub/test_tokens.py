@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -416,6 +417,23 @@ def test_a_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     assert not watched.changed()
     file.unlink()
     assert [watched.changed() for _ in range(3)] == [False, True, False]
+
+
+@pytest.mark.needs("posix")
+async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """As a shell makes it of `--token-file <(print-the-token)`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    watched = Watched(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("hunter2\n",), daemon=True)
+    writer.start()
+    with hubs.hub("--token-file", str(pipe), folder=tmp_path) as hub:
+        client = await comes_in(hub, "hunter2")
+        await client.disconnect()
+        os.utime(pipe)
+        assert [watched.changed() for _ in range(3)] == [False] * 3
+        await hub.stop()
+    writer.join()
 
 
 async def test_a_process_says_why_it_does_not_start(tmp_path: Path) -> None:

@@ -60,6 +60,9 @@ async def test_a_host_that_is_not_this_machine_is_refused(host, served):
             assert code == 403
             assert "Stage(sio, hosts=[" in text
         assert await dialled(stage.url, Host=host, X_Forwarded_Host="localhost") == 403
+        forged = {"X_Forwarded_Host": "evil.example", "Origin": "http://evil.example"}
+        assert (await status(stage.url, POLL, **forged))[0] == 403
+        assert await dialled(stage.url, **forged) == 403
         assert await dialled(stage.url, Host="localhost:1") == 101
         assert (await status(stage.url, POLL))[0] == 200
 
@@ -81,7 +84,8 @@ async def test_jupyters_proxy_is_let_in_where_there_is_one(served, monkeypatch):
             port = stage.url.rpartition(":")[2]
             for path in (f"/user/ada/proxy/{port}", f"/proxy/absolute/localhost:{port}/"):
                 for host in ("hub.example", "hub.example:8888"):
-                    code, _ = await status(stage.url, POLL, Host=host, X_ProxyContextPath=path)
+                    told = {"X_ProxyContextPath": path, "X_Forwarded_Host": host}
+                    code, _ = await status(stage.url, POLL, Host=host, **told)
                     assert code == (200 if inside else 403)
                     assert await dialled(stage.url, Host=host) == (101 if inside else 403)
                 # A page whose name leads here says whatever it likes, but cannot choose the port.
