@@ -153,6 +153,19 @@ async def test_whoever_has_been_gone_for_longest_makes_room(hub: Hub) -> None:
     assert await hub.ask(again, "driver a") == [], "somebody has received it"
 
 
+@few
+async def test_a_connection_with_many_names_leaves_room_when_it_goes(hub: Hub) -> None:
+    vendor, many = await hub.come(), await hub.come()
+    await hub.tell(vendor, 1)
+    for n in range(5):
+        assert await hub.ask(many, f"driver-{n}") == [1]
+    await hub.leave(many)
+    new = await hub.come()
+    assert await hub.ask(new, "driver-new") == [1]
+    assert '"driver-new"' in await hub.notes()
+    assert len(await hub.notes()) <= 1 + 3, "the drivers as a whole, and three with a name"
+
+
 async def test_what_was_acknowledged_for_one_waits_for_the_others_over_a_restart(hub) -> None:
     vendor, ann, bob = [await hub.come() for _ in range(3)]
     for client, name in ((ann, "driver ann"), (bob, "driver bob")):
