@@ -535,7 +535,6 @@ IMPORTS: dict[str, set[str]] = {
         "queues.message",
         "queues.order",
         "queues.queues",
-        "queues.store",
     },
     "hub.caps_roles": {
         "hub.caps_words",
