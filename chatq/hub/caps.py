@@ -326,8 +326,9 @@ class Caps:
             shelf = self._names.shelf
             anonymous = not (said.stores or said.clients or said.kind)
             person.driver = person.driver or not anonymous  # it may yet show to be a store
-            consumer = Consumer(consumer.name if await self._names.add(consumer.name) else "")
-            if not consumer.name:
+            person.names.add(consumer.name)  # at once: whoever leaves meanwhile has left
+            if not await self._names.add(consumer.name):
+                consumer = Consumer("")
                 await self._names.add("")
             person.name = consumer.name
         replay = self._replays.begin(person.given.sid, shelf, consumer, said.kind, event)

@@ -91,7 +91,8 @@ class Names:
 
     async def add(self, name: str) -> bool:
         """Let a driver be known from now on; return False if too many are, who are all there."""
-        back = self._gone.pop(name, name) is None and name not in self._regular
+        back = name in self._gone and name not in self._regular
+        self._gone.pop(name, None)
         if back:
             self._regular.add(name)
             self._notes[name].append(await self._note("back", name))

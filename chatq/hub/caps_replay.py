@@ -48,13 +48,15 @@ _Replay = asyncio.Task[int]
 class Person(Role):
     """A connection: its role, what it was given, the order of its events, its replays.
 
-    `asked`: the getAll of a store that may not have said yet which; `answered`: those it was told;
-    `served`: it has asked, or was given what nobody had heard.
+    `names`: the drivers that it has asked as; `asked`: the getAll of a store that may not have said
+    yet which; `answered`: those it was told; `served`: it has asked, or was given what nobody had
+    heard.
     """
 
     given: Given = field(kw_only=True)
     order: Order = field(default_factory=Order)
     replays: dict[Any, _Replay] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
     asked: tuple[str | None, str] | None = None
     answered: set[str] = field(default_factory=set)
     served: bool = False
@@ -99,8 +101,9 @@ class Replays:
         person = self._people.pop(sid, None)
         for replay in [*person.replays.values()] if person else ():
             replay.cancel()
-        if person and all(person.name != other.name for other in self._people.values()):
-            await self._names.left(person.name)
+        for name in person.names if person else ():
+            if not any(name in other.names for other in self._people.values()):
+                await self._names.left(name)
         return person
 
     async def blame(self, person: Person, reason: str, consumers: list[tuple[Shelf, str]]) -> None:
@@ -254,7 +257,8 @@ class Replays:
                 await self._gate.read(sid)
             await self._names.forget_notes(notes)
             notes.clear()
-        shelf.careful.discard(consumer.name)
+        if only is None:
+            shelf.careful.discard(consumer.name)
         return sent
 
     def _indexed(self, shelf: Shelf, message: Any) -> Copy | None:

@@ -104,6 +104,25 @@ async def test_what_no_client_survives_is_a_dead_letter_and_nothing_else(room: C
     assert await room.start() == ["poison"]
 
 
+async def test_what_kills_a_store_is_given_up_too(room: Class) -> None:
+    driver, _ = await room.come()
+    await room.hub.call(driver, "delivered", {"store": "s"})  # of no order
+    await room.hub.call(driver, "delivered", {"store": "s", "orderId": "a"})
+    await driver.disconnect()
+    for _ in range(3 + 1):
+        vendor, inbox = await room.come()
+        await vendor.emit("getAll", {"store": "s"}, namespace=room.hub.namespace)
+        await inbox.until(1)
+        assert inbox.data[0]["messageId"]
+        await vendor.eio.disconnect(abort=True)
+        await room.noticed()
+    assert len(await room.hub.queues.dead("caps store s")) == 1
+    vendor, inbox = await room.come()
+    await vendor.emit("getAll", {"store": "s"}, namespace=room.hub.namespace)
+    await inbox.until(1)
+    assert inbox.data == [{"store": "s", "orderId": "a"}]
+
+
 async def test_deaths_are_remembered_when_the_hub_is_not(room: Class) -> None:
     await room.pickups("poison")
     for _ in range(3):

@@ -99,6 +99,40 @@ def test_what_is_no_object_is_never_wrapped() -> None:
     assert shaped({"orderId": 1}, WORDS.table.shapes["whole"], {"$id": "1"})["orderId"] == 1
 
 
+async def test_a_class_hears_and_is_answered_as_its_table_says(tmp_path: Path) -> None:
+    (tmp_path / "class.toml").write_text(
+        '[hears]\npickup = "all"\nin-transit = "others"\n'
+        '[wrapping]\nlive = "id-order"\nfrom-queue = "message"\n'
+        '[answers]\nwhat-else = { shape = "order", event = "waiting" }\n'
+        '[receipts]\nwithout-id = "all"\n'
+    )
+    hub = hubs.Here(tmp_path, str(tmp_path / "class.toml"))
+    await hub.open()
+    vendor, driver = await hub.client(), await hub.client()
+    heard, got = Inbox(vendor, hub.namespace), Inbox(driver, hub.namespace)
+    await hub.call(vendor, "pickup", PACKAGE)
+    live = ("pickup", ({"id": "o", "order": PACKAGE},))
+    await heard.until(1)
+    await got.until(1)
+    assert heard.events == got.events == [live]
+    await hub.call(driver, "in-transit", PACKAGE)
+    await heard.until(2)
+    await hub.call(driver, "getAll", "drivers")
+    await hub.call(driver, "what-else", "drivers")
+    order = {"event": "pickup", "orderId": "o", "clientId": "s", "order": PACKAGE}
+    assert got.events[1:] == [
+        ("pickup", ({"messageID": "o", "payload": PACKAGE},)),
+        ("waiting", (order,)),
+    ]
+    await hub.call(vendor, "pickup", {**PACKAGE, "orderId": "p"})
+    await got.until(4)
+    assert await hub.call(driver, "received", {"queueId": "drivers"}) == {"ok": True}
+    assert await hub.call(driver, "getAll", "drivers") == {"count": 0}
+    for client in (vendor, driver):
+        await client.disconnect()
+    await hub.close()
+
+
 # -- guesses ------------------------------------------------------------------------------------
 
 PACKAGE = {"store": "s", "orderId": "o", "customer": "c"}

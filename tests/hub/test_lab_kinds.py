@@ -146,15 +146,25 @@ async def killed(lab: Lab) -> None:
     await lab.all_delivered()
 
 
+#: What is tried in the quick run: each kind once, and each scene.
+QUICK = [
+    ("echo", live),
+    ("words", live),
+    ("bare", driver_off),
+    ("named", driver_off),
+    ("wrapped", driver_off),
+    ("terse", driver_off),
+    ("echo", killed),
+]
+
+
 def cases() -> list[Any]:
-    """Each kind live, and with the driver off; over a SIGKILL one of them, and the others long."""
+    """Each kind live, with the driver off, and over a SIGKILL; most of it long."""
     return [
         pytest.param(
             kind,
             scene,
-            marks=[pytest.mark.long]
-            if kind in ("mortal", "poison") or (scene is killed and kind != "echo")
-            else [],
+            marks=[] if (kind, scene) in QUICK else [pytest.mark.long],
             id=f"{kind}-{scene.__name__}",
         )
         for kind in KINDS
