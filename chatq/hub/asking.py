@@ -82,6 +82,8 @@ def check_url(url: str) -> None:
         good = False
     if not good or not url.isprintable() or " " in url:
         raise ValueError(f"a hub is at http://HOST:PORT, not at {url!r:.200}")
+    if "@" in parts.netloc:  # which others may see, in a list of processes
+        raise ValueError(f"a hub's token is taken from the variable {_TOKEN}, not from its URL")
 
 
 @asynccontextmanager

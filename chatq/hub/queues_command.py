@@ -121,12 +121,15 @@ def _asked(verb: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _place(place: str) -> Callable[[], AbstractAsyncContextManager[Any]]:
     """Return what opens the place that is meant. Raises `ValueError` for one that cannot be."""
-    if place.startswith(("http://", "https://")):
+    if place.lower().startswith(("http://", "https://")):
         check_url(place)
         return lambda: hub(place)
     if place.startswith(("ws://", "wss://")):
         raise ValueError(f"a hub is asked at http{place[2:]}")
-    engine, path = engine_and_place(place)
+    try:
+        engine, path = engine_and_place(place)
+    except ValueError as problem:
+        raise ValueError(f"{problem}; and a hub is asked at http://HOST:PORT") from None
     if engine == "memory":
         raise ValueError(
             "what is in memory: is in its program alone: ask that, if it is a hub, by its URL, "

@@ -192,6 +192,8 @@ async def test_a_picture_comes_again_and_again_while_somebody_looks(looking, mon
     assert [(q["name"], q["ready"]) for q in picture["queues"]] == [("q", 1)]
     await looking.publish("r", 2)
     await looking.seen.until(lambda: len(looking.seen.data[-1]["queues"]) == 2)
+    monkeypatch.setattr(inside, "_SECOND", 0.0)
+    monkeypatch.setattr(inside, "_REST", 0)
     await other.disconnect()
     await looking.eye.disconnect()
     again = await entered(looking.hub)
