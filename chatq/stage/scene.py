@@ -233,6 +233,7 @@ class Scene:
         """Return a real `socketio.AsyncClient` called `name`, connected to the stage's server.
 
         `url=…`: it is connected to that server instead, and only its own side of that is recorded.
+        It may be a process of this stage, which is found again when it was restarted.
         `connect=False`: it is not connected: add handlers, then `await client.connect()`.
         `reconnection=True`: it reconnects by itself. `options` are those of
         `socketio.AsyncClient.connect`, such as `transports` (default `["websocket"]`), `namespaces`
@@ -256,7 +257,9 @@ class Scene:
             await before.hang_up()
             await self.settle()
         path = self._serving.socket_path
-        client = Client(name, self.url, path, self._recorder, self._begun, **own)
+        client = Client(
+            name, self.url, path, self._recorder, self._begun, self._programs.found, **own
+        )
         self._clients[name] = client
         self._names.add_client(name)
         if connect:
@@ -304,7 +307,9 @@ class Scene:
         self._check_open()
         return self._programs.folder
 
-    async def process(self, name: str, program: str, *arguments: str, url: str = "") -> Process:
+    async def process(
+        self, name: str, program: str, *arguments: str, url: str | Process = ""
+    ) -> Process:
         """Run the Python `program` in a real process, and return that.
 
             driver = await stage.process("driver", "import sys, socketio ...")
@@ -315,8 +320,8 @@ class Scene:
         the server at `url` (default: the stage's). The server knows it by `name`. `arguments` are
         the rest of `sys.argv`. It runs in `folder`. A process of the same name is killed first.
 
-        If another process of this stage has printed `url`, the relay leads to that process, also
-        when it is restarted and listens on another port.
+        If `url` is another process of this stage, or the address that it has printed, the relay
+        leads to that process, also when it is restarted and listens on another port.
 
         Raises what `client` raises for a name, `SyntaxError` if `program` is no Python, and
         `ValueError` if the network of this stage is in memory.

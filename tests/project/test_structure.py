@@ -979,6 +979,7 @@ IMPORTS: dict[str, set[str]] = {
         "journal.activity",
     },
     "stage.programs": {
+        "journal.activity",
         "stage.process",
         "stage.relay",
     },
