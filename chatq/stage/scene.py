@@ -276,8 +276,8 @@ class Scene:
         if client.link is None:
             where = client.dialled.get("socketio_path", self._serving.socket_path)
             return (
-                f"{client.name} has not reached the server at /{where}/ of {self.url}: if it is at "
-                "another path, say so: stage.client(…, socketio_path=…)"
+                f"{client.name} has not reached the server at /{where}/ of {client.eio.url}: if it "
+                "is at another path, say so: stage.client(…, socketio_path=…)"
             )
         refused = [f for f in self.journal if isinstance(f, Rejected) and f.client == client.name]
         return "; ".join(

@@ -424,6 +424,10 @@ async def test_a_client_finds_a_process_that_was_started_again(stage):
     await ada.disconnect()
     await ada.connect(before)
     assert [seat.places for seat in stage.roster().seats if seat.name == "ada"] == ["/ of hub"]
+    await stage.kill("hub")
+    with pytest.raises(socketio.exceptions.ConnectionError) as off:
+        await stage.client("cy", url=before)
+    assert f"the server at /socket.io/ of {stage['hub'].address}" in off.value.__notes__[0]
 
 
 async def test_the_card_of_a_server_has_no_line_to_cut(stage):
