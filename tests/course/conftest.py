@@ -12,8 +12,8 @@ from chatq.course.generate import SCENES, try_scenes
 
 @pytest.fixture
 def scenes_by_size():
-    """Checks play all generated scenes in the long run, and a fifth elsewhere."""
+    """Checks play all generated scenes in the long run, and a tenth elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        scenes = sizes.size(SCENES // 5, SCENES)
+        scenes = sizes.size(SCENES // 10, SCENES)
         patch.setattr("chatq.course.check.try_scenes", partial(try_scenes, scenes=scenes))
         yield
