@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import engineio  # type: ignore[import-untyped]
@@ -84,9 +85,18 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     tasks: Tasks
 
     def __init__(
-        self, name: str, url: str, path: str, recorder: Recorder, begun: Begun, **options: Any
+        self,
+        name: str,
+        url: str,
+        path: str,
+        recorder: Recorder,
+        begun: Begun,
+        find: Callable[[Any], Awaitable[Any]],
+        **options: Any,
     ) -> None:
         self.name = name
+        #: Returns the present address of what is given as a url in place of an address.
+        self._find = find
         self.begun = begun
         self.tape = Tape()
         #: Of its newest connection; None: of that nobody has told yet whose server it is.
@@ -126,9 +136,10 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
     ) -> None:
         """Connect as `socketio.AsyncClient.connect` does.
 
-        `url` defaults to the stage's server, `transports` to ["websocket"], `wait_timeout` to 5:
-        on a busy machine, the library's one second is short. Raises `ValueError` for an empty
-        `url`, as a process has that has printed no address.
+        `url` may be a process, too, whose address is looked up each time. It defaults to the
+        stage's server, `transports` to ["websocket"], `wait_timeout` to 5: on a busy machine, the
+        library's one second is short. Raises `ValueError` for an empty `url`, or a process that
+        has printed no address.
         """
         if url == "":
             raise ValueError(f"{self.name} cannot connect to an empty url: has its server begun?")
@@ -157,6 +168,10 @@ class Client(socketio.AsyncClient):  # type: ignore[misc]
             await dialling
         finally:
             self.recorder.activity.end(work)
+
+    async def _get_real_value(self, value: Any) -> Any:
+        # Here, so that the library keeps what was given, and asks again when it reconnects.
+        return await self._find(await super()._get_real_value(value))
 
     def start_background_task(self, target: Any, *args: Any, **more: Any) -> Any:
         """Begin a task, as `socketio.AsyncClient.start_background_task` does."""

@@ -109,8 +109,9 @@ class Card:
             if not self._frozen:  # else `state` says so already
                 state = f"{state}, {process.state}"
             self._set_button("Start again", "Start again", may=True)
-            for text in ("Kill", "Cut", "Mend"):
-                self._set_button(text, text, may=process.code is None)
+            self._set_button("Kill", "Kill", may=process.code is None)
+            for text in ("Cut", "Mend"):  # its own line; of those who dial it, each has its own
+                self._set_button(text, text, may=process.code is None and not seat.only_serves)
             lines = [html.escape(line[:120]) for line in process.lines[-3:]]
             printed = f'<div class="chatq-log"><pre>{"<br>".join(lines)}</pre></div>'
             self._printed.value = printed if lines else ""

@@ -62,8 +62,14 @@ def _elsewhere(namespace: str) -> str | None:
 
 
 def dial(name: str, options: Mapping[str, Any]) -> str:
-    """Return the line that connects a client; `options`: the arguments of its last `connect`."""
-    return _call(named(name), "connect", **options)
+    """Return the line that connects a client; `options`: the arguments of its last `connect`.
+
+    A process in place of an address has its name, which stays when it is started again.
+    """
+    given = dict(options)
+    if hasattr(given.get("url"), "address"):
+        given["url"] = _Code(named(given["url"].name))
+    return _call(named(name), "connect", **given)
 
 
 def hang_up(name: str) -> str:

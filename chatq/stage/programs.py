@@ -7,12 +7,15 @@ the stage, the journal, which clients are connected.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
+from weakref import WeakSet
 
+from ..journal.activity import NotSettled, wait_for
 from .process import Folder, Process
 from .relay import Relay
 
@@ -49,6 +52,8 @@ class Programs:
         self._programs: dict[str, _Program] = {}
         self._cables: dict[str, Relay] = {}
         self._running: dict[str, Process] = {}
+        #: Also those that were restarted, which somebody may still have at hand.
+        self._own: WeakSet[Process] = WeakSet()
         self._folder: Folder | None = None
 
     def __contains__(self, name: object) -> bool:
@@ -68,6 +73,24 @@ class Programs:
             raise LookupError(f"no process is called {name!r}; there are {[*self] or 'none'}")
         return found
 
+    def _now(self, process: Process) -> Process:
+        """Return the process that runs under the name of `process` now."""
+        return self._running.get(process.name, process) if process in self._own else process
+
+    async def found(self, url: Any) -> Any:
+        """Return `url`, or if it is a process, its present address as soon as it listens.
+
+        Raises `ValueError` if it prints none.
+        """
+        if not isinstance(url, Process):
+            return url
+        serving = self._now(url)
+        with contextlib.suppress(NotSettled):
+            await wait_for(partial(_listens, serving), serving.listen, "its address", 10.0)
+        if not serving.address:
+            raise ValueError(f"the process {url.name!r} has printed no address of a server")
+        return serving.address
+
     @property
     def folder(self) -> Path:
         """The folder in which they run."""
@@ -83,10 +106,13 @@ class Programs:
         ports = {name: urlsplit(each.address).port for name, each in self._running.items()}
         return next((name for name, port in ports.items() if port and port == where.port), "")
 
-    async def start(self, name: str, text: str, arguments: tuple[str, ...], url: str) -> Process:
+    async def start(
+        self, name: str, text: str, arguments: tuple[str, ...], url: str | Process
+    ) -> Process:
         """Run a program that connects to `url` ("": the stage's server); see `Stage.process`."""
-        serving = (p.name for p in self._running.values() if url and p.address == url)
-        return await self._start(name, _Program(text, arguments, url, next(serving, "")))
+        address: str = await self.found(url)
+        serving = (p.name for p in self._running.values() if address and p.address == address)
+        return await self._start(name, _Program(text, arguments, address, next(serving, "")))
 
     async def restart(
         self, name: str, until: Callable[[Callable[[], object], str], Awaitable[None]]
@@ -113,6 +139,7 @@ class Programs:
         process = await Process.start(
             name, program.text, address, *program.arguments, folder=self.folder
         )
+        self._own.add(process)
         self._started(process)
         self._running[name] = process
         self._programs[name] = program

@@ -242,6 +242,7 @@ class Scene:
         """Return a real `socketio.AsyncClient` called `name`, connected to the stage's server.
 
         `url=…`: it is connected to that server instead, and only its own side of that is recorded.
+        It may be a process of this stage, which is found again when it was restarted.
         `connect=False`: it is not connected: add handlers, then `await client.connect()`.
         `reconnection=True`: it reconnects by itself. `options` are those of
         `socketio.AsyncClient.connect`, such as `transports` (default `["websocket"]`), `namespaces`
@@ -265,7 +266,9 @@ class Scene:
             await before.hang_up()
             await self.settle()
         path = self._serving.socket_path
-        client = Client(name, self.url, path, self._recorder, self._begun, **own)
+        client = Client(
+            name, self.url, path, self._recorder, self._begun, self._programs.found, **own
+        )
         client.own_headers |= self._guard.headers()
         self._clients[name] = client
         self._names.add_client(name)
@@ -283,8 +286,8 @@ class Scene:
         if client.link is None:
             where = client.dialled.get("socketio_path", self._serving.socket_path)
             return (
-                f"{client.name} has not reached the server at /{where}/ of {self.url}: if it is at "
-                "another path, say so: stage.client(…, socketio_path=…)"
+                f"{client.name} has not reached the server at /{where}/ of {client.eio.url}: if it "
+                "is at another path, say so: stage.client(…, socketio_path=…)"
             )
         refused = [f for f in self.journal if isinstance(f, Rejected) and f.client == client.name]
         return "; ".join(
@@ -314,7 +317,9 @@ class Scene:
         self._check_open()
         return self._programs.folder
 
-    async def process(self, name: str, program: str, *arguments: str, url: str = "") -> Process:
+    async def process(
+        self, name: str, program: str, *arguments: str, url: str | Process = ""
+    ) -> Process:
         """Run the Python `program` in a real process, and return that.
 
             driver = await stage.process("driver", "import sys, socketio ...")
@@ -325,8 +330,8 @@ class Scene:
         the server at `url` (default: the stage's). The server knows it by `name`. `arguments` are
         the rest of `sys.argv`. It runs in `folder`. A process of the same name is killed first.
 
-        If another process of this stage has printed `url`, the relay leads to that process, also
-        when it is restarted and listens on another port.
+        If `url` is another process of this stage, or the address that it has printed, the relay
+        leads to that process, also when it is restarted and listens on another port.
 
         Raises what `client` raises for a name, `SyntaxError` if `program` is no Python, and
         `ValueError` if the network of this stage is in memory.

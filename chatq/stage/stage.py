@@ -186,15 +186,21 @@ class Stage(Scene, Lookups):
         self.journal.forget()
         if self._queue_tap is not None:
             self._queue_tap.forget()
-        for client in [*self._clients.values()]:
-            with contextlib.suppress(socketio.exceptions.ConnectionError):
-                await client.connect(**client.dialled)
+        clients = [*self._clients.values()]
+        elsewhere = [one for one in clients if isinstance(one.dialled.get("url"), Process)]
+        await self._dial_again(one for one in clients if one not in elsewhere)
         for name in self._programs:
             await self.restart(name)
+        await self._dial_again(elsewhere)
         for name, process in self._programs.processes().items():
             if self._names.guests[name] is not None:  # it had connected to this server before
                 await self.until(partial(self._is_back, process), f"{name} to be connected again")
         await self.settle()
+
+    async def _dial_again(self, clients: Iterable[Client]) -> None:
+        for client in clients:
+            with contextlib.suppress(socketio.exceptions.ConnectionError, ValueError):
+                await client.connect(**client.dialled)
 
     def _is_back(self, process: Process) -> bool:
         return process.code is not None or bool(self._inside(process.name))

@@ -66,6 +66,11 @@ class Seat:
         return bool(self.rooms)
 
     @property
+    def only_serves(self) -> bool:
+        """Return whether it is another server, and has never connected to this one."""
+        return self.serves and not self.met
+
+    @property
     def stranger(self) -> bool:
         """Return whether it is a process that has never connected to this server: it may be one
         itself, that no client has dialled, or connect to another."""
@@ -76,7 +81,7 @@ class Seat:
         """Its state, as a sign and words."""
         if self.frozen:
             return _SIGNS["given up" if self.met and not self.on_a_line else "frozen"]
-        if self.kind == "server" or (self.serves and not self.met):
+        if self.kind == "server" or self.only_serves:
             return _SIGNS["server"]
         if self.stranger:
             return _SIGNS["stranger"]
@@ -92,7 +97,7 @@ class Seat:
             places.append(one_line(namespace, 40) + inside)
         server, namespaces = self.outside
         places += [f"{one_line(namespace, 40)} of {server}" for namespace in namespaces]
-        nowhere = "" if self.stranger or (self.serves and not self.met) else "nowhere"
+        nowhere = "" if self.stranger or self.only_serves else "nowhere"
         return "; ".join(places) or nowhere
 
 

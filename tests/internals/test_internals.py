@@ -105,6 +105,7 @@ TOUCHED = {
             "_engineio_client_class",
             "_get_event_handler",
             "_get_namespace_handler",
+            "_get_real_value",
             "_handle_ack",
             "_handle_connect",
             "_handle_disconnect",

@@ -74,6 +74,7 @@ RELIED_ON = [
     (socketio.AsyncClient, "shutdown", ""),
     (socketio.AsyncClient, "_engineio_client_class", ""),
     (socketio.AsyncClient, "_generate_ack_id", "namespace callback"),
+    (socketio.AsyncClient, "_get_real_value", "value"),
     (socketio.AsyncClient, "_handle_eio_connect", ""),
     (socketio.AsyncClient, "_handle_eio_message", "data"),
     (socketio.AsyncClient, "_handle_eio_disconnect", "reason"),

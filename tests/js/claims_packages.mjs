@@ -1,6 +1,6 @@
 // What lesson 06 claims of Node's remedies, on the real Node server with Node clients: every
-// scenario runs, and one JSON object is printed, {claim: outcome}. `tests/test_packages.py` says
-// what is expected.
+// scenario runs, and one JSON object is printed, {claim: outcome};
+// `lessons/test_lesson_06_in_node.py` expects it.
 //
 // No waiting by the clock: a connection delivers in order, so a client that has the answer to a
 // question asked afterwards (`settled`) has everything from before.

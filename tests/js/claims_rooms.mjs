@@ -1,5 +1,5 @@
 // What lesson 04 claims of rooms, on the real Node server with Node clients: every scenario runs,
-// and one JSON object is printed, {claim: outcome}. `tests/test_rooms.py` says what is expected.
+// and one JSON object is printed, {claim: outcome}; `lessons/test_lesson_04_in_node.py` expects it.
 //
 // No waiting by the clock: what a server emits on one connection arrives in order, so a client that
 // has the answer to a question asked afterwards (`settled`) has everything from before.
@@ -74,12 +74,6 @@ const mentions = (thing) => {
 };
 
 const claims = {
-  async "an emit to a room reaches its members and nobody else"({ io, sockets, got }) {
-    sockets.ada.join("r");
-    sockets.bob.join("r");
-    io.to("r").emit("said", "x");
-    return got("x");
-  },
   async "a client has no word for rooms"({ clients }) {
     return mentions(clients.ada);
   },
@@ -99,18 +93,9 @@ const claims = {
     await settled();
     return ["said", "secret"].map((word) => frames.some((frame) => String(frame).includes(word)));
   },
-  async "the server knows who is in a room"({ io, sockets }) {
-    sockets.ada.join("r");
-    sockets.bob.join("r");
-    return inside(io, sockets, "r");
-  },
   async "the server knows the rooms of one"({ sockets }) {
     sockets.ada.join("r");
     return [sockets.ada.rooms.constructor.name, roomsOf(sockets.ada)];
-  },
-  async "everyone has a room of its own"({ io, sockets, got }) {
-    io.to(sockets.dan.id).emit("said", "x");
-    return [roomsOf(sockets.dan), await got("x")];
   },
   async "to join takes effect at once"({ sockets }) {
     return [sockets.ada.join("r") === undefined, sockets.ada.rooms.has("r")];
@@ -125,21 +110,10 @@ const claims = {
     io.to("r").emit("said", "x");
     return got("x");
   },
-  async "a member speaks and is left out"({ sockets, got }) {
-    sockets.ada.join("r");
-    sockets.bob.join("r");
-    sockets.bob.to("r").emit("said", "x");
-    return got("x");
-  },
   async "a member speaks and is not left out"({ io, sockets, got }) {
     sockets.ada.join("r");
     sockets.bob.join("r");
     io.to("r").emit("said", "x");
-    return got("x");
-  },
-  async "one need not be in a room to speak in it"({ sockets, got }) {
-    sockets.ada.join("r");
-    sockets.dan.to("r").emit("said", "x");
     return got("x");
   },
   async "an emit to an empty list"({ io, got }) {
@@ -163,37 +137,9 @@ const claims = {
     io.to(sockets.bob.id).emit("said", "x");
     return got("x");
   },
-  async "one emit to two rooms reaches a member of both once"({ io, sockets, got }) {
-    sockets.ada.join("a");
-    sockets.bob.join("a");
-    sockets.bob.join("b");
-    io.to("a").to("b").emit("said", "x");
-    return got("x");
-  },
-  async "two emits are two"({ io, sockets, got }) {
-    sockets.bob.join("a");
-    sockets.bob.join("b");
-    io.to("a").emit("said", "x");
-    io.to("b").emit("said", "x");
-    return got("x");
-  },
   async "all but a room"({ io, sockets, got }) {
     sockets.bob.join("r");
     io.except("r").emit("said", "x");
-    return got("x");
-  },
-  async "a number and its digits are two rooms"({ io, sockets, got }) {
-    sockets.dan.join("17");
-    io.to(17).emit("said", "x");
-    return got("x");
-  },
-  async "who has left hears no more"({ io, sockets, got }) {
-    sockets.ada.join("r");
-    sockets.bob.join("r");
-    sockets.bob.leave("r");
-    sockets.bob.leave("r");
-    sockets.bob.leave("never there");
-    io.to("r").emit("said", "x");
     return got("x");
   },
   async "everybody is put out"({ io, sockets }) {
@@ -201,14 +147,6 @@ const claims = {
     sockets.bob.join("r");
     io.in("r").socketsLeave("r");
     return inside(io, sockets, "r");
-  },
-  async "a room that empties is gone"({ io, sockets }) {
-    const rooms = io.of("/").adapter.rooms;
-    const steps = [rooms.has("r")];
-    sockets.cy.join("r");
-    steps.push(rooms.has("r"));
-    sockets.cy.leave("r");
-    return [...steps, rooms.has("r")];
   },
   async "a room is gone with the last connection"({ io, sockets, gone }) {
     const rooms = io.of("/").adapter.rooms;
@@ -225,17 +163,6 @@ const claims = {
     sockets.cy.leave("r");
     return told;
   },
-  async "hanging up leaves every room"({ io, sockets, clients, gone, got }) {
-    for (const name of names) sockets[name].join("r");
-    await gone("ada");
-    const ends = ["bob", "cy"].flatMap((name) => [sockets[name], clients[name]]);
-    const ended = Promise.all(ends.map((end) => once(end, "disconnect")));
-    sockets.bob.disconnect();
-    sockets.cy.conn.transport.socket.terminate();  // no goodbye: the line is lost
-    await ended;
-    io.to("r").emit("said", "x");
-    return [await inside(io, sockets, "r"), await got("x")];
-  },
   async "the rooms that the handlers of a goodbye see"({ sockets, gone }) {
     const seen = [];
     sockets.ada.join("r");
@@ -244,13 +171,6 @@ const claims = {
     }
     await gone("ada");
     return seen;
-  },
-  async "the handler of a goodbye reaches those who stay"({ sockets, gone, got }) {
-    sockets.ada.join("r");
-    sockets.bob.join("r");
-    sockets.ada.on("disconnecting", () => sockets.ada.to("r").emit("said", "x"));
-    await gone("ada");
-    return got("x");
   },
   async "who comes back is in no room, and has a new sid"({ io, sockets, clients, gone, got }) {
     sockets.ada.join("r");
@@ -272,25 +192,6 @@ const claims = {
     await back;
     io.to("r").emit("said", "x");
     return [sockets.ada.id !== before, roomsOf(sockets.ada), await got("x")];
-  },
-  async "joining on every connect mends it"({ io, sockets, clients, gone, got }) {
-    io.on("connection", (socket) => socket.on("join", (room) => socket.join(room)));
-    clients.ada.on("connect", () => clients.ada.emit("join", "r"));
-    await gone("ada");
-    const back = once(clients.ada, "connect");
-    clients.ada.connect();
-    await back;
-    await got("nothing yet");
-    io.to("r").emit("said", "x");
-    return got("x");
-  },
-  async "a room does not remember"({ io, sockets, dial, gone, got }) {
-    sockets.ada.join("r");
-    await gone("ada");
-    io.to("r").emit("said", "x");
-    await dial("ada");
-    sockets.ada.join("r");
-    return got("x");
   },
   async "rooms of one name in two namespaces are two"({ io, sockets, url, got }) {
     const joined = new Promise((resolve) => io.of("/other").on("connection", (socket) => {

@@ -38,6 +38,7 @@ WITHOUT = {
     ("07b", "Version 4 again, and two who work"): SQL,
     ("07b", "Version 5: leases"): SQL,
     ("08", "A lease too short"): LEASE,
+    ("08", "Out, and not begun"): LEASE,
     ("08", "Order, and the window"): "shows, second, that nothing comes: a stage can tell",
     ("08", "The message that nobody answers"): LEASE,
     ("08", "Back-pressure"): "gives a queue other limits than a hub has",
@@ -100,7 +101,7 @@ def is_a_scene(cell: Any) -> bool:
     }
     asks = any(not owner and name in COURSE for owner, _, name in called)
     looks = all(
-        name == "close" or (owner in ("stage", "Stage") and name in LOOKS)
+        name in ("close", "panel") or (owner in ("stage", "Stage") and name in LOOKS)
         for owner, _, name in called
     )
     return not asks and not looks

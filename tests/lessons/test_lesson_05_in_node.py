@@ -1,8 +1,8 @@
 """Lessons 05 and 05b say what is so: on python-socketio, and where they speak of Node, on Node.
 
-The classes under test are the lessons' own, taken from their cells. Claims are a table; below it
-are the authorised namespace under random interleavings, and tenants: their memory, and hostile
-names.
+The classes under test are the lessons' own, taken from their cells. Claims that no fold of theirs
+shows are a table; below it are the authorised namespace under random interleavings, and tenants:
+their memory, and hostile names.
 """
 
 import ast
@@ -125,69 +125,12 @@ def counters(lesson, *namespaces):
     return sio
 
 
-async def share(lesson):
-    async with Stage(counters(lesson)) as stage:
-        await stage.client("ada", namespaces=["/bar", "/kitchen"])
-        return len(stage.sio.eio.sockets)
-
-
-async def handlers(lesson):
-    async with Stage(counters(lesson)) as stage:
-        ada = await stage.client("ada", namespaces=["/bar", "/kitchen"])
-        return [await ada.call("order", "tomato", namespace=s) for s in ("/bar", "/kitchen")]
-
-
-async def sids(lesson):
-    async with Stage(counters(lesson)) as stage:
-        ada = await stage.client("ada", namespaces=["/bar", "/kitchen"])
-        return len({ada.get_sid("/bar"), ada.get_sid("/kitchen")})
-
-
-async def default_is_not_everyone(lesson):
-    async with Stage(counters(lesson)) as stage:
-        ada = await dial(stage, "ada", ["/bar"])
-        await told(ada, "/bar")
-        await stage.sio.emit("news", "happy hour!")
-        await ada.call("order", "marker", namespace="/bar")
-        return len(ada.heard)
-
-
-async def rooms(lesson):
-    sio = counters(lesson)
-    async with Stage(sio) as stage:
-        spaces = ["/", "/bar", "/kitchen"]
-        ada, bob = [await dial(stage, name, spaces) for name in ("ada", "bob")]
-        for client, space in ((ada, "/bar"), (bob, "/kitchen")):
-            await told(client, space)
-            await sio.enter_room(client.get_sid(space), "table 4", namespace=space)
-        await sio.emit("ready", "juice", to="table 4", namespace="/bar")
-        await sio.emit("ready", "soup", to="table 4", namespace="/kitchen")
-        return [[event[2] for event in await marked(client)] for client in (ada, bob)]
-
-
-async def middleware_of_one(lesson):
-    asked = []
-
-    async def gate(namespace, auth):
-        asked.append(namespace)
-        return "somebody"
-
-    async with Stage(counters(lesson, lesson.Guarded("/office", gate))) as stage:
-        await stage.client("ada", namespaces=["/bar", "/office"])
-        return asked
-
-
 def refusing(lesson):
     class Staff(socketio.AsyncNamespace):
         def on_connect(self, sid, environ, auth):
             raise lesson.Refused("you are not staff")
 
     return Staff("/staff")
-
-
-async def reason(lesson):
-    async with Stage(served(refusing(lesson))) as stage:
-        return await told(await dial(stage, "eve", ["/staff"]), "/staff")
 
 
 async def others_are_left(lesson):
@@ -374,14 +317,6 @@ async def two_tenants(lesson, play):
         return [[event[2] for event in await marked(client)] for client in (ada, bob)]
 
 
-async def isolated(lesson):
-    async def play(_, ada, bob):
-        await ada.emit("say", "pizza", namespace=ROME)
-        await bob.emit("say", "fish", namespace=OSLO)
-
-    return await two_tenants(lesson, play)
-
-
 async def one_emit(lesson):
     async def play(everybody, ada, bob):
         await everybody.emit("news", "to all tenants?")
@@ -398,24 +333,11 @@ async def gone_when_empty(lesson):
         return names(stage) == []
 
 
-ORDERED = ["a glass of tomato", "a bowl of tomato"]
 HALF_INSIDE = {"told": False, "heard": 1, "inside": 1}
 OUTSIDE = {"told": False, "heard": 0, "inside": 0}
 
 #: claim: (asked of Python, Python's outcome, Node's, and if they differ, how the lesson says so)
 CLAIMS = {
-    "two namespaces share one connection": (share, 1, 1, ""),
-    "an event has a handler in each": (handlers, ORDERED, ORDERED, ""),
-    "a client has a sid in each": (sids, 2, 2, ""),
-    "the default namespace is not everyone": (default_is_not_everyone, 0, 0, ""),
-    "a room has a list in each": (rooms, [["juice"], ["soup"]], [["juice"], ["soup"]], ""),
-    "middleware belongs to one namespace": (middleware_of_one, ["/office"], ["/office"], ""),
-    "a refusal has a reason the client sees": (
-        reason,
-        "you are not staff",
-        "you are not staff",
-        "",
-    ),
     "a refusal leaves the client's other namespaces": (
         others_are_left,
         False,
@@ -475,12 +397,6 @@ CLAIMS = {
         False,
         "the reason is always `Invalid namespace`",
     ),
-    "tenants do not see each other": (
-        isolated,
-        [["pizza"], ["fish"]],
-        [["pizza"], ["fish"]],
-        "",
-    ),
     "one emit reaches all tenants": (one_emit, 0, 2, "in Node, `io.of(/…/).emit` reaches them all"),
     "an empty tenant is gone": (
         gone_when_empty,
@@ -488,7 +404,6 @@ CLAIMS = {
         False,
         "| … gone when empty | always | `new Server({ cleanupEmptyChildNamespaces: true })` |",
     ),
-    "an empty tenant is gone, with cleanupEmptyChildNamespaces": (gone_when_empty, True, True, ""),
 }
 
 

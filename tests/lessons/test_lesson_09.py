@@ -20,12 +20,12 @@ SOURCES = [
     for cell in nbformat.read(NOTEBOOKS / "09-more-than-one-machine.ipynb", as_version=4)["cells"]
     if cell["cell_type"] == "code"
 ]
-#: The cells that open something: all before the panel but those where somebody dies.
+#: The cells that open something, up to where somebody dies, and the one that opens West.
 OPENING = [
     source
     for source in SOURCES[: next(n for n, s in enumerate(SOURCES) if "await node.kill()" in s)]
     if "# at north" not in source
-]
+] + [source for source in SOURCES if source.startswith("WEST = ")]
 LOOK = """
 import json
 await west.line("open at")

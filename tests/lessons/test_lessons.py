@@ -102,14 +102,14 @@ def _closes(notebook: Notebook) -> Iterator[str]:
     code = "\n".join(cell["source"] for cell in _code(notebook))
     opened = len(re.findall(r"\bStage(?:\.open)?\(", code))
     closed = len(re.findall(r"\.close\(\)|async with Stage\(", code))
-    # A panel stays open, for the reader to drive and to close; after it come exercises.
+    # The stage of a panel stays open, for the reader to drive; after the last come exercises.
     panels = [
-        n for n, cell in enumerate(_code(notebook)) if cell["source"].startswith("stage.panel(")
+        n for n, cell in enumerate(_code(notebook)) if re.match(r"\w+\.panel\(", cell["source"])
     ]
     after = (
         "".join(cell["source"] for cell in _code(notebook)[panels[-1] :]) if panels else "Stage("
     )
-    stays = "Stage" not in after
+    stays = len(panels) if "Stage" not in after else 0
     if closed + stays < opened:
         yield f"opens {opened} stages and closes {closed}"
 

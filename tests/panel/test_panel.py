@@ -397,6 +397,63 @@ async def test_who_dials_a_process_finds_it_after_it_was_started_again(stage):
     await stage["late"].line("at work")
 
 
+async def test_a_client_finds_a_process_that_was_started_again(stage):
+    """By its name, whoever asks: the client again, one that reconnects by itself, a line, a reset;
+    also with the process as it was before."""
+    before = await stage.process("hub", HUB)
+    ada = await stage.client("ada", url=before)
+    bob = await stage.client("bob", url=before, reconnection=True, reconnection_delay=0.05)
+    at_first = before.address
+    late = await stage.process("late", DIALS, url=before)
+    await late.line("at work")
+    await stage.kill("hub")
+    await stage.until(lambda: not ada.connected, "ada to notice")
+    await stage.restart("hub")
+    assert composer.dial("ada", ada.dialled) == "await ada.connect(url=hub)"
+    assert not (await stage.run(composer.dial("ada", ada.dialled))).error
+    await stage.until(lambda: bob.connected, "bob to reconnect", within=10)
+    await late.line("at work")
+    assert stage["hub"].address not in ("", at_first)
+    assert composer.dial("bob", bob.dialled).startswith("await bob.connect(url=hub, ")
+    assert [seat.outside[0] for seat in stage.roster().seats if seat.kind == "client"] == [
+        "hub"
+    ] * 2
+
+    await stage.reset()
+    assert [one.connected for one in (ada, bob)] == [True] * 2
+    await ada.disconnect()
+    await ada.connect(before)
+    assert [seat.places for seat in stage.roster().seats if seat.name == "ada"] == ["/ of hub"]
+    await stage.kill("hub")
+    with pytest.raises(socketio.exceptions.ConnectionError) as off:
+        await stage.client("cy", url=before)
+    assert f"the server at /socket.io/ of {stage['hub'].address}" in off.value.__notes__[0]
+
+
+async def test_the_card_of_a_server_has_no_line_to_cut(stage):
+    hub = await stage.process("hub", HUB)
+    await stage.client("ada", url=hub)
+    panel = await shown(stage)
+    assert sorted(enabled(panel, "hub")) == ["Freeze", "Kill", "Start again"]
+
+
+async def test_a_process_that_serves_nowhere_is_no_address(stage):
+    mute = await stage.process("mute", "print('hello')")
+    with pytest.raises(ValueError, match="the process 'mute' has printed no address of a server"):
+        await stage.client("ada", url=mute)
+    with pytest.raises(ValueError, match="the process 'mute' has printed no address of a server"):
+        await stage.process("late", DIALS, url=mute)
+    await stage.reset()  # ada stays off
+
+
+async def test_a_process_of_another_stage_is_not_taken_for_one_of_the_same_name(stage, sio):
+    async with Stage(socketio.AsyncServer(async_mode="aiohttp")) as other:
+        there = await other.process("hub", HUB)
+        await stage.process("hub", "input()")
+        ada = await stage.client("ada", url=there)
+        assert ada.connection_url is there
+
+
 async def test_a_process_starts_again_with_the_same_program(stage):
     program = "import sys; print('hello', sys.argv[2]); input()"
     first = await stage.process("worker", program, "x")

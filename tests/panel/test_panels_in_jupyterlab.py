@@ -74,9 +74,9 @@ async def lesson(jupyter, number):
         yield page
 
 
-def card(name):
+def card(name, panel=PANEL):
     """Return the selector of the card of a client or a process."""
-    return f'{PANEL} .chatq-card:has(strong:text-is("{name}"))'
+    return f'{panel} .chatq-card:has(strong:text-is("{name}"))'
 
 
 def table(name="deliveries", root=f'document.querySelector("{PANEL}")'):
@@ -97,12 +97,12 @@ async def send(page, line):
     return rows[-1]
 
 
-async def photograph(page, name, folder):
+async def photograph(page, name, folder, panel=PANEL):
     """Take pictures of the panel, light and dark, on a wide page and a narrow one."""
     for theme in ("dark", "light"):
         for width in (1300, 900):
             path = pictures(folder) / f"panel-{name}-{theme}-{width}.png"
-            await page.screenshot(path, of=PANEL, theme=theme, width=width)
+            await page.screenshot(path, of=panel, theme=theme, width=width)
 
 
 # -- the lessons ----------------------------------------------------------------------------------
@@ -197,27 +197,47 @@ async def test_a_room_is_joined_and_left_and_who_hangs_up_is_told_why(jupyter):
         assert await page.do("texts", selector=f"{LOG} pre.bad") == []
 
 
-async def test_a_driver_is_killed_and_started_again(jupyter, tmp_path):
+async def test_a_driver_is_killed_and_started_again_and_so_is_a_hub(jupyter, tmp_path):
+    first, second = (f":nth-match({PANEL}, {number})" for number in (1, 2))
+
     def about(package):
         return f"(rows) => rows.find((row) => row.message === `pickup '{package}'` && " + (
             "row['from → to'].startsWith('server'))"
         )
 
     async with lesson(jupyter, "06") as page:
-        await photograph(page, "06", tmp_path)
-        await page.click("button", "Kill", within=card("driver"))
-        await page.see("killed", within=card("driver"))
-        await page.click("button", RUN, within=PANEL)
+        await photograph(page, "06", tmp_path, first)
+        await page.click("button", "Kill", within=card("driver", first))
+        await page.see("killed", within=card("driver", first))
+        await page.click("button", RUN, within=first)
         rows = await page.until(table(), about("O-11"), "the package O-11", 8)
         assert re.match("✗ (cut off|killed)", rows[-1]["driver"])
-        await page.click("button", "Start again", within=card("driver"))
-        await page.see("● connected, running", within=card("driver"))
-        await page.fill("Payload", "O-12", within=PANEL)
-        await page.click("button", RUN, within=PANEL)
-        await page.see("picked up O-12", within=card("driver"))
+        await page.click("button", "Start again", within=card("driver", first))
+        await page.see("● connected, running", within=card("driver", first))
+        await page.fill("Payload", "O-12", within=first)
+        await page.click("button", RUN, within=first)
+        await page.see("picked up O-12", within=card("driver", first))
         rows = await page.until(table(), about("O-12"), "the package O-12", 8)
         (row,) = [r for r in rows if r["message"] == "pickup 'O-12'" and r["driver"] != "·"]
         assert row["driver"] == "✓ sent"
+
+        log = f"{second} [role=log]"
+        await page.click("button", "Kill", within=card("hub", second))
+        for name in ("vendor", "driver"):
+            await page.see("○ off the line", within=card(name, second))
+        await page.click("button", RUN, within=second)
+        await page.see("/caps is not a connected namespace", within=log)
+        await page.click("button", "Start again", within=card("hub", second))
+        await page.see(">>> await stage.restart('hub')", within=log)
+        for name in ("vendor", "driver"):
+            await page.click("button", "Dial", within=card(name, second))
+            await page.see("● connected", within=card(name, second))
+        await page.see(">>> await driver.connect(url=hub, namespaces=['/caps'])", within=log)
+        await page.click("button", RUN, within=second)
+        root = f'document.querySelectorAll("{PANEL}")[1]'
+        got = "(rows) => rows.some((row) => row.driver === '✓' && row.message.includes('O-13'))"
+        await page.until(table(root=root), got, "the package O-13", 8)
+        await photograph(page, "06-hub", tmp_path, second)
 
 
 async def test_a_queue_keeps_what_waits_for_its_listener(jupyter):

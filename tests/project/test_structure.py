@@ -1113,6 +1113,7 @@ IMPORTS: dict[str, set[str]] = {
         "journal.activity",
     },
     "stage.programs": {
+        "journal.activity",
         "stage.process",
         "stage.relay",
     },

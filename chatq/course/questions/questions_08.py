@@ -87,6 +87,27 @@ def _beside_silent_poison(seen: Seen) -> str:
     return f"with 1 {early[bool(narrow[1])]}; with 4 {early[bool(wide[1])]}"
 
 
+def _who_begins(seen: Seen) -> str:
+    lines = [line.partition(":") for line in seen.printed.splitlines() if "renewed" in line]
+    with_bob = {which: "bob" in names for which, _, names in lines}
+    if with_bob["not renewed"] and not with_bob["renewed"]:
+        return "Ada and Bob the first time, Ada alone the second"
+    return "Ada and Bob both times" if with_bob["renewed"] else "Ada alone both times"
+
+
+def _what_lies_there(seen: Seen) -> str:
+    lies = [one.removeprefix("O-6, ") for one in seen["door"].lies_there]
+    return " and ".join(lies).replace("token 1 and token 2", "both, one on the other")
+
+
+def _before_flowers_2(seen: Seen) -> str:
+    done = seen["done"]
+    before = {*done[: done.index("flowers 2")]}
+    if "pizza 3" not in before:
+        return "flowers 1 and pizza 1"
+    return "all but flowers 2" if "flowers 3" in before else "flowers 1, and all of pizza"
+
+
 QUESTIONS = [
     Question(
         "08.a",
@@ -169,6 +190,33 @@ QUESTIONS = [
     ),
     Question(
         "08.g",
+        "Who begins the work?",
+        {
+            "Ada and Bob both times": "you may have thought that a lease is over after 30 seconds, "
+            "whatever is said. Each `working` begins it anew, for 30 seconds from then on.",
+            "Ada and Bob the first time, Ada alone the second": "",
+            "Ada alone both times": "you may have thought that the queue sees that Ada is at work. "
+            "It sees answers only; without a word for 30 seconds she might as well be dead.",
+        },
+        _who_begins,
+        one=True,
+        cells=2,
+    ),
+    Question(
+        "08.h",
+        "What lies on the doorstep in the end?",
+        {
+            "token 1": "you may have thought that whoever arrives first has it. The doorstep goes "
+            "by the highest token that it was shown, and the second one showed 2 as it set out.",
+            "token 2": "",
+            "both, one on the other": "you may have thought of O-6 above. There nobody asked the "
+            "doorstep; this one compares, and refuses.",
+        },
+        _what_lies_there,
+        one=True,
+    ),
+    Question(
+        "08.i",
         "Which key makes Cy pay once?",
         {
             "the receipt": "you may have thought that the receipt stands for the message. It "
@@ -183,7 +231,7 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "08.h",
+        "08.j",
         "How often is P-1 tried, and does P-2 wait for it?",
         {
             "once; P-2 goes through": "you may have thought that a refusal is an end. It ends the "
@@ -200,7 +248,7 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "08.i",
+        "08.k",
         "In which order are they done, with a window of 1 and with a window of 4?",
         {
             "1 2 3 4 and 1 2 3 4": "you may have thought that a queue keeps its order, whatever "
@@ -214,7 +262,7 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "08.j",
+        "08.l",
         "In which order are they done?",
         {
             "0 1 2 3 4 5": "you may have thought that whoever begins first ends first. With a "
@@ -227,7 +275,20 @@ QUESTIONS = [
         one=True,
     ),
     Question(
-        "08.k",
+        "08.m",
+        "What is done before flowers 2 is tried again?",
+        {
+            "flowers 1 and pizza 1": "you may have thought that a failure holds up everybody. It "
+            "holds up its own queue, and pizza has another.",
+            "flowers 1, and all of pizza": "",
+            "all but flowers 2": "you may have thought of a window of 4. With a window of 1, "
+            "flowers 3 waits behind flowers 2.",
+        },
+        _before_flowers_2,
+        one=True,
+    ),
+    Question(
+        "08.n",
         "With which windows does the idle one get message 2?",
         {
             "1 for both": "you may have thought that a window of 1 counts for each consumer by "
@@ -242,7 +303,7 @@ QUESTIONS = [
         missed="The window of the one who asks decides: whoever has 2 may overtake.",
     ),
     Question(
-        "08.l",
+        "08.o",
         "When do the others get through, with a window of 1 and with a window of 4?",
         {
             "with 1 each at once; with 4 each at once": "you may have thought that silence holds "

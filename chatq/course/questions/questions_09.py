@@ -85,20 +85,6 @@ QUESTIONS = [
     ),
     Question(
         "09.d",
-        "What does he get there?",
-        {
-            "nothing": "you may have thought that what West had was West's. The queue lies with "
-            "the nodes, and belongs to no server.",
-            "P-2 only": "you may have thought that P-1 was delivered, so it is done. He has not "
-            "answered for it: when its lease is over, it comes again.",
-            "P-1 and P-2": "",
-        },
-        _what_dan_gets,
-        one=True,
-        cells=2,
-    ),
-    Question(
-        "09.e",
         "How many of the three are told that their message is accepted?",
         {
             "nobody": "",
@@ -115,7 +101,7 @@ QUESTIONS = [
         cells=2,
     ),
     Question(
-        "09.f",
+        "09.e",
         "How often will L-5 and L-6 be read?",
         {
             "once each": "",
@@ -126,6 +112,20 @@ QUESTIONS = [
         },
         _how_often_read,
         one=True,
+    ),
+    Question(
+        "09.f",
+        "What does he get there?",
+        {
+            "nothing": "you may have thought that what West had was West's. The queue lies with "
+            "the nodes, and belongs to no server.",
+            "P-2 only": "you may have thought that P-1 was delivered, so it is done. He has not "
+            "answered for it: when its lease is over, it comes again.",
+            "P-1 and P-2": "",
+        },
+        _what_dan_gets,
+        one=True,
+        cells=2,
     ),
     Question(
         "09.g",
