@@ -218,7 +218,7 @@ async def test_the_picture_of_a_lab(looking) -> None:
 
     def there() -> bool:
         names = {q["name"]: q["consumers"] for q in looking.seen.data[-1]["queues"]}
-        return bool(looking.seen.events) and bool(names.get("driver driver ann"))
+        return names.get("drivers") == [{"name": "driver ann", "out": 0}]
 
     await looking.seen.until(lambda: bool(looking.seen.events) and there())
     shown = {q["name"]: (q["ready"], q["consumers"]) for q in looking.seen.data[-1]["queues"]}

@@ -202,8 +202,8 @@ async def test_half_sent_requests_do_not_stay_open(tmp_path, monkeypatch) -> Non
     host, port = hub.url.removeprefix("http://").split(":")
     for sent in (
         b"",
-        b"GET /socket.io/ HTTP/1.1\r\nHost: x\r\nX-",
-        f"POST {url} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n4".encode(),
+        b"GET /socket.io/ HTTP/1.1\r\nHost: localhost\r\nX-",
+        f"POST {url} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n4".encode(),
     ):
         reader, writer = await asyncio.open_connection(host, int(port))
         try:
