@@ -169,7 +169,7 @@ async def fan_out(a: Attacker) -> None:
 
 async def too_much(a: Attacker) -> None:
     """A legal packet with many more copies than one publish may have."""
-    many = {"messages": [{"queue": ["q"] * 1000, "event": "e"}] * 150}
+    many = {"messages": [{"queue": [f"q{n}" for n in range(1000)], "event": "e"}] * 140}
     text = json.dumps(["publish", many], separators=(",", ":"))
     await _flood(a, lambda n: f"42{a.namespace},{n}{text}", reads=True)
 
