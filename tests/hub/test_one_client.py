@@ -24,7 +24,7 @@ from sizes import first, size
 from chatq.hub import serve
 from chatq.internals import hub_requests
 
-ROUNDS, TIMES = size(2, 4), size(12, 40)
+ROUNDS, TIMES = 2, size(12, 30)
 #: By how much the hub may have grown, and how many lines it may have logged.
 GROWN, LINES = 150e6, 250
 

@@ -247,7 +247,7 @@ async def subscribing(a: Attacker) -> None:
 async def asking(a: Attacker) -> None:
     """Asks for numbers and dead letters in a loop."""
     await _flood(
-        a, lambda n: a.event("dead" if n % 2 else "stats", {"queue": "big"}, n), reads=True
+        a, lambda n: a.event("stats" if n % 50 else "dead", {"queue": "big"}, n), reads=True
     )
 
 
