@@ -52,13 +52,19 @@ class Shares:
 
     async def begin(self, who: str, size: int) -> None:
         """Wait until `who` may begin something of this size; when that ends, call `end`."""
+        if not self.begin_now(who, size):
+            await self._wait(who, size)
+
+    def begin_now(self, who: str, size: int) -> bool:
+        """Begin something of this size, if `who` need not wait; return whether it has begun."""
         share = self._shares.get(who)
         if share is None:
             share = self._shares[who] = _Share()
         if share.wanting or not self._fits(who, share, size):
-            await self._wait(who, share, size)
-        else:
-            self._take(share, size)
+            self._forget(who, share)
+            return False
+        self._take(share, size)
+        return True
 
     def end(self, who: str, size: int) -> None:
         """Note that something that `who` had begun has ended."""
@@ -66,10 +72,11 @@ class Shares:
         share.count -= 1
         share.size -= size
         self._size -= size
-        if who not in self._line:  # else it waits for its turn
+        if share.waiting is not None and who not in self._line:  # else it waits for its turn
             _wake(share)
         self._forget(who, share)
-        self._next()
+        if self._line:
+            self._next()
 
     def _take(self, share: _Share, size: int) -> None:
         share.count += 1
@@ -87,7 +94,8 @@ class Shares:
         """Return whether this is within what each may have."""
         return not share.count or (share.count < self._count and share.size + size <= self._each)
 
-    async def _wait(self, who: str, share: _Share, size: int) -> None:
+    async def _wait(self, who: str, size: int) -> None:
+        share = self._shares.setdefault(who, _Share())
         share.wanting += 1
         try:
             async with share.order:

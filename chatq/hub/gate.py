@@ -109,10 +109,11 @@ class Gate:
 
         async def guarded(*arguments: Any) -> Any:
             name, sid = arguments[:2] if first else (event, arguments[0])
-            if self.unread(sid) > UNREAD or self._unread_size(sid) > UNREAD_SIZE:
+            client = connection(self.sio, sid, self.namespace)
+            if client is not None and _unread(client, UNREAD, UNREAD_SIZE):
                 if self._limit.may():
                     _log.warning("cut off a client that reads nothing")
-                await end_connection(connection(self.sio, sid, self.namespace), at_once=True)
+                await end_connection(client, at_once=True)
                 return None
             try:
                 return await handler(*arguments)
@@ -164,10 +165,6 @@ class Gate:
         client = connection(self.sio, sid, self.namespace)
         return int(client.queue.qsize()) if client is not None else 0
 
-    def _unread_size(self, sid: str) -> int:
-        client = connection(self.sio, sid, self.namespace)
-        return int(client.queue.size) if client is not None else 0
-
     async def read(self, sid: str) -> None:
         """Return when the client has read all that was emitted to it."""
         client = connection(self.sio, sid, self.namespace)
@@ -183,11 +180,9 @@ class Gate:
     def slow(self) -> list[str]:
         """Return the clients with so many unread packets that they get no more."""
         participants = self.sio.manager.get_participants(self.namespace, None)
-        return [
-            sid
-            for sid, _ in participants
-            if self.unread(sid) > UNREAD // 5 or self._unread_size(sid) > UNREAD_SIZE // 5
-        ]
+        clients = [(sid, connection(self.sio, sid, self.namespace)) for sid, _ in participants]
+        most = UNREAD // 5, UNREAD_SIZE // 5
+        return [sid for sid, client in clients if client is not None and _unread(client, *most)]
 
 
 class RateLimit:
@@ -207,6 +202,11 @@ class RateLimit:
             self._since, self._count = now, 0
         self._count += 1
         return self._count <= self._lines
+
+
+def _unread(client: Any, packets: int, size: int) -> bool:
+    """Return whether a connection has more unread than so many packets, or of this size."""
+    return bool(client.queue.qsize() > packets or client.queue.size > size)
 
 
 def _address(environ: Any) -> str:

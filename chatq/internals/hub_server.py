@@ -16,6 +16,7 @@ import asyncio
 import json
 import logging
 import math
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -53,11 +54,12 @@ WRITTEN = 256_000
 REQUESTS = 200
 #: From which size on packets are decoded one at a time, in bytes; and of which kinds they may be:
 #: events and answers, also with attachments.
-LARGE, LARGE_KINDS = 64_000, "2356"
+LARGE, LARGE_KINDS = 150_000, "2356"
 #: The most bytes of all attachments whose events are not complete.
 HALF_SENT = 32_000_000
-#: How many turns of the event loop the others get before a large packet is decoded.
-_TURNS = 8
+#: After a large packet, everything else may go on for so many times as long as it took to decode,
+#: at most for so many seconds; the store's thread, too, which cannot meanwhile.
+_REST, _LONGEST_REST = 2.0, 0.05
 #: How often a connection may join namespaces at once, and in how many seconds once more; and
 #: after how many seconds it ends if it has joined none.
 _JOINS, _JOINED = (20, 0.5, 10.0), 45.0
@@ -132,6 +134,7 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         super().__init__(**options)
         self._under_way = Shares(count=REQUESTS, size=2 * BUFFER, total=20 * BUFFER, free=BUFFER)
         self._decoding = asyncio.Lock()
+        self._rest_until = 0.0  # before that, no other large packet is decoded
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections: dict[str, _Connection] = {}  # by the ids that Engine.IO gives
         self._size: list[int] = []  # of the packet that is being read
@@ -149,7 +152,8 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
             await socket.queue.few()
         if data[:1] == "0" and (late := self.connections[eio_sid].joins.next()):
             await asyncio.sleep(late)
-        await self._under_way.begin(eio_sid, size)
+        if not self._under_way.begin_now(eio_sid, size):
+            await self._under_way.begin(eio_sid, size)
         # Until `_handle_event` is called by the library nothing waits, so this is still the packet.
         self._size = mine = [size]
         try:
@@ -157,9 +161,11 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
                 if data[:1] not in LARGE_KINDS:
                     raise ValueError("a packet of this kind is not so large")
                 async with self._decoding:
-                    await _leave_to_others()
-                    self._size = mine
+                    await asyncio.sleep(self._rest_until - time.perf_counter())
+                    began, self._size = time.perf_counter(), mine
                     await super()._handle_eio_message(eio_sid, data)
+                    took = time.perf_counter() - began
+                    self._rest_until = began + took + _REST * min(took, _LONGEST_REST)
             else:
                 await super()._handle_eio_message(eio_sid, data)
         finally:
@@ -248,12 +254,6 @@ async def end_connection(socket: Any, *, at_once: bool = False) -> None:
     socket.queue.put_nowait(None)  # a websocket is closed then, whether or not the client does
     if at_once and socket.upgraded:
         socket.transport.abort()
-
-
-async def _leave_to_others() -> None:
-    """Let everything else go on first that is ready now, and what follows of it."""
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
 
 
 def take_many() -> None:

@@ -130,10 +130,10 @@ class Service:
                     queue = arguments[0].get("queue", "")  # "": about all of them
                     await self._may_manage(sid, queue if isinstance(queue, str) else "")
                 async with self._client(sid).order.turn() as go_on:
-                    await self._reads(sid)
                     if event == "publish":  # it may have to wait before it asks the store
                         return await handler(sid, go_on, **arguments[0])
                     if event == "dead":  # the answer may be large: one after the other
+                        await self._reads(sid)
                         return await handler(sid, **arguments[0])
                     go_on()
                     return await handler(sid, **arguments[0])
@@ -171,12 +171,15 @@ class Service:
     async def _put(
         self, sid: str, go_on: Callable[[], None], messages: list[NewMessage]
     ) -> list[list[str]]:
-        names = dict.fromkeys(name for message in messages for name in message.queues)
-        await self._allowed(sid, names)
+        names = {name for message in messages for name in message.queues}
+        if self._may_publish is not None:
+            await self._allowed(sid, names, self._may_publish)
         copies = sum(len(message.queues) for message in messages)
-        await self._work.begin(sid, copies)
+        if not self._work.begin_now(sid, copies):
+            await self._work.begin(sid, copies)
         try:
-            new = await self._new(sid, names)
+            unknown = names - self._known
+            new = await self._new(sid, unknown) if unknown else set()
             go_on()
             try:
                 stored: list[list[str]] = await self._queues.emit_many(messages)
@@ -212,18 +215,16 @@ class Service:
         )
         return message
 
-    async def _allowed(self, sid: str, names: Iterable[str]) -> None:
+    async def _allowed(
+        self, sid: str, names: Iterable[str], may: Callable[[str, str], Awaitable[None]]
+    ) -> None:
         """Raise `PermissionError` if this client may not publish to these queues."""
-        if self._may_publish is not None:
-            for name in names:
-                await self._may_publish(sid, name)
+        for name in names:
+            await may(sid, name)
 
-    async def _new(self, sid: str, names: Iterable[str]) -> set[str]:
+    async def _new(self, sid: str, unknown: set[str]) -> set[str]:
         """Count those of these queues that are new, and return them. Raises `Limit` if they are
         too many; then none is counted."""
-        unknown = [name for name in names if name not in self._known]
-        if not unknown:
-            return set()
         used = await asyncio.gather(*map(self._queues.used, unknown))
         # Whoever asked meanwhile has counted those that are known by now.
         new = {

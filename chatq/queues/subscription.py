@@ -37,7 +37,7 @@ _WAIT_FOR_ROOM = 0.005
 #: The most bytes that a client may have unread before it gets more, if the server measures that.
 _UNREAD = 1_000_000
 #: The most messages that are claimed before any was seen, so that nobody knows how large they are.
-_UNKNOWN = 16
+_UNKNOWN = 64
 #: The back-off after a failure of the store, in seconds; doubled after each, up to the longest.
 _BACK_OFF = 0.25
 _LONGEST_BACK_OFF = 30.0

@@ -38,23 +38,25 @@ class Bystander:
         self.idle: list[Answer] = []
         self.attacked: list[Answer] = []
         self.operations = 0
+        #: What the consumer has got that the publisher has sent.
+        self.received: list[int] = []
         self._sent = 0
 
     async def start(self) -> None:
         """Connect."""
         self.publisher = await self.hub.client(**self._options)
         self.consumer = await self.hub.client(**self._options)
-        self.inbox = Inbox(self.consumer, self.hub.namespace, answer=not self.caps)
+        self.inbox = Inbox(self.consumer, self.hub.namespace, answer=self._take)
         if not self.caps:
             await self.hub.call(self.consumer, "subscribe", {"queue": "bystander"})
 
-    @property
-    def received(self) -> list[int]:
-        """What the consumer has got that the publisher has sent."""
+    def _take(self, data: Any, delivery: Any = None) -> Any:
         if not self.caps:
-            return self.inbox.data
-        mine = (order for order in self.inbox.data if order.get("store") == "bystander")
-        return [int(order["orderId"]) for order in mine]
+            self.received.append(data)
+            return delivery["receipt"]
+        if isinstance(data, dict) and data.get("store") == "bystander":
+            self.received.append(int(data["orderId"]))
+        return None
 
     async def work(self, times: int, answers: list[Answer]) -> None:
         """Publish so often; each message is delivered before the next is published."""
