@@ -202,7 +202,9 @@ class Inbox:
                     self._more.clear()
                     await self._more.wait()
         except TimeoutError:
-            raise AssertionError(f"still waiting for {what}; there are {self.events[-3:]}") from None
+            raise AssertionError(
+                f"still waiting for {what}; there are {self.events[-3:]}"
+            ) from None
 
     @property
     def data(self) -> list[Any]:
