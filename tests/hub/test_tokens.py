@@ -15,6 +15,7 @@ import socketio
 from hubs import Hub
 
 from chatq.__main__ import main
+from chatq.hub.inside import NAMESPACE
 from chatq.hub.tokens import Holder, Tokens
 from chatq.hub.watched import Watched
 
@@ -30,6 +31,10 @@ manage = ["*"]
 token = ["sesame-kitchen", "sesame-kitchen-2"]
 publish = ["drivers", "shop-?"]
 consume = ["orders*"]
+
+[porter]
+token = "sesame-porter"
+manage = ["drivers"]
 """
 CODE = "forbidden"
 
@@ -286,6 +291,35 @@ async def test_what_each_may_do(
         assert answer["error"]["message"].startswith("the token of kitchen does not permit ")
     answer = await ask("sesame-office")
     assert "error" not in answer or answer["error"]["code"] != CODE
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "permitted"),
+    [
+        ("stats", {"queue": "drivers"}, True),
+        ("peek", {"queue": "drivers"}, True),
+        ("purge", {"queue": "drivers"}, True),
+        ("stats", {"queue": "orders"}, False),
+        ("purge", {"queue": "orders"}, False),
+        ("redrive", {"queue": ["drivers"]}, False),
+        ("list", {}, False),
+        ("where", {"id": "1"}, False),
+        ("look", {}, False),
+    ],
+)
+async def test_what_each_may_see_inside(
+    event: str, data: dict[str, Any], permitted: bool, hub: Hub
+) -> None:
+    kitchen = await comes_in(hub, "sesame-kitchen")
+    await hub.call(kitchen, "publish", {"queue": "drivers", "event": "e"})
+    await kitchen.disconnect()
+    for name, may in [("office", True), ("porter", permitted), ("kitchen", False)]:
+        client = socketio.AsyncClient(reconnection=False)
+        auth = {"token": f"sesame-{name}"}
+        await client.connect(hub.url, namespaces=[NAMESPACE], auth=auth, wait_timeout=5)
+        answer = await client.call(event, data, namespace=NAMESPACE)
+        await client.disconnect()
+        assert (answer.get("error", {}).get("code") != CODE) == may, (name, answer)
 
 
 async def test_nothing_of_a_batch_is_stored_if_one_queue_is_forbidden(hub: Hub) -> None:
