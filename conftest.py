@@ -41,7 +41,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 #: Files whose tests are handed out one by one: as a whole, one of them would keep a worker at work
 #: when the others have ended.
-_ONE_BY_ONE = ("tests/course/test_a_thousand_scenes.py", "tests/course/test_exercises.py")
+_ONE_BY_ONE = ("tests/course/test_other_scenes.py", "tests/course/test_exercises.py")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,6 +6,7 @@ import asyncio
 
 from chatq.pace import Pace
 from chatq.shares import Shares
+from chatq.waiting import give_way
 
 
 async def begin(shares: Shares, who: str, size: int, done: list[str]) -> None:
@@ -15,7 +16,7 @@ async def begin(shares: Shares, who: str, size: int, done: list[str]) -> None:
 
 async def turns() -> None:
     for _ in range(5):
-        await asyncio.sleep(0)
+        await give_way()
 
 
 async def test_each_waits_for_itself() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 
 from ..pace import Pace
+from ..waiting import set_within
 
 __all__ = ["Door"]
 
@@ -37,4 +38,4 @@ class Door:
                 self._paces = {a: p for a, p in self._paces.items() if not p.fresh}
             pace = self._paces[address] = Pace(AT_ONCE, INTERVAL, LONGEST)
         if late := pace.next():
-            await asyncio.sleep(late)
+            await set_within(asyncio.Event(), late)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..hosts import Hosts, host_named
+from ..waiting import set_within
 from .certificate import Certificate
 from .gate import Gate, RateLimit
 from .origins import Origins, origin_named
@@ -148,7 +149,7 @@ class Security:
         """Read files again when they have changed, for ever, and let `gates` cut off who is a
         stranger then."""
         while self._watched:
-            await asyncio.sleep(_LOOK)
+            await set_within(asyncio.Event(), _LOOK)
             for files, read in self._watched:
                 if not await asyncio.to_thread(files.changed):
                     continue

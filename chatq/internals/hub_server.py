@@ -32,6 +32,7 @@ from engineio.payload import Payload  # type: ignore[import-untyped]
 
 from ..pace import Pace
 from ..shares import Shares
+from ..waiting import set_within
 from .hub_requests import check_requests
 from .unread import ENOUGH, Unread
 
@@ -67,6 +68,8 @@ _JOINS, _JOINED = (20, 0.5, 10.0), 45.0
 _REFUSALS = 10
 #: How long a client that moves to a websocket may take for each step, in seconds.
 _UPGRADE = 10.0
+#: The packet of Engine.IO, and the codes of a websocket (1005: none was given), that say goodbye.
+_GOODBYE, _ON_PURPOSE = "1", {1000, 1001, 1005}
 #: What is logged of a packet that is larger than `BUFFER`.
 TOO_BIG = aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 TOO_LARGE = f"a packet of more than {BUFFER} bytes"
@@ -106,10 +109,13 @@ def hub_server(logs: Callable[[Any], bool]) -> socketio.AsyncServer:
         await sio._handle_eio_connect(eio_sid, environ)
         socket = sio.eio.sockets[eio_sid]
         socket.poll = partial(_poll, socket)
+        socket.goodbye = False
         sio.connections[eio_sid] = _Connection(sio, eio_sid)
 
     async def disconnect(eio_sid: str, reason: Any) -> None:
         socket = sio.eio.sockets.get(eio_sid)
+        if socket is not None and socket.goodbye:
+            reason = sio.eio.reason.CLIENT_DISCONNECT
         if socket is not None and reason == sio.eio.reason.CLIENT_DISCONNECT:
             # Else the poll of a client that has disconnected would hang until the time-out, and
             # with it the client's process.
@@ -151,7 +157,7 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         if socket.queue.size >= ENOUGH:
             await socket.queue.few()
         if data[:1] == "0" and (late := self.connections[eio_sid].joins.next()):
-            await asyncio.sleep(late)
+            await set_within(asyncio.Event(), late)
         if not self._under_way.begin_now(eio_sid, size):
             await self._under_way.begin(eio_sid, size)
         # Until `_handle_event` is called by the library nothing waits, so this is still the packet.
@@ -161,7 +167,7 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
                 if data[:1] not in LARGE_KINDS:
                     raise ValueError("a packet of this kind is not so large")
                 async with self._decoding:
-                    await asyncio.sleep(self._rest_until - time.perf_counter())
+                    await set_within(asyncio.Event(), self._rest_until - time.perf_counter())
                     began, self._size = time.perf_counter(), mine
                     await super()._handle_eio_message(eio_sid, data)
                     took = time.perf_counter() - began
@@ -359,7 +365,9 @@ class _WebSocket(_EngineWebSocket):  # type: ignore[misc]
         socket = self.handler.__self__
         try:
             # A client that moves here from polling has to go on, or goes on polling.
-            return _data(await self._sock.receive(None if socket.upgraded else _UPGRADE))
+            message = await self._sock.receive(None if socket.upgraded else _UPGRADE)
+            socket.goodbye = _is_goodbye(message)
+            return _data(message)
         except OSError:
             if self._sock.too_big:
                 self.server.too_large()
@@ -369,6 +377,14 @@ class _WebSocket(_EngineWebSocket):  # type: ignore[misc]
     async def close(self) -> None:
         self.handler.__self__.queue.end()  # nothing more will be written
         await super().close()
+
+
+def _is_goodbye(message: aiohttp.WSMessage) -> bool:
+    """Return whether a client ends its connection on purpose: who has died, or was cut off, closes
+    no websocket. A Python client may do so before its disconnect packet is written (on 3.11)."""
+    if message.type == aiohttp.WSMsgType.CLOSE:
+        return message.data in _ON_PURPOSE
+    return bool(message.data == _GOODBYE)
 
 
 def _data(message: aiohttp.WSMessage) -> Any:

@@ -52,6 +52,7 @@ class SqliteTrail:
     def of(self, number: int) -> tuple[Step, ...]:
         """Return what is known of a message, oldest first."""
         rows = self._db.execute(
-            "SELECT at, entries FROM trail WHERE first <= ?1 AND last >= ?1 ORDER BY id", (number,)
+            "SELECT at, entries FROM trail WHERE first <= ? AND last >= ? ORDER BY id",
+            (number, number),
         )
         return tuple(step for at, text in rows for step in steps(at, loads_own(text), number))

@@ -156,6 +156,7 @@ def children():
 KEPT: list[str] = []
 
 
+@pytest.mark.long
 async def test_an_answer_that_keeps_something_outside_of_its_function_is_told_so():
     """The twentieth wrong word, in whatever scene, opens a door, and none does ever after."""
 

@@ -114,6 +114,7 @@ async def test_a_name_is_forgotten_once_nothing_waits_for_it(hub: Hub) -> None:
     assert await hub.queues.peek(DRIVERS, 9) == []
 
 
+@pytest.mark.long
 async def test_whoever_comes_back_under_a_name_is_remembered(hub: Hub) -> None:
     vendor, ann = await hub.come(), await hub.come()
     for n in range(3):

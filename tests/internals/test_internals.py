@@ -237,7 +237,7 @@ TOUCHED = {
     "a future": (PYTHON, lambda: asyncio.Future, {"_callbacks"}),
 }
 #: Private names that are no inside: the standard library documents them.
-NO_INSIDE = {"_exit", "_make", "_replace"}
+NO_INSIDE = {"_asdict", "_exit", "_make", "_replace"}
 #: Set or looked for by chatq itself where a library has it, see their modules.
 OPTIONAL = {"_handle_emit", "_reply_subshell_for", "_response"}
 #: Widgets and errors are shown by a method of theirs that Jupyter calls.

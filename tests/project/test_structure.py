@@ -563,6 +563,7 @@ IMPORTS: dict[str, set[str]] = {
     "hub.certificate": set(),
     "hub.door": {
         "pace",
+        "waiting",
     },
     "hub.gate": {
         "hub.door",
@@ -603,6 +604,7 @@ IMPORTS: dict[str, set[str]] = {
         "hub.origins",
         "hub.tokens",
         "hub.watched",
+        "waiting",
     },
     "hub.serve": {
         "fast",
@@ -666,6 +668,7 @@ IMPORTS: dict[str, set[str]] = {
         "internals.unread",
         "pace",
         "shares",
+        "waiting",
     },
     "internals.memory_socket": set(),
     "internals.nats_client": set(),

@@ -19,6 +19,8 @@ from typing import Any
 
 import aiohttp
 
+from chatq.waiting import give_way, set_within
+
 __all__ = ["ATTACKS", "Attack"]
 
 DEADLINE = 30.0
@@ -72,7 +74,7 @@ class Attacker:
         await self.going.wait()
         self.done += 1
         if self.done % 10 == 0:
-            await asyncio.sleep(0)  # so that a flood does not starve its own process
+            await give_way()  # so that a flood does not starve its own process
 
     async def websocket(self, *, joined: bool = True) -> aiohttp.ClientWebSocketResponse:
         ws = await self.session.ws_connect(
@@ -227,12 +229,14 @@ async def half_sent(a: Attacker) -> None:
             await a.step()
             writer = await stack.enter_async_context(a.socket())
             if n % 2:
-                writer.write(b"GET /socket.io/?EIO=4 HTTP/1.1\r\nHost: x\r\nX-")
+                writer.write(b"GET /socket.io/?EIO=4 HTTP/1.1\r\nHost: localhost\r\nX-")
             else:
                 sid = await a.session_id()
                 path = a.polling(sid).removeprefix(a.url).encode()
-                writer.write(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n4" % path)
-            await asyncio.sleep(0.01)
+                writer.write(
+                    b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n4" % path
+                )
+            await set_within(asyncio.Event(), 0.01)
 
 
 async def subscribing(a: Attacker) -> None:
@@ -289,7 +293,7 @@ async def upgrades(a: Attacker) -> None:
         at = a.polling(sid).replace("polling", "websocket")
         ws = await a.session.ws_connect(at)
         await ws.send_str("2probe")
-        await asyncio.sleep(0.02)
+        await set_within(asyncio.Event(), 0.02)
 
 
 async def deaf(a: Attacker) -> None:
@@ -307,7 +311,7 @@ async def deaf(a: Attacker) -> None:
         for queue in queues:
             await a.step()
             await consumer.send_str(a.event("subscribe", {"queue": queue, "window": 1000}, n))
-        await asyncio.sleep(0.2)
+        await set_within(asyncio.Event(), 0.2)
 
 
 async def crowd(a: Attacker) -> None:

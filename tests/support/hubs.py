@@ -21,6 +21,7 @@ from chatq import Queues
 from chatq.hub.caps import Caps
 from chatq.hub.protocol import Native
 from chatq.hub.serve import serve
+from chatq.waiting import set_within
 
 DEADLINE = 10.0  # seconds; what takes longer is a mistake
 
@@ -104,7 +105,7 @@ class Hub(Address):
         async with asyncio.timeout(DEADLINE * 3):
             while True:
                 began, before = time.monotonic(), self.busy
-                await asyncio.sleep(0.05)
+                await set_within(asyncio.Event(), 0.05)
                 if self.busy - before < 0.1 * (time.monotonic() - began):
                     return
 

@@ -132,8 +132,8 @@ class _Watched(Gate):
         self._watch, self._gone = watch, gone
 
     def on_leave(self, handler) -> None:
-        async def left(sid: str) -> None:
-            await handler(sid)
+        async def left(sid: str, reason: str) -> None:
+            await handler(sid, reason)
             self._gone(sid)
 
         super().on_leave(left)
