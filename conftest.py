@@ -1,6 +1,6 @@
 """Which tests run: those whose parts are here, and those that take long if they are asked for.
 
-    python -m pytest           # all but what is marked `long`: about four minutes on two cores
+    python -m pytest           # all but what is marked `long`: about six minutes on two cores
     python -m pytest --long    # all, and at full size
 
 What a test needs beyond Python's packages it says itself: see `tests/support/needs.py`.
