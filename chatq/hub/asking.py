@@ -161,4 +161,7 @@ def _not_let_in(base: str, why: list[Any], problem: Exception) -> Exception:
         return StoreError(
             f"what answers at {base} is a Socket.IO server, but no hub of this version of chatq"
         )
-    return StoreError(f"no hub answers at {base}: {problem}")
+    hint = ""
+    if base.startswith("https:"):
+        hint = " (if its certificate is one of your own: SSL_CERT_FILE=FILE in the environment)"
+    return StoreError(f"no hub answers at {base}: {problem}{hint}")

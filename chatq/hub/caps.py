@@ -80,9 +80,18 @@ class Dialect:
         """
         try:
             table = read_table(None if name == "caps" else name)
+        except OSError as problem:
+            raise BadTable(
+                f"--dialect: {problem.filename}: {problem.strerror}; there is also: caps"
+            ) from None
+        except BadTable as problem:
+            raise BadTable(f"--dialect: {problem}") from None
+        try:
             return cls(table, Unknown(table, learn))
         except OSError as problem:
-            raise BadTable(f"{problem.filename}: {problem.strerror}; there is also: caps") from None
+            raise BadTable(f"--learn: cannot write {learn}: {problem.strerror}") from None
+        except BadTable as problem:
+            raise BadTable(f"--learn: {problem}") from None
 
 
 class Caps:

@@ -67,14 +67,15 @@ class Unknown:
         return kind
 
     def _tell(self, word: _Word) -> None:
-        line = f"{word.kind or 'get-all'} = [{json.dumps(word.spelled)}]"
+        line = f"{word.kind or '…'} = [{json.dumps(word.spelled)}]"
         taken = f"taken as {word.kind}" if word.kind else "refused"
+        kinds = ", ".join(sorted({*self._known.values()}))
         _log.warning(
             "met %s, which is in no table: %s; %s. A table with [events] %s would admit it",
             json.dumps(word.spelled),
             word.looks,
             taken,
-            line if word.kind else f"{line}, or in another list,",
+            line if word.kind else f"{line}, where … is one of {kinds},",
         )
 
     def _keep(self) -> None:
@@ -88,7 +89,16 @@ class Unknown:
         text = file.read_text("utf-8")
         if not text.startswith(_FIRST):
             raise BadTable(f"{file} was not written by --learn, and is left alone: name another")
-        for kind, words in tomllib.loads(text).get("events", {}).items():
+        try:
+            found = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as problem:
+            raise BadTable(f"{file} is no TOML any more ({problem}): name another") from None
+        if more := sorted(found.keys() - {"events"}):
+            raise BadTable(
+                f"{file} says more than words by now ([{more[0]}]), which --learn would not keep: "
+                "name another"
+            )
+        for kind, words in found.get("events", {}).items():
             for word in words:
                 self._words[plain(word)] = _Word(word, kind, "met before")
 
@@ -97,7 +107,8 @@ class Unknown:
         lines = [
             _FIRST,
             "# words that were met and that the lab's table does not have, by what they seem to",
-            "# mean. Look at them, change what is wrong, and give the file to `--dialect`.",
+            "# mean. Look at them, change what is wrong, and give the file to `--dialect`. Of what",
+            "# you add, `--learn` keeps words only: name another file to go on learning.",
             "",
             "[events]",
         ]

@@ -68,7 +68,7 @@ class Gate:
         if holder is None:
             what = "wrong" if given else "no"
             if self._limit_of(sid).may() and self._limit.may():
-                _log.warning("refused a client: %s token", what)
+                _log.warning("refused a client at %s: %s token", _address(environ), what)
             await self._door.refused(_address(environ))
             raise socketio.exceptions.ConnectionRefusedError(
                 f"{what} token: connect with auth: {{token: …}}",
@@ -100,7 +100,9 @@ class Gate:
             if tokens is not None and holder in tokens:
                 continue
             self._holders.pop(sid, None)
-            _log.info("cut off a client: its token is gone, or permits something else now")
+            _log.info(
+                "cut off a client%s: its token is gone, or permits something else now", _of(holder)
+            )
             await end_connection(connection(self.sio, sid, self.namespace), at_once=True)
 
     def on(self, event: str, handler: Handler) -> None:
@@ -147,7 +149,8 @@ class Gate:
         `logged`: a text for the line, which must not quote data.
         """
         if self._limit_of(sid).may() and self._limit.may():
-            _log.warning("refused %s: %s%s", _shown(event), code, f": {logged}" if logged else "")
+            who, why = _of(self._holders.get(sid)), f": {logged}" if logged else ""
+            _log.warning("refused %s%s: %s%s", _shown(event), who, code, why)
         return error(code, message)
 
     def _limit_of(self, sid: str) -> RateLimit:
@@ -212,6 +215,11 @@ def _unread(client: Any, packets: int, size: int) -> bool:
 def _address(environ: Any) -> str:
     """Return the address that a client connects from."""
     return environ["aiohttp.request"].remote or ""
+
+
+def _of(holder: Holder | None) -> str:
+    """Return whose token it is, if the file says so."""
+    return f" of {holder.name}" if holder is not None and holder.name else ""
 
 
 def _shown(event: object) -> str:

@@ -72,7 +72,10 @@ class Inside:
                     raise TypeError(f"{request} takes one object")
                 self._check(sid, arguments[0])
                 await self._gate.reads(sid)
-                return await self._inspection.ask(request, arguments[0])
+                answer = await self._inspection.ask(request, arguments[0])
+                if request == "list":
+                    answer["queues"] = [q for q in answer["queues"] if self._shown(q["queue"])]
+                return answer
             except Exception as problem:
                 code = code_of(problem)
                 if code is None:
@@ -84,9 +87,12 @@ class Inside:
     def _check(self, sid: str, asked: Any = None) -> None:
         """Raise `PermissionError` if this client may not look after the queue that it asks about,
         or after all of them, if it names none."""
+        queue = asked.get("queue") if isinstance(asked, dict) else None
+        queue = queue if isinstance(queue, str) else ""
         if self._gate.asks:
-            queue = asked.get("queue") if isinstance(asked, dict) else None
-            self._gate.check(sid, "manage", queue if isinstance(queue, str) else "")
+            self._gate.check(sid, "manage", queue)
+        if queue and self._shown(queue) is None:
+            raise PermissionError(f"{queue!r} holds notes of the hub itself, and no messages")
 
     async def _unknown(self, event: str, sid: str, *_: Any) -> dict[str, Any]:
         known = ", ".join((*self._inspection.requests, "hub", "look"))

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="what clients have to give when they connect, as auth: {token: …}: one token, or, in "
         "a file whose name ends with .toml, several, and what each may do; read again when it has "
-        f"changed. {TOKEN} in the environment is one token, too",
+        f"changed. If neither this nor --token is given, {TOKEN} in the environment is one",
     )
     tokens.add_argument(
         "--token",

@@ -28,11 +28,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from aiohttp import web
+from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-untyped]
 
 from ..fast import found, new_event_loop
 from ..internals.front import before_aiohttp
 from ..internals.hub_requests import HEADERS
 from ..internals.hub_server import WIRE, hub_server, take_many, written
+from ..queues.error_codes import error
 from ..queues.location import engine_and_place
 from ..queues.queues import Queues
 from ..queues.store import StoreError
@@ -174,6 +176,12 @@ async def serve(
         consumers=protocol.consumers,
         shown=protocol.shown,
     )
+
+    async def elsewhere(*_: object) -> None:
+        why = f"no such namespace: clients of this hub connect to {namespace}"
+        raise ConnectionRefusedError(why, error("malformed", why))
+
+    sio.on("connect", elsewhere, namespace="*")
     application = web.Application()
     application[_SIO] = sio
     sio.attach(application)
@@ -211,7 +219,7 @@ async def _serve(options: argparse.Namespace, security: Security) -> int:
     try:
         dialect = Dialect.read(options.dialect, options.learn) if options.dialect else None
     except BadTable as problem:
-        return _cannot(f"--dialect: {problem}", 2)
+        return _cannot(str(problem), 2)
     try:
         listener = _listen(options.host, options.port)
     except OSError as problem:

@@ -138,7 +138,8 @@ def _holders(name: str, table: Any) -> list[Holder]:
         raise ValueError(f"a name has 1 to {_PATTERN} printable characters")
     for given in table:
         if given not in _FIELDS:
-            raise ValueError(f"{name} has {', '.join(sorted(_FIELDS))}, and nothing else")
+            known = ", ".join(sorted(_FIELDS))
+            raise ValueError(f"{name} has {given!r:.60}, which nobody knows: there are {known}")
     tokens = table.get("token")
     tokens = [tokens] if isinstance(tokens, str) else tokens
     if not isinstance(tokens, list) or not tokens or not all(isinstance(t, str) for t in tokens):

@@ -88,6 +88,7 @@ def hub_server(logs: Callable[[Any], bool]) -> socketio.AsyncServer:
         async_mode="aiohttp",
         max_http_buffer_size=BUFFER,
         cors_allowed_origins="*",  # whoever serves it has looked at the origin before
+        namespaces="*",  # whoever serves it says of which there is nothing
         serializer=_Packet,
         json=_Json,
         logger=quiet,

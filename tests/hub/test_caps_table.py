@@ -11,9 +11,11 @@ import hubs
 import pytest
 from hubs import Inbox
 
+from chatq.__main__ import main
 from chatq.hub.caps_guess import guess
 from chatq.hub.caps_shapes import shaped
 from chatq.hub.caps_table import BadTable, read_table
+from chatq.hub.caps_unknown import Unknown
 from chatq.hub.caps_words import Words
 
 WORDS = Words(read_table())
@@ -221,10 +223,35 @@ async def test_the_hub_learns_what_it_meets(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_its_own_is_left_alone(tmp_path: Path, capsys: Any) -> None:
-    from chatq.__main__ import main
 
     mine = tmp_path / "mine.toml"
     mine.write_text("[events]\n")
     assert main(["serve", "--dialect", "caps", "--learn", str(mine), "--store", "memory:"]) == 2
     assert "was not written by --learn, and is left alone" in capsys.readouterr().err
     assert mine.read_text() == "[events]\n"
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ('[hears]\ndelivered = "all"\n', "--learn: {} says more than words by now"),
+        ("[hears", "--learn: {} is no TOML any more"),
+    ],
+)
+def test_what_somebody_has_added_to_a_learned_file_is_not_lost(
+    tmp_path: Path, capsys, added: str, said: str
+) -> None:
+    learned = tmp_path / "learned.toml"
+    Unknown(WORDS.table, learned)
+    text = learned.read_text() + added
+    learned.write_text(text)
+    assert main(["serve", "--dialect", "caps", "--learn", str(learned), "--store", "memory:"]) == 2
+    assert said.format(learned) in capsys.readouterr().err
+    assert learned.read_text() == text
+
+
+@pytest.mark.parametrize("place", ["no/learned.toml", "."])
+def test_a_file_that_cannot_be_learned_into_is_told(tmp_path: Path, capsys, place: str) -> None:
+    file = tmp_path / place
+    assert main(["serve", "--dialect", "caps", "--learn", str(file), "--store", "memory:"]) == 2
+    assert f"--learn: cannot write {file}: " in capsys.readouterr().err

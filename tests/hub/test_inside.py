@@ -224,6 +224,10 @@ async def test_the_picture_of_a_lab(looking) -> None:
     shown = {q["name"]: (q["ready"], q["consumers"]) for q in looking.seen.data[-1]["queues"]}
     assert shown["drivers"][0] == 1
     assert "names" not in shown
+    assert [q["queue"] for q in (await looking.ask("list"))["queues"]] == ["caps drivers"]
+    for request in ("stats", "peek", "purge", "redrive"):  # the hub's own notes
+        answer = await looking.ask(request, queue="caps names")
+        assert answer["error"]["code"] == "forbidden"
     await driver.disconnect()
 
 

@@ -306,7 +306,7 @@ async def test_only_those_who_know_the_token_come_in(tmp_path: Path) -> None:
         client = await hub.client(auth={"token": secret})
         assert "id" in await hub.call(client, "publish", {"queue": "q", "event": "e"})
         await client.disconnect()
-        assert hub.log.count("refused a client: ") == 7
+        assert hub.log.count("refused a client at 127.0.0.1: ") == 7
         assert "sesame" not in hub.log
 
 
@@ -500,6 +500,17 @@ async def test_what_expires_and_what_fails_is_dead_until_it_is_redriven(
     dead = (await shared.call(client, "dead", {"queue": queue}))["dead"]
     assert [d["reason"] for d in dead] == ["no ? such street"]
     assert (await shared.call(client, "redrive", {"queue": queue}))["redriven"] == 1
+
+
+@pytest.mark.parametrize("namespace", ["/", "/kaps"])
+async def test_who_asks_for_another_namespace_is_told_where_to_go(shared, namespace) -> None:
+    stranger = socketio.AsyncClient(reconnection=False)
+    reasons: list[Any] = []
+    stranger.on("connect_error", reasons.append, namespace=namespace)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await stranger.connect(shared.url, namespaces=[namespace], wait_timeout=5)
+    assert reasons[0]["message"] == "no such namespace: clients of this hub connect to /caps"
+    assert code(reasons[0]["data"]) == "malformed"
 
 
 async def test_failed_with_a_delay(shared, clients, queue) -> None:

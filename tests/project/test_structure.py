@@ -618,6 +618,7 @@ IMPORTS: dict[str, set[str]] = {
         "internals.front",
         "internals.hub_requests",
         "internals.hub_server",
+        "queues.error_codes",
         "queues.location",
         "queues.queues",
         "queues.store",
