@@ -88,17 +88,21 @@ async def test_a_bystander_of_the_dialect_and_of(name, tmp_path) -> None:
 @pytest.fixture
 async def websocket():
     """A function that returns a bare websocket, which has joined the namespace."""
+    made: list[aiohttp.ClientWebSocketResponse] = []
     async with aiohttp.ClientSession() as session:
 
         async def connect(hub: hubs.Address) -> aiohttp.ClientWebSocketResponse:
             url = f"{hub.url}/socket.io/?EIO=4&transport=websocket"
             ws = await session.ws_connect(url, max_msg_size=0)
+            made.append(ws)
             await ws.receive()
             await ws.send_str(f"40{hub.namespace},")
             await ws.receive()
             return ws
 
         yield connect
+        for ws in made:
+            await ws.close()
 
 
 @pytest.fixture
