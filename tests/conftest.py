@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import pytest_asyncio
 import socketio
+from foreign_client import peer
 from jupyterlab_page import lab
 from nats_nodes import end_shared
 
@@ -30,6 +31,13 @@ def network(request, monkeypatch):
 async def stage(sio):
     async with Stage(sio) as stage:
         yield stage
+
+
+@pytest.fixture
+async def browser():
+    """A real browser, driven from outside."""
+    async with peer() as one:
+        yield one
 
 
 @pytest.fixture

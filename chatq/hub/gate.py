@@ -67,7 +67,7 @@ class Gate:
         holder = tokens.find(given)
         if holder is None:
             what = "wrong" if given else "no"
-            if self._limit_of(sid).may() and self._limit.may():
+            if self._may_log(sid):
                 _log.warning("refused a client at %s: %s token", _address(environ), what)
             await self._door.refused(_address(environ))
             raise socketio.exceptions.ConnectionRefusedError(
@@ -148,16 +148,17 @@ class Gate:
 
         `logged`: a text for the line, which must not quote data.
         """
-        if self._limit_of(sid).may() and self._limit.may():
+        if self._may_log(sid):
             who, why = _of(self._holders.get(sid)), f": {logged}" if logged else ""
             _log.warning("refused %s%s: %s%s", _shown(event), who, code, why)
         return error(code, message)
 
-    def _limit_of(self, sid: str) -> RateLimit:
-        """Return the limit of a connection, which stays the same if its client leaves the namespace
-        and joins it again."""
+    def _may_log(self, sid: str) -> bool:
+        """Return whether one more line about this client may be logged now. The limit is that of
+        its connection, also if it leaves the namespace and joins it again."""
         client = connection(self.sio, sid, self.namespace)
-        return self._limits.setdefault(client, RateLimit()) if client else RateLimit()
+        limit = self._limits.setdefault(client, RateLimit()) if client else RateLimit()
+        return limit.may() and self._limit.may()
 
     def connected(self, sid: str) -> bool:
         """Return whether the client is still connected: its event may be handled later."""

@@ -115,13 +115,13 @@ def hub_server(logs: Callable[[Any], bool]) -> socketio.AsyncServer:
 
     async def disconnect(eio_sid: str, reason: Any) -> None:
         socket = sio.eio.sockets.get(eio_sid)
-        if socket is not None and socket.goodbye:
-            reason = sio.eio.reason.CLIENT_DISCONNECT
-        if socket is not None and reason == sio.eio.reason.CLIENT_DISCONNECT:
-            # Else the poll of a client that has disconnected would hang until the time-out, and
-            # with it the client's process.
-            socket.queue.put_nowait(None)
         if socket is not None:
+            if socket.goodbye:
+                reason = sio.eio.reason.CLIENT_DISCONNECT
+            if reason == sio.eio.reason.CLIENT_DISCONNECT:
+                # Else the poll of a client that has disconnected would hang until the time-out, and
+                # with it the client's process.
+                socket.queue.put_nowait(None)
             socket.queue.end()
         if eio_sid in sio.connections:
             sio.connections.pop(eio_sid).timer.cancel()

@@ -11,7 +11,6 @@ import needs
 import pytest
 import socketio
 from aiohttp import web
-from foreign_client import peer
 
 from chatq import Stage
 
@@ -44,12 +43,6 @@ window.ended = new Promise((resolve) => {
     "publish", { queue: "q", event: "e", data: 1 })));
 });
 </script>"""
-
-
-@pytest.fixture
-async def browser():
-    async with peer() as one:
-        yield one
 
 
 @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ import needs
 import pytest
 import socketio
 from aiohttp import web
-from foreign_client import Peer, peer
+from foreign_client import Peer
 from lesson_server import lesson
 from places import NOTEBOOKS
 
@@ -126,12 +126,6 @@ async def python_server(origins: Any) -> AsyncIterator[PythonServer]:
     sio = socketio.AsyncServer(async_mode="aiohttp", cors_allowed_origins=origins)
     async with Stage(sio) as stage:
         yield PythonServer(stage)
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Peer]:
-    async with peer() as one:
-        yield one
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import aiohttp
 import needs
 import pytest
 from aiohttp import web
-from foreign_client import peer
 from lesson_server import NOTEBOOKS, lesson, served
 from socketio.exceptions import ConnectionRefusedError
 
@@ -57,12 +56,6 @@ class Page:
         mine = "[...document.querySelectorAll('.mine')]"
         script = f"{mine}.map((e) => [e.querySelector('p').textContent, e.dataset.state])"
         return [tuple(one) for one in await self.do("evaluate", script=script)]
-
-
-@pytest.fixture
-async def browser():
-    async with peer() as one:
-        yield one
 
 
 @pytest.fixture
