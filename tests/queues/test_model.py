@@ -922,12 +922,25 @@ class Machine(RuleBasedStateMachine):
             if message.last is not None:
                 message.last.weighed = True
             message.unsent = True  # its turn for a first attempt may be over
+        dying = self.dying(queue) if all_of_them else []
+        for message in dying:
+            message.expires, message.expired, message.unsent = None, message.expires, True
+            message.failures, message.vague = 0, True
         [n] = self.do(self.queues.redrive(queue, ids))
         if n is None:  # killed: they may be dead or alive
             for message, when in zip(chosen, expired, strict=True):
                 message.dead, message.expired = False, when
         else:
-            assert n == len(chosen)
+            assert len(chosen) <= n <= len(chosen) + len(dying)
+
+    def dying(self, queue: str) -> list[Message]:
+        """Return what was given back after its time: it may be dead by now, or not yet."""
+        return [
+            m
+            for m in self.in_queue(queue)
+            if not m.dead and m.gone is not True
+            if m.expires is not None and m.expires <= self.loop.now
+        ]
 
     @rule(queue=queue_names, whole=st.booleans(), seldom=st.integers(0, 2))
     def purge(self, queue: str, whole: bool, seldom: int) -> None:
@@ -935,8 +948,8 @@ class Machine(RuleBasedStateMachine):
         if seldom or self.full or self.stats(queue) is None:
             return
         mine = [m for m in self.in_queue(queue) if m.gone is not True and (whole or not m.dead)]
-        # What was given back after its time may be dead by now, or not yet.
-        sure = [m for m in mine if whole or m.expires is None or m.expires > self.loop.now]
+        dying = self.dying(queue)
+        sure = [m for m in mine if whole or m not in dying]
         most, least = len(mine), sum(m.stored is True and m.gone is False for m in sure)
         for message in mine:
             message.gone, message.dead = None, False
@@ -967,11 +980,19 @@ class Machine(RuleBasedStateMachine):
         ids = None if all_of_them else [*(m.id for m in chosen), "x-1", "nonsense"]
         for message in chosen:
             message.dead, message.gone, message.expired = False, None, message.expires
+        dying = self.dying(queue) if all_of_them else []
+        certain = {message: message.gone for message in dying}
+        for message in dying:
+            message.gone = None
         [n] = self.do(self.queues.discard(queue, ids))
-        if n is not None:
-            assert n == len(chosen)
-            for message in chosen:
-                message.gone, message.surely, message.since = True, True, -1
+        if n is None:
+            return
+        assert len(chosen) <= n <= len(chosen) + len(dying)
+        if n == len(chosen):  # none of the dying
+            for message, gone in certain.items():
+                message.gone = gone
+        for message in chosen if n < len(chosen) + len(dying) else [*chosen, *dying]:
+            message.gone, message.surely, message.since = True, True, -1
 
     def all_that_has_expired_is_dead(self) -> None:
         now = self.loop.now
@@ -1343,6 +1364,27 @@ def test_each_lease_of_a_consumption_that_was_ended_is_looked_at():
     ):
         step(**given)
         machine.adds_up()
+    machine.teardown()
+
+
+@pytest.mark.needs("nats")
+@pytest.mark.parametrize("verb", ["discard", "redrive"])
+def test_what_was_given_back_after_its_time_is_among_all_the_dead(verb):
+    """Also before anybody has swept: found by the machine, which thought that it still waits."""
+    machine = NatsMachine()
+    machine.begin(jitter=3)
+    for step, given in (
+        (machine.emit, {"wanted": [(["a"], None, None)] * 3 + [(["a", "b"], None, 2.0)]}),
+        (machine.wait, {"seconds": 29.0}),
+        (machine.cut, {"noticed": False, "who": 0}),
+        (machine.another_server, {"queue": "a", "limit": 1, "in_order": False, "what": 0}),
+        (machine.goodbye, {"who": 0}),
+    ):
+        step(**given)
+        machine.adds_up()
+    assert machine.dying("a") and not any(message.dead for message in machine.in_queue("a"))
+    getattr(machine, verb)(queue="a", all_of_them=True, what=0)
+    machine.adds_up()
     machine.teardown()
 
 
