@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from places import SUPPORT
 from shop import STEPS, left, new_shop, orders, taken
-from sizes import first, size
+from sizes import first
 from watched_hub import Hub, Program
 
 from chatq import Outbox, Queues, Rules
@@ -65,7 +65,7 @@ async def test_hundreds_of_transactions_and_kills_at_seeded_moments(tmp_path, jo
     random, each = Random(16), 25
     database, queues = tmp_path / "shop.db", tmp_path / "queues.db"
     new_shop(database, journal).close()
-    kills, rounds = 0, size(10, 60)
+    kills, rounds = 0, 30
     for round in range(rounds):
         numbers = range(round * each, (round + 1) * each)
         if round % 3 == 2:  # from outside, at whatever it is just then
@@ -99,14 +99,14 @@ for number in range(int(sys.argv[2]), int(sys.argv[3])):
 
 @pytest.mark.long
 async def test_processes_that_only_write_may_be_killed_while_another_sends(tmp_path):
-    random, path = Random(5), tmp_path / "shop.db"
+    random, path, rounds = Random(5), tmp_path / "shop.db", 10
     new_shop(path).close()
     rules = Rules(back_off=0.01, longest_back_off=0.05)
     async with (
         await Queues.open("memory:") as queues,
         await Outbox.inside(path, queues, rules=rules, look=0.01) as outbox,
     ):
-        for round in range(size(3, 20)):
+        for round in range(rounds):
             starts = [1000 * (2 * round + half) for half in (0, 1)]
             writers = await asyncio.gather(
                 *(Program.start(WRITER, path, start, start + 1000) for start in starts)
@@ -117,6 +117,6 @@ async def test_processes_that_only_write_may_be_killed_while_another_sends(tmp_p
             for writer in writers:
                 await writer.kill()
         await outbox.flush()
-        assert len(orders(path)) >= 2 * 5 * size(3, 20)
+        assert len(orders(path)) >= 2 * 5 * rounds
         assert await taken(queues) == orders(path)
         assert (outbox.pending, left(path)) == (0, 0)

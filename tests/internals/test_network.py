@@ -162,7 +162,7 @@ async def play(network, program, keep_open):
     return said, *((end.told, bytes(end.got)) for end in (near, far))
 
 
-@settings(max_examples=size(150, 3_000), deadline=None)
+@settings(max_examples=size(150, 1_000), deadline=None)
 @example([("far", ("cut",)), ("near", ("write", 1))], [])
 @example([("near", ("close",)), ("far", ("write", 1))], [])
 @example([("near", ("cut",)), "turns", ("near", ("write_eof",))], ["near"])

@@ -289,7 +289,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=size(200, 5_000))
+@settings(max_examples=size(200, 2_000))
 @given(ANYTHING, ANYTHING)
 @example([{"_placeholder": True, "num": 0}], b"x")
 @example({1: "a", "1": "b"}, 1)

@@ -1276,7 +1276,7 @@ async def scene(request, sio, stage, monkeypatch):
 
 @pytest.mark.parametrize(
     ("batch", "scene"),
-    first(3, ((batch, "polling" if batch % 5 == 2 else "websocket") for batch in range(20))),
+    first(3, ((batch, "polling" if batch % 5 == 2 else "websocket") for batch in range(12))),
     indirect=["scene"],
 )
 async def test_after_settle_nothing_arrives_any_more(sio, stage, scene, batch):
