@@ -105,6 +105,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "clients.session": {
         "internals.client_events",
+        "internals.connect_errors",
         "queues.frame",
         "waiting",
     },
@@ -655,6 +656,7 @@ IMPORTS: dict[str, set[str]] = {
     "internals.comm": {
         "internals.wrapping",
     },
+    "internals.connect_errors": set(),
     "internals.connecting": {
         "internals.engine",
         "internals.wrapping",
