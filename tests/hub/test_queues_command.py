@@ -79,10 +79,43 @@ def test_a_file_that_no_hub_has_open(file, said) -> None:
     status, fate = said(url, "where", ids["dead"])
     assert f"message {ids['dead']} (pickup) of queue acme: dead" in fate
     assert "ann" in fate
-    assert said(url, "redrive", "acme", ids["ready"])[1] == "0 put back into acme\n"
-    assert said(url, "redrive", "acme", "--json")[1] == {"queue": "acme", "redriven": 1}
+    assert said(url, "redrive", "acme", "--json")[1] == {
+        **{"queue": "acme", "redriven": 1},
+        "missing": [],
+    }
     assert said(url, "purge", "drivers", "--yes") == (DONE, "3 deleted from drivers\n")
     assert said(url, "where", ids["ready"], "--json")[1]["state"] == "purged"
+
+
+def test_ids_that_are_not_dead_are_named_and_the_others_are_redriven(file, said) -> None:
+    url, ids = file
+    left = [ids["ready"], "no\x1b[31mnsense", "2be80c83-1", ""]
+    status, text = said(url, "redrive", "acme", *left)
+    assert status == UNKNOWN
+    assert text.splitlines() == [
+        "0 put back into acme",
+        *(f"not dead there, so left alone: {shown(id)}" for id in left),
+    ]
+    status, text = said(url, "redrive", "acme", "x", ids["dead"], "x", ids["dead"])
+    assert (status, text) == (
+        UNKNOWN,
+        "1 put back into acme\nnot dead there, so left alone: x\n",
+    )
+    status, text = said(url, "redrive", "acme", ids["dead"])  # it is alive by now
+    assert (status, text.count(ids["dead"])) == (UNKNOWN, 1)
+    assert said(url, "redrive", "acme") == (DONE, "0 put back into acme\n")
+
+
+def test_a_page_begins_after_a_message_of_that_queue(file, said) -> None:
+    url, ids = file
+    status, rest = said(url, "peek", "drivers", "--after", ids["ready"])
+    assert (status, len(rest.splitlines())) == (DONE, 3)
+    for id in ("nonsense", ids["dead"], ids["dead"] + "9"):
+        status, text = said(url, "peek", "drivers", "--after", id)
+        assert (status, f"'drivers' has never had a message '{id}'" in text) == (UNKNOWN, True)
+    assert said(url, "purge", "drivers", "--yes")[0] == DONE
+    # What has ended meanwhile is a place all the same.
+    assert said(url, "peek", "drivers", "--after", ids["ready"]) == (DONE, "nothing waits\n")
 
 
 def test_a_look_changes_nothing_that_another_program_keeps(tmp_path, said) -> None:
