@@ -98,10 +98,10 @@ function newRow(name) {
   return row;
 }
 
-function fill(row, { name, ready, delayed, leased, dead, oldest, consumers }) {
+function fill(row, { queue, ready, delayed, leased, dead, oldest, consumers }) {
   const [head, wait, out, gone, age, who] = row.children;
-  put(head.firstChild, name);
-  head.title = name;
+  put(head.firstChild, queue);
+  head.title = queue;
   put(wait, delayed ? `${ready + delayed} (${delayed} later)` : `${ready}`);
   put(out, `${leased}`);
   put(gone, `${dead}`);

@@ -174,7 +174,7 @@ async def serve(
         clients=namespace,
         dialect="caps" if dialect else None,
         consumers=protocol.consumers,
-        shown=protocol.shown,
+        shows=protocol.shows,
     )
 
     async def elsewhere(*_: object) -> None:
