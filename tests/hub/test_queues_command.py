@@ -21,8 +21,9 @@ from aiohttp import web
 from hubs import Hub
 from nats_nodes import new_stream
 
-from chatq import Queues
+from chatq import Outbox, Queues
 from chatq.__main__ import main
+from chatq.clients.inbox import open_inbox
 from chatq.hub.queues_command import CANNOT, DONE, UNKNOWN, WRONG
 from chatq.hub.text_table import shown, text_table
 
@@ -79,10 +80,8 @@ def test_a_file_that_no_hub_has_open(file, said) -> None:
     status, fate = said(url, "where", ids["dead"])
     assert f"message {ids['dead']} (pickup) of queue acme: dead" in fate
     assert "ann" in fate
-    assert said(url, "redrive", "acme", "--json")[1] == {
-        **{"queue": "acme", "redriven": 1},
-        "missing": [],
-    }
+    redriven = {"queue": "acme", "redriven": 1, "missing": []}
+    assert said(url, "redrive", "acme", "--json") == (DONE, redriven)
     assert said(url, "purge", "drivers", "--yes") == (DONE, "3 deleted from drivers\n")
     assert said(url, "where", ids["ready"], "--json")[1]["state"] == "purged"
 
@@ -259,18 +258,33 @@ def test_what_is_no_place(place, words, said) -> None:
     assert (status, words in text, "secret" in text) == (WRONG, True, False), text
 
 
+async def an_outbox(path: Path) -> None:
+    await (await Outbox.open(path, socketio.AsyncClient())).close()
+
+
 def test_files_that_are_no_store_stay_as_they_are(tmp_path, said) -> None:
     newer, other, empty, noise = (tmp_path / name for name in ("newer", "other", "empty", "noise"))
+    inbox, mixed, outbox = (tmp_path / name for name in ("inbox", "mixed", "outbox"))
     asyncio.run(filled(f"sqlite:///{newer}"))
     with closing(sqlite3.connect(newer)) as db, db:
         db.execute("PRAGMA user_version = 99")
     with closing(sqlite3.connect(other)) as db, db:
         db.execute("CREATE TABLE t (x)")
+        db.execute('CREATE TABLE "a\x1b[31m\n" (x)')
+    open_inbox(inbox, 1).close()
+    with closing(sqlite3.connect(mixed)) as db:
+        for n in range(5):
+            db.execute(f"CREATE TABLE t{n} (x)")
+        open_inbox(db, 1)
+    asyncio.run(an_outbox(outbox))
     empty.touch()
     noise.write_bytes(os.urandom(5_000))
     for path, words in (
         (newer, "written by a newer chatq"),
-        (other, "a database of another program"),
+        (other, "is a database of another program (with the tables 't', "),
+        (inbox, "has the inbox of a consumer (ids of messages that it has handled) in it, and no"),
+        (mixed, "program (with the tables 't0', 't1', 't2', …), with the inbox of a consumer"),
+        (outbox, "holds an outbox, not queues: give another file"),
         (empty, "an empty one"),
         (noise, "not a database"),
         (tmp_path, "it is a folder"),
@@ -280,6 +294,8 @@ def test_files_that_are_no_store_stay_as_they_are(tmp_path, said) -> None:
         was = path.read_bytes() if path.is_file() else None
         status, text = said(f"sqlite:///{path}")
         assert (status, words in text) == (CANNOT, True), text
+        assert text.count("\n") == 1
+        assert text[:-1].isprintable()
         assert (path.read_bytes() if path.is_file() else None) == was
     assert not (tmp_path / "missing").exists()
 

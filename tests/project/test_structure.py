@@ -71,6 +71,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "clients.inbox": {
         "queues.private",
+        "queues.sqlite_schema",
         "queues.store",
     },
     "clients.outbox": {

@@ -1583,7 +1583,9 @@ class TestSqliteStore(Contract):
     async def test_a_database_of_another_program_is_left_as_it_was(self, path, tmp_path, wal):
         path = self._changed(path, tmp_path, "CREATE TABLE theirs (x)", wal)
         before = bytes_of(path)
-        with pytest.raises(StoreError, match="another program; it was left as it is"):
+        with pytest.raises(
+            StoreError, match=r"another program \(with the tables 'theirs'\); it was left as it is"
+        ):
             await SqliteStore.open(path)
         assert bytes_of(path) == before
 
