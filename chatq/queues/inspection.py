@@ -15,7 +15,8 @@ from typing import Any
 
 from .message import check_queue, decode
 from .queues import Queues
-from .store import Stats, Store
+from .redriving import redriven
+from .store import Stats
 
 __all__ = ["CHANGES", "Inspection"]
 
@@ -116,12 +117,7 @@ class Inspection:
 
     async def _redrive(self, queue: Any = None, ids: Any = None) -> dict[str, Any]:
         await self._check(queue, 1)
-        listed = isinstance(ids, list) and all(isinstance(id, str) for id in ids)
-        if ids is not None and not listed:
-            raise TypeError("ids is a list of the ids of dead messages")
-        missing = await _not_dead(self._queues.store, queue, [*dict.fromkeys(ids or ())])
-        redriven = await self._queues.redrive(queue, ids)
-        return {"queue": queue, "redriven": redriven, "missing": missing}
+        return await redriven(self._queues, queue, ids)
 
     async def _check_was_in(self, queue: str, id: str) -> None:
         """Raise `LookupError` if `queue` never had this message. (No word on other queues, which
@@ -144,20 +140,6 @@ class Inspection:
         check_queue(queue)
         _check_limit(limit, MESSAGES)
         await self._queues.stats(queue)  # raises for an unknown queue
-
-
-async def _not_dead(store: Store, queue: str, ids: list[str]) -> list[str]:
-    """Return which of these are no dead letters of `queue`."""
-    missing: list[str] = []
-    for start in range(0, len(ids), AT_ONCE):
-        slice = ids[start : start + AT_ONCE]
-        fates = await asyncio.gather(*(store.where(id) for id in slice))
-        missing += [
-            id
-            for id, fate in zip(slice, fates, strict=True)
-            if fate is None or (fate.state, fate.queue) != ("dead", queue)
-        ]
-    return missing
 
 
 def _check_limit(limit: Any, most: int) -> None:

@@ -125,6 +125,16 @@ class Rows(Puts):
         )
         return [Dead(make_id(self._name, seq), *rest) for seq, *rest in rows]
 
+    def are_dead(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.are_dead`."""
+        queue = self._queue(name)
+        one = "SELECT 1 FROM dead WHERE queue = ? AND seq = ?"
+        return [
+            queue is not None
+            and bool(self._db.execute(one, (queue.id, number_in(id, self._name))).fetchone())
+            for id in ids
+        ]
+
     def redrive(self, name: str, ids: list[str] | None) -> int:
         """See `Store.redrive`."""
         queue = self._queue(name)

@@ -448,6 +448,11 @@ class State(Stock):
                 return Fate(id, state, queue.name, event, *counts, item.reason, steps)
         return fate_of_ended(id, steps)
 
+    def are_dead(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.are_dead`."""
+        queue = self._queues.get(name)
+        return [queue is not None and number_in(id, self.name) in queue.dead for id in ids]
+
     def dead(self, name: str, limit: int) -> list[Item]:
         """Return the oldest dead letters of a queue, at most `limit`."""
         queue = self._queues.get(name)

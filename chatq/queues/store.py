@@ -299,6 +299,10 @@ class Store(ABC):
         """
         return self.ask("redrive", queue, None if ids is None else [*ids])
 
+    def are_dead(self, queue: str, ids: Iterable[str]) -> asyncio.Future[list[bool]]:
+        """Return of each of these ids whether it is that of a dead letter of `queue`."""
+        return self.ask("are_dead", queue, [*ids])
+
     def where(self, id: str) -> asyncio.Future[Fate | None]:
         """Return where the message with this id is, or how it has ended.
 

@@ -485,6 +485,7 @@ async def test_what_expires_and_what_fails_is_dead_until_it_is_redriven(
     assert await shared.call(client, "redrive", {"queue": queue, "ids": ["x"]}) == {
         "queue": queue,
         "redriven": 0,
+        "missing": ["x"],
     }
     redriven = await shared.call(client, "redrive", {"queue": queue, "ids": [id]})
     assert redriven["redriven"] == 1

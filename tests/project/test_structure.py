@@ -823,6 +823,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.inspection": {
         "queues.message",
         "queues.queues",
+        "queues.redriving",
         "queues.store",
     },
     "queues.keys": set(),
@@ -956,6 +957,9 @@ IMPORTS: dict[str, set[str]] = {
     "queues.record": {
         "queues.store",
     },
+    "queues.redriving": {
+        "queues.administration",
+    },
     "queues.requests": {
         "queues.ids",
         "queues.ordering",
@@ -980,6 +984,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.error_codes",
         "queues.message",
         "queues.order",
+        "queues.redriving",
         "queues.store",
         "shares",
     },
