@@ -254,12 +254,24 @@ def _where(answer: dict[str, Any], width: int) -> str:
         if answer[name] is not None:
             lines.append(f"  {name}: {_when(answer[name])}")
     if answer["attempts"] is not None:
-        failed = "" if answer["failures"] is None else f", of which {answer['failures']} failed"
-        lines.append(f"  attempts: {answer['attempts']}{failed}")
+        lines.append(f"  attempts: {_attempts(answer)}")
     if answer["steps"]:
         rows = [[_when(s["at"]), s["what"], s["queue"], s["detail"]] for s in answer["steps"]]
         lines += ["", text_table(["when", "what", "queue", "to, or why"], rows, width)]
     return "\n".join(lines)
+
+
+def _attempts(answer: dict[str, Any]) -> str:
+    attempts, failures = answer["attempts"], answer["failures"]
+    before = answer.get("redriven")  # a hub of an older version does not say
+    if failures is None:
+        return f"{attempts}"
+    if not before:
+        return f"{attempts}, of which {failures} failed"
+    since = attempts - before
+    if not since:
+        return f"{attempts}, none of them since it was redriven"
+    return f"{attempts}, of which {since} since it was redriven; of these, {failures} failed"
 
 
 def _consumers(consumers: list[dict[str, Any]] | None) -> str:

@@ -445,7 +445,8 @@ class State(Stock):
                 elif item.waits(now):
                     state, until = "delayed", item.back
                 counts = (item.attempts, item.failures, item.born, until, item.expires)
-                return Fate(id, state, queue.name, event, *counts, item.reason, steps)
+                more = (item.reason, steps, item.redriven)
+                return Fate(id, state, queue.name, event, *counts, *more)
         return fate_of_ended(id, steps)
 
     def are_dead(self, name: str, ids: list[str]) -> list[bool]:

@@ -105,6 +105,38 @@ def test_ids_that_are_not_dead_are_named_and_the_others_are_redriven(file, said)
     assert said(url, "redrive", "acme") == (DONE, "0 put back into acme\n")
 
 
+def test_attempts_before_a_redrive_are_told_from_those_since(tmp_path, said) -> None:
+    url = f"sqlite:///{tmp_path / 'q.db'}"
+
+    async def fail(last: bool) -> str:
+        async with await Queues.open(url) as queues:
+            [attempt] = (await queues.store.claim("q", 1, 9.0, in_order=False)).attempts
+            if last:
+                await queues.store.bury(attempt.receipt, "x")
+            else:
+                await queues.store.release(attempt.receipt)
+            return attempt.id
+
+    async def put() -> None:
+        async with await Queues.open(url) as queues:
+            await queues.emit("e", 1, to="q")
+
+    def attempts() -> str:
+        status, text = said(url, "where", id)
+        assert status == DONE
+        return next(line for line in text.splitlines() if "attempts:" in line)
+
+    asyncio.run(put())
+    id = asyncio.run(fail(last=False))
+    assert attempts() == "  attempts: 1, of which 1 failed"
+    asyncio.run(fail(last=True))
+    assert attempts() == "  attempts: 2"
+    assert said(url, "redrive", "q")[0] == DONE
+    assert attempts() == "  attempts: 2, none of them since it was redriven"
+    asyncio.run(fail(last=False))
+    assert attempts() == "  attempts: 3, of which 1 since it was redriven; of these, 1 failed"
+
+
 def test_a_page_begins_after_a_message_of_that_queue(file, said) -> None:
     url, ids = file
     status, rest = said(url, "peek", "drivers", "--after", ids["ready"])

@@ -465,6 +465,8 @@ class Contract:
         [again] = await claim(store)
         assert (again.id, again.number, again.failures) == (two.id, 4, 0)
         assert (two.redriven, again.redriven) == (0, 3)
+        fate = await store.where(two.id)
+        assert (fate.attempts, fate.failures, fate.redriven) == (4, 0, 3)
         assert [d.id for d in await store.dead(QUEUE)] == [one.id]
         assert await store.redrive(QUEUE) == 1
         assert await store.redrive(QUEUE) == 0
