@@ -194,7 +194,8 @@ class Rows(Puts):
         # Queue by queue, since the rows of each are together: there are more messages than queues.
         row = self._db.execute(
             "SELECT q.name, p.attempts, p.failures, p.due, p.expires, p.redriven, b.event, b.born "
-            "FROM queue q CROSS JOIN pending p ON p.queue = q.id AND p.seq = ? JOIN body b ON b.id = p.body",
+            "FROM queue q CROSS JOIN pending p ON p.queue = q.id AND p.seq = ? "
+            "JOIN body b ON b.id = p.body",
             (seq,),
         ).fetchone()
         if row is not None:

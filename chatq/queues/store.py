@@ -184,8 +184,8 @@ class Fate:
     dead letter that was too old, or one too many); "forgotten", if that is not known any more.
     `queue`: None if that is not known either; `attempts` and what follows: of one that is there;
     `failures`: since it was redriven, if it was; `redriven`: how many of the attempts were before
-    that (of a dead letter perhaps None); `until`: when its lease or its delay ends; times in seconds since
-    the epoch. `steps`: its way since its first attempt, as far as it is still known.
+    that (of a dead letter perhaps None); `until`: when its lease or its delay ends; times in
+    seconds since the epoch. `steps`: its way since its first attempt, as far as it is still known.
     """
 
     id: str
