@@ -126,7 +126,10 @@ class Security:
             except ValueError as problem:
                 raise ValueError(f"{TOKEN}: {problem}") from None
         if (options.certificate is None) != (options.key is None):
-            raise ValueError("--certificate and --key belong together: give both")
+            raise ValueError(
+                "--certificate and --key belong together: give both, or one file twice that has "
+                "both"
+            )
         names = [*options.allow_host]
         with contextlib.suppress(ValueError):  # "", for instance: all addresses
             names.append(host_named(options.host))
