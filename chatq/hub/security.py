@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_checked(lambda text: text == "*" or host_named(text)),
         metavar="NAME",
         help="a name or address that clients use for this hub, besides --host and those of this "
-        "machine (localhost, 127.0.0.1, ::1); may be repeated; * for all",
+        "machine (localhost, 127.0.0.1, ::1), without scheme and port; may be repeated; no "
+        "patterns, but * for all",
     )
     parser.add_argument(
         "--allow-origin",
