@@ -38,9 +38,7 @@ _WORDS = (
     ),
     (
         r"certificate verify failed: ([\w -]+)",
-        "its certificate is not trusted ({0}): if it is right, let the client trust it, with "
-        "http_session=aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl="
-        'ssl.create_default_context(cafile="cert.pem")))',
+        "its certificate is not trusted ({0}): if it is right, {trust}",
     ),
     (
         r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST",
@@ -75,6 +73,10 @@ _WORDS = (
     ),
     (r"by the server$|^$", "it did not answer in time"),  # Engine.IO's words for an empty text
 )
+_TRUST = (
+    "let the client trust it, with http_session=aiohttp.ClientSession(connector="
+    'aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile="cert.pem")))'
+)
 _QUOTED = 300
 
 
@@ -90,10 +92,11 @@ def address(client: Any) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def met(client: Any, given: tuple[Any, ...]) -> str:
+def met(client: Any, given: tuple[Any, ...], trust: str = _TRUST) -> str:
     """Return what this client met when it could not connect, and what to do.
 
-    `given`: the arguments of its event `connect_error`, which is being handled.
+    `given`: the arguments of its event `connect_error`, which is being handled; `trust`: how it is
+    made to trust a certificate.
     """
     error = sys.exception()
     if not isinstance(error, engineio.exceptions.ConnectionError):
@@ -110,7 +113,7 @@ def met(client: Any, given: tuple[Any, ...]) -> str:
     for pattern, words in _WORDS:
         if found := re.search(pattern, text):
             said = next((group for group in found.groups() if group), "")
-            return words.format(said.strip())
+            return words.format(said.strip(), trust=trust)
     return _line(text)
 
 

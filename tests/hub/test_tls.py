@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -91,6 +92,24 @@ def test_a_node_client_works_over_tls(made, tmp_path: Path) -> None:
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "websocket: e 1\npolling: e 1\n"
+
+
+def test_the_command_says_why_it_reaches_no_hub(made, tmp_path: Path, monkeypatch, capsys) -> None:
+    cert, key = made
+    with hubs.hub("--certificate", str(cert), "--key", str(key), folder=tmp_path) as hub:
+        plain = hub.url.replace("https", "http")
+        for url, said in [
+            (hub.url, "its certificate is not trusted (self-signed certificate): if it is right, "
+                      "give it in the environment, SSL_CERT_FILE=cert.pem"),
+            (plain, "it ended the connection without an answer: does it want TLS (https://)?"),
+        ]:  # fmt: skip
+            assert main(["queues", url]) == 1
+            assert capsys.readouterr().err == f"chatq queues: no hub answers at {url}: {said}\n"
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        done = subprocess.run(
+            [sys.executable, "-m", "chatq", "queues", hub.url], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(tmp_path: Path) -> None:

@@ -502,6 +502,7 @@ IMPORTS: dict[str, set[str]] = {
     "hosts": set(),
     "hub.asking": {
         "hub.inside",
+        "internals.connect_errors",
         "queues.inspection",
         "queues.queues",
         "queues.rules",
