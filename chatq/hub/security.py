@@ -149,11 +149,11 @@ class Security:
             dialect=options.dialect,
         )
 
-    async def watch(self, gates: Iterable[Gate]) -> None:
-        """Read files again when they have changed, for ever, and let `gates` cut off who is a
+    async def watch(self, gates: Iterable[Gate], until: asyncio.Event) -> None:
+        """Read files again when they have changed, `until` is set, and let `gates` cut off who is a
         stranger then."""
-        while self._watched:
-            await set_within(asyncio.Event(), _LOOK)
+        while self._watched and not until.is_set():
+            await set_within(until, _LOOK)
             for files, read in self._watched:
                 if not await asyncio.to_thread(files.changed):
                     continue

@@ -566,7 +566,6 @@ IMPORTS: dict[str, set[str]] = {
     "hub.certificate": set(),
     "hub.door": {
         "pace",
-        "waiting",
     },
     "hub.gate": {
         "hub.door",
@@ -728,7 +727,9 @@ IMPORTS: dict[str, set[str]] = {
     "journal.lines": {
         "journal.facts",
     },
-    "pace": set(),
+    "pace": {
+        "waiting",
+    },
     "panel.board": {
         "panel.cards",
         "panel.composer",
