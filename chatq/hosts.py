@@ -16,6 +16,8 @@ from collections.abc import Iterable
 __all__ = ["Hosts", "host_in", "host_named", "shown"]
 
 _HEADER = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]*)?")
+#: What no name has: an empty part, or a last part that browsers take for a number of an address.
+_NO_NAME = re.compile(r"^\.|\.\.|(^|\.)([0-9]+|0x[0-9a-f]*)$")
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
@@ -79,13 +81,35 @@ def host_in(header: str) -> str | None:
 def host_named(name: str) -> str:
     """Return a name or an address that somebody has configured, as `host_in` spells it.
 
-    Raises `ValueError` for what is neither.
+    Case does not count, nor a dot at the end; IPv6 with brackets or without. Raises `ValueError`
+    for what is neither, with what may have been meant.
     """
     address = _address(name.removeprefix("[").removesuffix("]"))
     known = str(address) if address is not None else host_in(name)
-    if known is None or (address is None and ":" in name):
-        raise ValueError(f"a host is a name or an address alone, like chat.example, not {name!r}")
+    if known is None or (address is None and (":" in name or _NO_NAME.search(known))):
+        raise ValueError(
+            "a host is a name or an address alone, like chat.example, "
+            f"not {name!r:.200}{_meant(name)}"
+        )
     return known
+
+
+def _meant(name: str) -> str:
+    """Return what somebody may have meant by what is no host."""
+    if "*" in name or name.startswith("."):
+        return ": there are no patterns; name each host, or give * alone, for all"
+    if "," in name or " " in name.strip():
+        return ": each is given by itself"
+    authority = _AUTHORITY.match(name)
+    text = (authority[1] if authority else re.split("[/?#]", name, maxsplit=1)[0]).strip()
+    try:
+        text = text if text.isascii() else text.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
+    host = host_in(text)
+    if host is None or (_address(host) is None and _NO_NAME.search(host)):
+        return ""
+    return f": did you mean {host}? (Its port and scheme do not count.)"
 
 
 def shown(header: str) -> str:

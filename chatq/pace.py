@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from .waiting import passed
+
 __all__ = ["Pace"]
 
 
@@ -35,6 +37,12 @@ class Pace:
         due = max(self._due, now - self._spare) + self._interval
         self._due = min(due, now + self._longest)
         return max(0.0, self._due - now)
+
+    async def turn(self) -> None:
+        """Take one; return when it may be done: at once, without a turn of the event loop, if that
+        is now."""
+        if late := self.next():
+            await passed(late)
 
     @property
     def fresh(self) -> bool:

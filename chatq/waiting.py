@@ -16,7 +16,16 @@ from collections.abc import Callable, Coroutine, Iterable
 from random import Random
 from typing import Any, TypeVar
 
-__all__ = ["Tasks", "detached", "end_task", "every", "give_way", "pause_after", "set_within"]
+__all__ = [
+    "Tasks",
+    "detached",
+    "end_task",
+    "every",
+    "give_way",
+    "passed",
+    "pause_after",
+    "set_within",
+]
 
 _T = TypeVar("_T")
 #: How long a task that was cancelled may take to end, in seconds.
@@ -34,6 +43,11 @@ async def give_way() -> None:
 def _set(turn: asyncio.Future[None]) -> None:
     if not turn.done():  # the waiter may have been cancelled
         turn.set_result(None)
+
+
+async def passed(seconds: float) -> None:
+    """Wait for so many seconds, come what may; with none left, for a turn of the event loop."""
+    await set_within(asyncio.Event(), seconds)
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> None:

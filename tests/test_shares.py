@@ -90,3 +90,14 @@ def test_a_pace() -> None:
     now += 9
     assert pace.fresh
     assert [pace.next() for _ in range(3)] == [0, 0, 0.5]
+
+
+async def test_a_turn_of_a_pace_comes_when_it_is_due() -> None:
+    begun = asyncio.get_running_loop().time()
+    pace = Pace(1, 0.02, 1.0)
+    await asyncio.gather(*(pace.turn() for _ in range(4)))
+    assert asyncio.get_running_loop().time() - begun >= 3 * 0.02 - 0.01
+    done = []
+    asyncio.get_running_loop().call_soon(done.append, 1)
+    await Pace(1, 9.0, 9.0).turn()
+    assert not done  # nothing was waited for

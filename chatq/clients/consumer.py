@@ -46,6 +46,11 @@ _REPLY = 10.0  # seconds for the server's reply to `subscribe`
 _LONGEST_BURST = 0.01  # seconds without giving way to the event loop
 _RETRY, _LONGEST_RETRY = 0.2, 10.0  # seconds until `subscribe` is tried again
 _CATCH_ALL = "*"
+#: What answers `subscribe`.
+_SERVERS = (
+    "a consumer talks to `python -m chatq serve`; a server with queues of its own has to attach "
+    "them with serve=True"
+)
 
 
 class Consumer:
@@ -195,11 +200,11 @@ class Consumer:
                 await asyncio.shield(self._subscribed)
         except TimeoutError:
             await self.close(0)
+            trouble = self._connection.trouble
             state = (
-                "the client is not connected"
+                "the client is not connected" + (f" ({trouble})" if trouble else "")
                 if self._connection.sid is None
-                else "no answer to `subscribe`: a consumer talks to `python -m chatq serve`; a "
-                "server with queues of its own has to attach them with serve=True"
+                else f"no answer to `subscribe`: {_SERVERS}"
             )
             raise TimeoutError(
                 f"not subscribed to {self.queue!r} in {self._connection.namespace} within "
@@ -241,8 +246,8 @@ class Consumer:
                     if isinstance(error, Refused):
                         self._subscribed.set_exception(error)
                         return
-                else:
-                    self._report("is not subscribed", error)
+                    error = TimeoutError(f"{error}: {_SERVERS}")  # nothing else is met here
+                self._report("is not subscribed", error)
                 if isinstance(error, Refused) and error.for_good:
                     tried = sid  # not again on this connection
                     continue

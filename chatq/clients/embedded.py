@@ -23,6 +23,7 @@ class Embedded:
     #: Never None, as if connected: queues that are closed answer with an error.
     sid: str | None = ""
     namespace = "queues of this process"
+    trouble = ""
 
     def __init__(self, queues: Queues) -> None:
         self._queues = queues

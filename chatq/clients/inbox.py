@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..queues.private import make_private
+from ..queues.sqlite_schema import check_foreign
 from ..queues.store import StoreError
 
 __all__ = ["Inbox", "open_inbox"]
@@ -110,6 +111,7 @@ class _File:
         make_private(path)
         self._db = sqlite3.connect(path, timeout=_LONGEST_LOCK, isolation_level=None)
         try:
+            check_foreign(self._db, path)
             if not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")

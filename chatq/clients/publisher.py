@@ -77,6 +77,8 @@ class Publisher:
 
     def open(self) -> None:
         """Start."""
+        if isinstance(self._connection, Session):
+            self._connection.ended = self._given_up
         self._connection.open()
         self._task = detached(self._run())
 
@@ -112,6 +114,8 @@ class Publisher:
         why = f"last met: {self._last_error}" if self._last_error else "no answer yet"
         if self._connection.sid is None:
             why = f"the client is not connected to {self._connection.namespace}"
+            if trouble := self._connection.trouble:
+                why += f" ({trouble})"
         return f"pending {self.pending}{first}; {why}"
 
     def report(self, what: str, error: Exception) -> None:
@@ -122,6 +126,11 @@ class Publisher:
                 self._on_error(error)
             except Exception:
                 _log.exception("on_error of the outbox %s failed", self._store.path)
+
+    def _given_up(self) -> None:
+        if not self._stop.is_set():
+            error = ConnectionError("the client does not connect again by itself: connect it")
+            self.report("sends nothing", error)
 
     async def _run(self) -> None:
         while True:

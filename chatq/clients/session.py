@@ -1,12 +1,14 @@
 """A session in one namespace of a `socketio.AsyncClient`, across its reconnections.
 
-Owns when it is connected, calls that end with the connection, frames of deliveries. Must not know:
-what is requested, what is delivered, how the client's events are intercepted.
+Owns when it is connected, what is said while it cannot be, calls that end with the connection,
+frames of deliveries. Must not know: what is requested, what is delivered, how the client's events
+are intercepted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,20 +17,28 @@ import socketio  # type: ignore[import-untyped]
 from ..internals.client_events import (
     CONNECTED,
     DISCONNECTED,
+    FAILED,
     GIVEN_UP,
     listen,
     listen_no_more,
     listeners,
 )
+from ..internals.connect_errors import NOBODY, address, met
 from ..queues.frame import DELIVERIES, unpack
 from ..waiting import set_within
 
 __all__ = ["NO_ANSWER", "Refused", "Session"]
 
+_log = logging.getLogger("chatq")
+
 #: The code of `Refused` if the server gave no reply, or not the expected one.
 NO_ANSWER = "no_answer"
 #: Permanent errors: a retry of the same request would fail, too.
 _FOR_GOOD = {"malformed", "too_large", "forbidden", "unknown_queue"}
+#: For how many seconds nothing may listen before that is said: a server is started, or again.
+_PATIENCE = 10.0
+#: The most reasons that are said of one outage: they may quote a server.
+_REASONS = 10
 
 
 class Refused(RuntimeError):
@@ -61,6 +71,8 @@ class Session:
     takes: Callable[[list[Any]], Awaitable[object]] | None
     lost: Callable[[], object] | None
     ended: Callable[[], object] | None
+    #: Why there is no connection, as far as is known; "" if there is one.
+    trouble: str
 
     def __init__(
         self,
@@ -78,6 +90,9 @@ class Session:
             raise ValueError(f'a namespace is text that begins with "/", not {namespace!r:.80}')
         self.client, self.namespace = client, namespace
         self.queue, self.takes, self.lost, self.ended = queue, takes, lost, ended
+        self.trouble = ""
+        self._said: set[str] = set()  # since the last connection
+        self._nobody_since: float | None = None
         self._left: str | None = None
         self._on_purpose = False
         self._reconnected = asyncio.Event()
@@ -93,6 +108,8 @@ class Session:
                 "another client"
             )
         listen(self.client, self)
+        if self.client.connected and self.namespace not in self.client.connection_namespaces:
+            self.left_out()
         handlers = self.client.handlers
         if self.takes is not None and ("*" not in handlers or self.namespace in handlers):
             # Frames are taken before any handler. This one is for those that look up the client's
@@ -115,10 +132,7 @@ class Session:
         """Raise `RuntimeError` if the client is connected, but not to this namespace."""
         client, namespace = self.client, self.namespace
         if client.connected and namespace not in client.connection_namespaces:
-            raise RuntimeError(
-                f"the client is connected, but not to {namespace}: make the consumer or the outbox "
-                f'first, or connect with namespaces=["{namespace}"]'
-            )
+            raise RuntimeError(f"the client is connected, but not to {namespace}: {self._how}")
 
     async def connected(self, other_than: str | None = None) -> str:
         """Wait for a connection (other than `other_than`); return its sid."""
@@ -182,6 +196,8 @@ class Session:
             self._fail_calls()
             if self.lost is not None:
                 self.lost()
+        elif event == FAILED:
+            self._not_connected(met(self.client, arguments))
         elif event == GIVEN_UP and self.ended is not None and not self._on_purpose:
             self.ended()
         return False
@@ -190,7 +206,40 @@ class Session:
         """See `Listener.after`."""
         if event == CONNECTED:
             self._on_purpose = False
+            self.trouble, self._nobody_since = "", None
+            self._said.clear()
             self._reconnected.set()
+
+    def left_out(self) -> None:
+        """See `Listener.left_out`."""
+        self._not_connected(f"the client was told to connect to other namespaces: {self._how}")
+
+    @property
+    def _how(self) -> str:
+        return (
+            "make the consumer or the outbox first, or connect with "
+            f'namespaces=["{self.namespace}"]'
+        )
+
+    def _not_connected(self, why: str) -> None:
+        """Note why there is no connection; log it, once until there is one, and for one only of the
+        sessions that have it in common."""
+        self.trouble = f"{address(self.client)}: {why}"
+        if why == NOBODY:
+            now = asyncio.get_running_loop().time()
+            self._nobody_since = now if self._nobody_since is None else self._nobody_since
+            if now - self._nobody_since < _PATIENCE:
+                return
+        if why in self._said or len(self._said) == _REASONS:
+            return
+        self._said.add(why)
+        alike = (
+            each
+            for each in listeners(self.client)
+            if isinstance(each, Session) and each.namespace == self.namespace
+        )
+        if next(alike, self) is self:
+            _log.warning("no connection to %s: %s", self.namespace, self.trouble)
 
     def _fail_calls(self) -> None:
         for future in self._calls:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import socketio  # type: ignore[import-untyped]
 
+from ..internals.connect_errors import met
 from ..queues.inspection import CHANGES, Inspection
 from ..queues.queues import Queues
 from ..queues.rules import Rules
@@ -41,6 +42,8 @@ _RULES = Rules(
 )
 #: How long a hub may take to let somebody in, to answer, and to change something, in seconds.
 _CONNECT, _ANSWER, _CHANGE = 5, 30, 600
+#: How the command is made to trust a certificate.
+_TRUST = "give it in the environment, SSL_CERT_FILE=cert.pem"
 #: The variable that has the token.
 _TOKEN = "CHATQ_TOKEN"
 
@@ -94,7 +97,11 @@ async def hub(url: str) -> AsyncIterator[Ask]:
     base = f"{parts.scheme}://{parts.netloc}"
     why: list[Any] = []
     client = socketio.AsyncClient(reconnection=False)
-    client.on("connect_error", why.append, namespace=NAMESPACE)
+
+    def failed(*given: Any) -> None:
+        why.append((given[0] if given else None, met(client, given, _TRUST)))
+
+    client.on("connect_error", failed, namespace=NAMESPACE)
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def gone(*_: Any) -> None:
@@ -151,7 +158,7 @@ def _checked(answer: Any) -> dict[str, Any]:
 
 def _not_let_in(base: str, why: list[Any], problem: Exception) -> Exception:
     """Return what is to be said of a hub that cannot be asked."""
-    data = why[-1] if why else None
+    data, told = why[-1] if why else (None, str(problem))
     found = data.get("data") if isinstance(data, dict) else None
     refused = found.get("error") if isinstance(found, dict) else None
     if isinstance(refused, dict) and refused.get("code") == "forbidden":
@@ -161,7 +168,4 @@ def _not_let_in(base: str, why: list[Any], problem: Exception) -> Exception:
         return StoreError(
             f"what answers at {base} is a Socket.IO server, but no hub of this version of chatq"
         )
-    hint = ""
-    if base.startswith("https:"):
-        hint = " (if its certificate is one of your own: SSL_CERT_FILE=FILE in the environment)"
-    return StoreError(f"no hub answers at {base}: {problem}{hint}")
+    return StoreError(f"no hub answers at {base}: {told}")

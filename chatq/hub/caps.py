@@ -158,9 +158,9 @@ class Caps:
                     there.append((store, 0))
         return there
 
-    def shown(self, queue: str) -> str | None:
-        """Return what a queue is called where people look; None: it is no queue of a client."""
-        return None if queue == NOTES else queue.removeprefix("caps ")
+    def shows(self, queue: str) -> bool:
+        """Return whether a queue is shown to who looks: it is one of clients."""
+        return queue != NOTES
 
     async def _handle(self, event: Any, sid: str, *arguments: Any) -> Any:
         data = arguments[0] if arguments else None

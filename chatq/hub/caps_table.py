@@ -103,6 +103,8 @@ def _check(theirs: _Settings, own: _Settings) -> None:
             elif section == "wrapping":
                 _must(value in shapes, place, value, _or(shapes))
             elif section == "answers":
+                how = "shape, event, or both: a word that only asks is one of [events] get-all"
+                _must(value != {}, place, value, how)
                 for part, chosen in _table(place, value).items():
                     _known(f"{place}.{part}", part, {"shape": 0, "event": 0})
                     good = isinstance(chosen, str) and (part == "event" or chosen in shapes)
@@ -110,6 +112,7 @@ def _check(theirs: _Settings, own: _Settings) -> None:
                           _or(shapes) if part == "shape" else "the name of an event")  # fmt: skip
             else:
                 _must(key != "plain", place, value, "another name: plain is the message alone")
+                _must(value != {}, place, value, 'some fields, as in { id = "$id" }')
                 for name, text in _table(place, value).items():
                     permitted = _TEXTS[:1] if name == "..." else _TEXTS
                     good = text in permitted or (name != "..." and not str(text).startswith("$"))

@@ -7,7 +7,9 @@ when it is loaded again.
 from __future__ import annotations
 
 import os
+import re
 import ssl
+import tempfile
 from pathlib import Path
 
 __all__ = ["Certificate"]
@@ -15,6 +17,18 @@ __all__ = ["Certificate"]
 
 #: What OpenSSL says of a key of another certificate; the last, if it is of another kind, too.
 _OF_ANOTHER = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+#: What is in a file of PEM, by how the line above it ends.
+_CERTIFICATE, _KEY = "a certificate", "a private key"
+_LABELS = {
+    "PRIVATE KEY": _KEY,
+    "CERTIFICATE": _CERTIFICATE,
+    "CERTIFICATE REQUEST": "a request for a certificate, which an authority answers with one",
+    "PUBLIC KEY": "a public key",
+}
+_BEGIN = re.compile(rb"^-----BEGIN ([A-Z0-9 ]{1,40})-----", re.MULTILINE)
+_ONE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+#: More of a file is not looked at, in bytes.
+_LARGEST = 1_000_000
 
 
 class Certificate:
@@ -49,20 +63,74 @@ class Certificate:
             context.load_cert_chain(self.certificate, self.key, _no_password)
         except _Encrypted:
             raise ValueError(
-                f"the key in {self.key} is encrypted: the hub cannot ask for its password"
+                f"the key in {self.key} is encrypted: the hub cannot ask for its password; one "
+                f"without is written by `openssl pkey -in {self.key} -out FILE` (chmod 600 it)"
             ) from None
         except (ssl.SSLError, ValueError) as problem:
             raise ValueError(self._why(problem)) from None
         return context
 
     def _why(self, problem: Exception) -> str:
+        certificate, key = _held(self.certificate), _held(self.key)
+        if _CERTIFICATE not in certificate and _KEY in certificate and _CERTIFICATE in key:
+            return (
+                f"they look swapped: {self.certificate} holds {_KEY}, and {self.key} "
+                f"{_CERTIFICATE}: give --certificate {self.key} --key {self.certificate}"
+            )
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.certificate)
         except ssl.SSLError:
-            return f"there is no certificate in {self.certificate}, as PEM has it"
-        if getattr(problem, "reason", "") in _OF_ANOTHER:
-            return f"the key in {self.key} does not belong to the certificate in {self.certificate}"
-        return f"there is no key in {self.key} that can be used, as PEM has it"
+            return _lacks(self.certificate, _CERTIFICATE, certificate)
+        if getattr(problem, "reason", "") not in _OF_ANOTHER:
+            return _lacks(self.key, _KEY, key)
+        if self._comes_later():
+            return (
+                f"the certificates in {self.certificate} are in the wrong order: first that of the "
+                f"key in {self.key}, then that of its authority, and so on"
+            )
+        return f"the key in {self.key} does not belong to the certificate in {self.certificate}"
+
+    def _comes_later(self) -> bool:
+        """Return whether a certificate that is not the first in its file belongs to the key."""
+        for one in _ONE.findall(_start(self.certificate))[1:]:
+            with tempfile.TemporaryDirectory() as folder:
+                alone = Path(folder) / "certificate.pem"
+                alone.write_bytes(one)
+                try:
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                        alone, self.key, _no_password
+                    )
+                except ssl.SSLError:
+                    continue
+                return True
+        return False
+
+
+def _start(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(_LARGEST)
+
+
+def _held(path: Path) -> list[str]:
+    """Return what a file of PEM holds, each kind once."""
+    found = [label.decode() for label in _BEGIN.findall(_start(path))]
+    kinds = [next((k for end, k in _LABELS.items() if each.endswith(end)), each) for each in found]
+    return [*dict.fromkeys(kinds)]
+
+
+def _lacks(path: Path, wanted: str, held: list[str]) -> str:
+    """Return what to say of a file in which there is no certificate, or no private key."""
+    what = wanted.removeprefix("a ")
+    if wanted in held:
+        return f"the {what} in {path} cannot be read: is the file whole?"
+    if held:
+        return f"there is no {what} in {path}: it holds {' and '.join(held)}"
+    if b"\0" in _start(path):
+        return (
+            f"there is no {what} in {path}, as PEM has it, a text: `openssl x509`, `openssl pkey` "
+            "or `openssl pkcs12` makes that of other forms"
+        )
+    return f"there is no {what} in {path}, as PEM has it"
 
 
 class _Encrypted(Exception):

@@ -9,10 +9,7 @@ may share one. A wrong one is answered late, so a connection and an address can 
 
 from __future__ import annotations
 
-import asyncio
-
 from ..pace import Pace
-from ..waiting import set_within
 
 __all__ = ["Door"]
 
@@ -37,5 +34,4 @@ class Door:
             if len(self._paces) >= _ADDRESSES:
                 self._paces = {a: p for a, p in self._paces.items() if not p.fresh}
             pace = self._paces[address] = Pace(AT_ONCE, INTERVAL, LONGEST)
-        if late := pace.next():
-            await set_within(asyncio.Event(), late)
+        await pace.turn()

@@ -37,8 +37,7 @@ _SHOWN = 200
 class Inside:
     """Serves those behind `gate` who look into `queues`, which `clients` use by `dialect`.
 
-    `consumers(queue)`: see `Inspection`; `shown(queue)`: what a queue is called in the picture;
-    None: it is not in it.
+    `consumers(queue)`: see `Inspection`; `shows(queue)`: whether it is one for people to see.
     """
 
     def __init__(
@@ -49,9 +48,9 @@ class Inside:
         clients: str,
         dialect: str | None,
         consumers: Consumers,
-        shown: Callable[[str], str | None],
+        shows: Callable[[str], bool],
     ) -> None:
-        self._gate, self._shown = gate, shown
+        self._gate, self._shows = gate, shows
         self._inspection = Inspection(queues, consumers)
         self._about = {"namespace": clients, "dialect": dialect}
         self._viewers: set[str] = set()
@@ -73,9 +72,7 @@ class Inside:
                 self._check(sid, arguments[0])
                 await self._gate.reads(sid)
                 answer = await self._inspection.ask(request, arguments[0])
-                if request == "list":
-                    answer["queues"] = [q for q in answer["queues"] if self._shown(q["queue"])]
-                return answer
+                return self._without_notes(answer) if request == "list" else answer
             except Exception as problem:
                 code = code_of(problem)
                 if code is None:
@@ -91,7 +88,7 @@ class Inside:
         queue = queue if isinstance(queue, str) else ""
         if self._gate.asks:
             self._gate.check(sid, "manage", queue)
-        if queue and self._shown(queue) is None:
+        if queue and not self._shows(queue):
             raise PermissionError(f"{queue!r} holds notes of the hub itself, and no messages")
 
     async def _unknown(self, event: str, sid: str, *_: Any) -> dict[str, Any]:
@@ -147,14 +144,13 @@ class Inside:
 
     async def _draw(self) -> dict[str, Any]:
         try:
-            found = await self._inspection.list(_SHOWN)
+            found = self._without_notes(await self._inspection.list(_SHOWN))
         except Exception as problem:  # the store is closed, or its disk is failing
             if code_of(problem) is None:
                 _log.exception("the queues cannot be shown: %s", type(problem).__name__)
             return {**self._about, "queues": [], "more": 0, "problem": str(problem)[:300]}
-        queues = []
-        for about in found["queues"]:
-            name = self._shown(about["queue"])
-            if name is not None:
-                queues.append({**about, "name": name})
-        return {**self._about, "queues": queues, "more": found["more"]}
+        return {**self._about, **found}
+
+    def _without_notes(self, listed: dict[str, Any]) -> dict[str, Any]:
+        """Return a list of queues without those that are no matter of who looks."""
+        return {**listed, "queues": [q for q in listed["queues"] if self._shows(q["queue"])]}

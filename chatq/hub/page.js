@@ -16,11 +16,24 @@ function say(text, off) {
   at("frame").classList.toggle("old", off);
 }
 
+function askForToken(status, refusal) {
+  say(status, false);
+  at("frame").hidden = at("words").hidden = at("note").hidden = true;
+  at("refusal").textContent = refusal;
+  at("door").hidden = false;
+  at("token").focus();
+}
+
 socket.on("connect", () => {
-  at("door").hidden = true;
-  at("refusal").textContent = "";
-  socket.emit("look", {}, (answer) => {
-    if (answer.error) say(answer.error.message, true);
+  socket.emit("look", {}, ({ error }) => {
+    if (error?.code === "forbidden") {
+      // The hub knows this token: another one is a new beginning.
+      askForToken("The hub asks for a token that may manage all queues.", sentence(error.message));
+      return;
+    }
+    at("door").hidden = true;
+    at("refusal").textContent = "";
+    if (error) say(error.message, true);
   });
 });
 
@@ -30,19 +43,20 @@ socket.on("connect_error", (problem) => {
     return;
   }
   // The hub is there, and wants to know more. The client does not try again by itself then.
-  say("The hub asks for a token.", false);
-  at("frame").hidden = at("words").hidden = at("note").hidden = true;
-  at("refusal").textContent = socket.auth.token ? "That is not a token of this hub." : "";
-  at("door").hidden = false;
-  at("token").focus();
+  const wrong = socket.auth.token ? "That is not a token of this hub." : "";
+  askForToken("The hub asks for a token.", wrong);
 });
 
-socket.on("disconnect", () => say("The hub does not answer. Trying again …", true));
+socket.on("disconnect", (reason) => {
+  // Not by the page itself, for another token.
+  if (reason !== "io client disconnect") say("The hub does not answer. Trying again …", true);
+});
 
 at("door").addEventListener("submit", (event) => {
   event.preventDefault();
   socket.auth = { token: at("token").value };
   at("token").value = "";
+  socket.disconnect();
   socket.connect();
 });
 
@@ -84,10 +98,10 @@ function newRow(name) {
   return row;
 }
 
-function fill(row, { name, ready, delayed, leased, dead, oldest, consumers }) {
+function fill(row, { queue, ready, delayed, leased, dead, oldest, consumers }) {
   const [head, wait, out, gone, age, who] = row.children;
-  put(head.firstChild, name);
-  head.title = name;
+  put(head.firstChild, queue);
+  head.title = queue;
   put(wait, delayed ? `${ready + delayed} (${delayed} later)` : `${ready}`);
   put(out, `${leased}`);
   put(gone, `${dead}`);
@@ -110,6 +124,10 @@ function told(queues) {
   if (!queues.length) return "No queue yet: nobody has put anything into one.";
   const many = queues.length === 1 ? "1 queue" : `${queues.length} queues`;
   return `${many}: ${wait} wait, ${out} out, ${dead} dead.`;
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}.`;
 }
 
 function among(consumers) {

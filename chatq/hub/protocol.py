@@ -46,9 +46,9 @@ class Native:
 
         self.consumers = queues.consumers
 
-    def shown(self, queue: str) -> str | None:
-        """Return what a queue is called where people look: its name."""
-        return queue
+    def shows(self, queue: str) -> bool:
+        """Return whether a queue is shown to who looks: all are."""
+        return True
 
     async def start(self) -> None:
         """Do nothing: nothing has to be read before clients connect."""

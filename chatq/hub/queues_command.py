@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb("list", "all queues, with how much is in each and who consumes it", queue=False)
     verb("stats", "one queue")
     peek = verb("peek", "the oldest messages of a queue, delivered or not; changes nothing")
-    peek.add_argument("--after", default="", metavar="ID", help="begin after this message")
+    peek.add_argument("--after", default="", metavar="ID", help="begin after this message of it")
     dead = verb("dead", "the oldest dead letters of a queue, with why they are dead")
     for each in (peek, dead):
         each.add_argument("--limit", type=int, default=100, metavar="N", help="default: 100")
@@ -157,7 +157,7 @@ async def _run(
     else:
         width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 10_000
         print(_PRINTED[verb](answer, width))
-    return DONE
+    return UNKNOWN if answer.get("missing") else DONE
 
 
 def _agreed(about: dict[str, Any]) -> bool:
@@ -229,7 +229,10 @@ def _bytes(data: Any) -> str:
 
 
 def _redriven(answer: dict[str, Any], width: int) -> str:
-    return f"{answer['redriven']} put back into {shown(answer['queue'])}"
+    done = f"{answer['redriven']} put back into {shown(answer['queue'])}"
+    # A hub of an older version does not say.
+    missing = [shown(f"not dead there, so left alone: {id}") for id in answer.get("missing", ())]
+    return "\n".join([done, *missing])
 
 
 def _purged(answer: dict[str, Any], width: int) -> str:
@@ -251,12 +254,24 @@ def _where(answer: dict[str, Any], width: int) -> str:
         if answer[name] is not None:
             lines.append(f"  {name}: {_when(answer[name])}")
     if answer["attempts"] is not None:
-        failed = "" if answer["failures"] is None else f", of which {answer['failures']} failed"
-        lines.append(f"  attempts: {answer['attempts']}{failed}")
+        lines.append(f"  attempts: {_attempts(answer)}")
     if answer["steps"]:
         rows = [[_when(s["at"]), s["what"], s["queue"], s["detail"]] for s in answer["steps"]]
         lines += ["", text_table(["when", "what", "queue", "to, or why"], rows, width)]
     return "\n".join(lines)
+
+
+def _attempts(answer: dict[str, Any]) -> str:
+    attempts, failures = answer["attempts"], answer["failures"]
+    before = answer.get("redriven")  # a hub of an older version does not say
+    if failures is None:
+        return f"{attempts}"
+    if not before:
+        return f"{attempts}, of which {failures} failed"
+    since = attempts - before
+    if not since:
+        return f"{attempts}, none of them since it was redriven"
+    return f"{attempts}, of which {since} since it was redriven; of these, {failures} failed"
 
 
 def _consumers(consumers: list[dict[str, Any]] | None) -> str:

@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_checked(lambda text: text == "*" or host_named(text)),
         metavar="NAME",
         help="a name or address that clients use for this hub, besides --host and those of this "
-        "machine (localhost, 127.0.0.1, ::1); may be repeated; * for all",
+        "machine (localhost, 127.0.0.1, ::1), without scheme and port; may be repeated; no "
+        "patterns, but * for all",
     )
     parser.add_argument(
         "--allow-origin",
@@ -126,7 +127,10 @@ class Security:
             except ValueError as problem:
                 raise ValueError(f"{TOKEN}: {problem}") from None
         if (options.certificate is None) != (options.key is None):
-            raise ValueError("--certificate and --key belong together: give both")
+            raise ValueError(
+                "--certificate and --key belong together: give both, or one file twice that has "
+                "both"
+            )
         names = [*options.allow_host]
         with contextlib.suppress(ValueError):  # "", for instance: all addresses
             names.append(host_named(options.host))
@@ -145,11 +149,11 @@ class Security:
             dialect=options.dialect,
         )
 
-    async def watch(self, gates: Iterable[Gate]) -> None:
-        """Read files again when they have changed, for ever, and let `gates` cut off who is a
+    async def watch(self, gates: Iterable[Gate], until: asyncio.Event) -> None:
+        """Read files again when they have changed, `until` is set, and let `gates` cut off who is a
         stranger then."""
-        while self._watched:
-            await set_within(asyncio.Event(), _LOOK)
+        while self._watched and not until.is_set():
+            await set_within(until, _LOOK)
             for files, read in self._watched:
                 if not await asyncio.to_thread(files.changed):
                     continue

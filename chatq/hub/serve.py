@@ -174,7 +174,7 @@ async def serve(
         clients=namespace,
         dialect="caps" if dialect else None,
         consumers=protocol.consumers,
-        shown=protocol.shown,
+        shows=protocol.shows,
     )
 
     async def elsewhere(*_: object) -> None:
@@ -187,9 +187,11 @@ async def serve(
     sio.attach(application)
 
     async def watching(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(security.watch([gate, inside]))
+        closing = asyncio.Event()
+        task = asyncio.create_task(security.watch([gate, inside], closing))
         yield
-        await end_task(task, 0)
+        closing.set()
+        await end_task(task, _ANSWERS)
 
     application.cleanup_ctx.append(watching)
     page.add_to(application, namespace)

@@ -7,11 +7,12 @@
 function io(namespace, options) {
   const handlers = {};
   const answers = new Map();
-  const socket = { auth: options.auth, on, emit, connect };
+  const socket = { auth: options.auth, on, emit, connect, disconnect };
   let line = null;
   let asked = 0;
   let failures = 0;
   let timer = 0;
+  let there = false;
 
   function on(event, handler) {
     handlers[event] = handler;
@@ -25,13 +26,14 @@ function io(namespace, options) {
   function connect() {
     clearTimeout(timer);
     if (line) {
-      enter();
+      // While the line is not open yet: who is asked for then is told who this is now.
+      if (line.readyState === WebSocket.OPEN) enter();
       return;
     }
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
     const mine = new WebSocket(`${scheme}//${location.host}/socket.io/?EIO=4&transport=websocket`);
     line = mine;
-    let there = false;
+    there = false;
     let silence = 0;
 
     mine.onmessage = ({ data }) => {
@@ -71,6 +73,11 @@ function io(namespace, options) {
 
   function enter() {
     line.send(`40${namespace},${JSON.stringify(socket.auth)}`);
+  }
+
+  function disconnect() {
+    if (there) line.send(`41${namespace},`);
+    there = false;
   }
 
   connect();

@@ -21,6 +21,15 @@ __all__ = ["Holder", "Right", "Tokens", "check_token"]
 Right = Literal["publish", "consume", "manage"]
 _RIGHTS: tuple[Right, ...] = get_args(Right)
 _FIELDS = {"token", *_RIGHTS}
+_TOKEN_WANTED = 'write token = "…", or a list of them, each in quotes'
+_KINDS: dict[type, str] = {
+    str: "text",
+    list: "list",
+    dict: "table",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+}
 #: The most characters of a token, and of a pattern.
 _TOKEN, _PATTERN = 1_000, 100
 
@@ -132,38 +141,63 @@ def _tables(text: str) -> list[Holder]:
 
 
 def _holders(name: str, table: Any) -> list[Holder]:
-    if not isinstance(table, dict):
-        raise ValueError("above each token stands its name, as [kitchen]")
     if not name.isprintable() or not 0 < len(name) <= _PATTERN:
-        raise ValueError(f"a name has 1 to {_PATTERN} printable characters")
+        raise ValueError(f"a name has 1 to {_PATTERN} printable characters, not {name!r:.60}")
+    if not isinstance(table, dict):
+        raise ValueError(
+            f"{name} is {_kind(table)}, and in no table: above each token stands its name, as "
+            "[kitchen]"
+        )
     for given in table:
         if given not in _FIELDS:
             known = ", ".join(sorted(_FIELDS))
-            raise ValueError(f"{name} has {given!r:.60}, which nobody knows: there are {known}")
-    tokens = table.get("token")
-    tokens = [tokens] if isinstance(tokens, str) else tokens
-    if not isinstance(tokens, list) or not tokens or not all(isinstance(t, str) for t in tokens):
-        raise ValueError(f"{name} has no token: token is a text, or a list of them")
+            raise ValueError(f"[{name}] has {given!r:.60}, which nobody knows: there are {known}")
+    tokens = _tokens(name, table)
     rights = {right: _patterns(name, right, table.get(right, [])) for right in _RIGHTS}
     if not any(rights.values()):
-        raise ValueError(f"{name} may do nothing: give publish, consume or manage")
+        raise ValueError(
+            f'[{name}] may do nothing: write publish, consume or manage, as in publish = ["orders"]'
+        )
     for token in tokens:
         try:
             check_token(token)
         except ValueError as problem:
-            raise ValueError(f"{name}: {problem}") from None
+            raise ValueError(f"[{name}] token: {problem}") from None
     return [Holder(name, **rights, digest=_digest(token)) for token in tokens]
 
 
+def _tokens(name: str, table: dict[str, Any]) -> list[str]:
+    if "token" not in table:
+        raise ValueError(f"[{name}] has no token: {_TOKEN_WANTED}")
+    given = table["token"]
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, list) or not given:
+        raise ValueError(f"[{name}] token is {_kind(given)}: {_TOKEN_WANTED}")
+    for n, each in enumerate(given, 1):
+        if not isinstance(each, str):
+            raise ValueError(f"[{name}] token: number {n} is {_kind(each)}: {_TOKEN_WANTED}")
+    return given
+
+
 def _patterns(name: str, right: str, given: Any) -> tuple[str, ...]:
-    good = isinstance(given, list) and all(
-        isinstance(each, str) and each.isprintable() and 0 < len(each) <= _PATTERN for each in given
-    )
-    if not good:
-        raise ValueError(
-            f'{name}: {right} is a list of queues, or patterns of them, as ["orders", "shop-*"]'
-        )
+    wanted = f'write a list of queues, or patterns of them, as {right} = ["orders", "shop-*"]'
+    if not isinstance(given, list):
+        raise ValueError(f"[{name}] {right} is {_kind(given)}: {wanted}")
+    for n, each in enumerate(given, 1):
+        wrong = None if isinstance(each, str) and each else _kind(each)
+        if wrong is None and not (each.isprintable() and len(each) <= _PATTERN):
+            wrong = f"no name: at most {_PATTERN} printable characters"
+        if wrong is not None:
+            raise ValueError(f"[{name}] {right}: number {n} is {wrong}: {wanted}")
     return tuple(given)
+
+
+def _kind(value: object) -> str:
+    """Return what a value of TOML is, without quoting it: it may be a secret."""
+    if value in ("", [], {}):
+        return f"an empty {_KINDS[type(value)]}"
+    return f"a {_KINDS.get(type(value), 'date or a time')}"
 
 
 def _digest(token: str) -> bytes:

@@ -7,8 +7,8 @@ python-socketio has one handler for each event, and `connect` and `disconnect` a
 may set them at any time, or write a namespace class. So no handler is set for them: all events pass
 through one method of the client, which is replaced.
 
-Touches python-socketio 5.18: `_trigger_event` of clients and servers, and the event
-`__disconnect_final`.
+Touches python-socketio 5.18: `_trigger_event` of clients and servers, the event
+`__disconnect_final`, and `connection_namespaces`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 __all__ = [
     "CONNECTED",
     "DISCONNECTED",
+    "FAILED",
     "GIVEN_UP",
     "Listener",
     "around_handlers",
@@ -27,8 +28,10 @@ __all__ = [
     "listeners",
 ]
 
-#: A connection has begun; it has ended, with a reason; the client will not reconnect by itself.
+#: A connection has begun; it has ended, with a reason; the client will not reconnect by itself; it
+#: could not connect.
 CONNECTED, DISCONNECTED, GIVEN_UP = "connect", "disconnect", "__disconnect_final"
+FAILED = "connect_error"
 
 
 class Listener(Protocol):
@@ -43,6 +46,10 @@ class Listener(Protocol):
 
     def after(self, event: str) -> None:
         """Called after the client's own handler has ended: it may have to authenticate first."""
+
+    def left_out(self) -> None:
+        """Called when the client connects, or cannot, and the namespace is not among those that it
+        was told to connect to."""
 
 
 def listeners(client: Any) -> list[Listener]:
@@ -108,3 +115,7 @@ class _Events:
         finally:
             for listener in self._of(namespace):
                 listener.after(event)
+            if event in (CONNECTED, FAILED):
+                for listener in self.listeners:
+                    if listener.namespace not in self._client.connection_namespaces:
+                        listener.left_out()

@@ -32,7 +32,7 @@ from engineio.payload import Payload  # type: ignore[import-untyped]
 
 from ..pace import Pace
 from ..shares import Shares
-from ..waiting import set_within
+from ..waiting import passed
 from .hub_requests import check_requests
 from .unread import ENOUGH, Unread
 
@@ -157,8 +157,8 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
         size = len(data) + (sum(map(len, begun.attachments)) if begun is not None else 0)
         if socket.queue.size >= ENOUGH:
             await socket.queue.few()
-        if data[:1] == "0" and (late := self.connections[eio_sid].joins.next()):
-            await set_within(asyncio.Event(), late)
+        if data[:1] == "0":
+            await self.connections[eio_sid].joins.turn()
         if not self._under_way.begin_now(eio_sid, size):
             await self._under_way.begin(eio_sid, size)
         # Until `_handle_event` is called by the library nothing waits, so this is still the packet.
@@ -168,7 +168,7 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]
                 if data[:1] not in LARGE_KINDS:
                     raise ValueError("a packet of this kind is not so large")
                 async with self._decoding:
-                    await set_within(asyncio.Event(), self._rest_until - time.perf_counter())
+                    await passed(self._rest_until - time.perf_counter())
                     began, self._size = time.perf_counter(), mine
                     await super()._handle_eio_message(eio_sid, data)
                     took = time.perf_counter() - began

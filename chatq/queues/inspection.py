@@ -15,13 +15,14 @@ from typing import Any
 
 from .message import check_queue, decode
 from .queues import Queues
+from .redriving import redriven
 from .store import Stats
 
 __all__ = ["CHANGES", "Inspection"]
 
 #: The requests that change something.
 CHANGES = {"redrive", "purge"}
-#: The most queues of one list, of how many it is made, and how many of these are looked at at once,
+#: The most queues of one list, of how many it is made, and how many are looked at at once,
 #: so that whoever uses the queues is not held up.
 QUEUES, LOOKED_AT, AT_ONCE = 1_000, 2_000, 100
 #: The most messages of one answer, and the most bytes of their bodies beside the first.
@@ -95,6 +96,8 @@ class Inspection:
         await self._check(queue, limit)
         if not isinstance(after, str):
             raise TypeError("after is the id of a message")
+        if after:
+            await self._check_was_in(queue, after)
         shown: list[dict[str, Any]] = []
         for kept in _of_size(await self._queues.peek(queue, limit, after), bodies):
             about = {"id": kept.id, "event": kept.event, "size": len(kept.body)}
@@ -114,10 +117,14 @@ class Inspection:
 
     async def _redrive(self, queue: Any = None, ids: Any = None) -> dict[str, Any]:
         await self._check(queue, 1)
-        listed = isinstance(ids, list) and all(isinstance(id, str) for id in ids)
-        if ids is not None and not listed:
-            raise TypeError("ids is a list of the ids of dead messages")
-        return {"queue": queue, "redriven": await self._queues.redrive(queue, ids)}
+        return await redriven(self._queues, queue, ids)
+
+    async def _check_was_in(self, queue: str, id: str) -> None:
+        """Raise `LookupError` if `queue` never had this message. (No word on other queues, which
+        whoever asks may not be permitted to look into.)"""
+        fate = await self._queues.store.where(id)
+        if fate is None or fate.queue not in (queue, None):
+            raise LookupError(f"queue {queue!r:.120} has never had a message {id!r:.120}")
 
     async def _purge(self, queue: Any = None) -> dict[str, Any]:
         await self._check(queue, 1)

@@ -149,6 +149,11 @@ def _dead(queue: str, limit: int) -> Request:
     return Request(None, finish)
 
 
+def _are_dead(queue: str, ids: Iterable[str]) -> Request:
+    wanted = _texts(ids)
+    return Request(None, lambda state, _, now: state.are_dead(queue, wanted))
+
+
 def _where(id: str) -> Request:
     return Request(None, lambda state, _, now: state.where(id, now))
 
@@ -188,5 +193,6 @@ _REQUESTS: dict[str, Callable[..., Request]] = {
     "sweep": _sweep,
     "names": _names,
     "stats": _stats,
+    "are_dead": _are_dead,
     "where": _where,
 }

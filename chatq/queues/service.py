@@ -15,6 +15,7 @@ from ..shares import Shares
 from .error_codes import Limit, code_of, error
 from .message import TooLarge, check_queue, decode
 from .order import Order
+from .redriving import redriven
 from .store import NewMessage
 
 __all__ = ["Service"]
@@ -304,13 +305,9 @@ class Service:
 
     async def _redrive(self, sid: str, queue: Any = None, ids: Any = None) -> dict[str, Any]:
         check_queue(queue)
-        if ids is not None and not (
-            isinstance(ids, list) and all(isinstance(id, str) for id in ids)
-        ):
-            raise TypeError("ids is a list of the ids of dead messages")
         await self._queues.stats(queue)
         async with self._work.turn(sid, COPIES):
-            return {"queue": queue, "redriven": await self._queues.redrive(queue, ids)}
+            return await redriven(self._queues, queue, ids)
 
 
 def _copies(message: Any) -> int:

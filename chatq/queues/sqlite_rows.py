@@ -125,6 +125,16 @@ class Rows(Puts):
         )
         return [Dead(make_id(self._name, seq), *rest) for seq, *rest in rows]
 
+    def are_dead(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.are_dead`."""
+        queue = self._queue(name)
+        one = "SELECT 1 FROM dead WHERE queue = ? AND seq = ?"
+        return [
+            queue is not None
+            and bool(self._db.execute(one, (queue.id, number_in(id, self._name))).fetchone())
+            for id in ids
+        ]
+
     def redrive(self, name: str, ids: list[str] | None) -> int:
         """See `Store.redrive`."""
         queue = self._queue(name)
@@ -183,12 +193,13 @@ class Rows(Puts):
         steps = self._trail.of(seq)
         # Queue by queue, since the rows of each are together: there are more messages than queues.
         row = self._db.execute(
-            "SELECT q.name, p.attempts, p.failures, p.due, p.expires, b.event, b.born FROM queue q "
-            "CROSS JOIN pending p ON p.queue = q.id AND p.seq = ? JOIN body b ON b.id = p.body",
+            "SELECT q.name, p.attempts, p.failures, p.due, p.expires, p.redriven, b.event, b.born "
+            "FROM queue q CROSS JOIN pending p ON p.queue = q.id AND p.seq = ? "
+            "JOIN body b ON b.id = p.body",
             (seq,),
         ).fetchone()
         if row is not None:
-            name, attempts, failures, due, expires, event, born = row
+            name, attempts, failures, due, expires, redriven, event, born = row
             ends = (each.until for each in self._leases.of(name) if each.item.seq == seq)
             until, state = next(ends, 0.0), "leased"
             if until <= now:
@@ -196,7 +207,7 @@ class Rows(Puts):
             end = until if until > now else None
             state = state if end else "ready"
             counts = (attempts, failures, born, end, expires)
-            return Fate(id, state, name, event, *counts, steps=steps)
+            return Fate(id, state, name, event, *counts, steps=steps, redriven=redriven)
         row = self._db.execute(
             "SELECT q.name, b.event, d.attempts, b.born, d.expires, d.reason FROM queue q "
             "CROSS JOIN dead d ON d.queue = q.id AND d.seq = ? JOIN body b ON b.id = d.body",

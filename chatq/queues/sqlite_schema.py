@@ -29,6 +29,14 @@ _APPLICATIONS: dict[Kind, int] = {  # in the header of the file: "chaq", "chob"
     "outbox": 0x63686F62,
 }
 _VERSION = 3
+_HELD: dict[Kind, str] = {"queues": "queues", "outbox": "an outbox"}
+#: Tables of chatq that are no store, in a file of their own or in one of its user.
+_INSIDE = {
+    "chatq_inbox": "the inbox of a consumer (ids of messages that it has handled)",
+    "chatq_outbox": "an outbox inside a database (chatq.Outbox.inside)",
+}
+#: How many tables of another program are named.
+_NAMED = 3
 
 _TABLES = """
 CREATE TABLE meta (name TEXT NOT NULL, next INTEGER NOT NULL, seen REAL NOT NULL DEFAULT 0);
@@ -94,13 +102,15 @@ def check(db: sqlite3.Connection, path: Path, kind: Kind) -> bool:
     empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     for other, known in _APPLICATIONS.items():
         if application == known and other != kind:
-            what = {"queues": "queues", "outbox": "an outbox"}
             raise StoreError(
-                f"{path} holds {what[other]}, not {what[kind]}: give another file; it was left as "
-                "it is"
+                f"{path} holds {_HELD[other]}, not {_HELD[kind]}: give another file; it was left "
+                "as it is"
             )
     if application != _APPLICATIONS[kind] and (application or not empty):
-        raise StoreError(f"{path} is a database of another program; it was left as it is")
+        raise StoreError(
+            f"{path} {_what(db)}; it was left as it is: give the file that holds {_HELD[kind]}, or "
+            "begin one under a name that is free"
+        )
     if version > _VERSION:
         raise StoreError(
             f"{path} was written by a newer chatq (version {version} of the file, this one reads "
@@ -109,6 +119,18 @@ def check(db: sqlite3.Connection, path: Path, kind: Kind) -> bool:
     if not empty:
         db.execute("SELECT name, next FROM meta").fetchone()
     return empty
+
+
+def _what(db: sqlite3.Connection) -> str:
+    """Return what a file is that is none of ours."""
+    names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    ours = [what for name, what in _INSIDE.items() if name in names]
+    theirs = [name for name in names if name not in _INSIDE]
+    if ours and not theirs:
+        return f"has {' and '.join(ours)} in it, and no queues"
+    shown = [*map("{!r:.40}".format, theirs[:_NAMED]), *(["…"] if theirs[_NAMED:] else [])]
+    tables = f" (with the tables {', '.join(shown)})" if theirs else ""
+    return f"is a database of another program{tables}" + "".join(f", with {one}" for one in ours)
 
 
 def check_foreign(db: sqlite3.Connection, path: Path) -> None:

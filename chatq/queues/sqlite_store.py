@@ -429,7 +429,7 @@ _PUTS = {"put", "put_one"}
 #: Verbs whose writes `Rows` batches.
 _BATCHED = {"put", "put_one", "ack"}
 #: Verbs that only look.
-_LOOKS = {"peek", "stats", "dead", "names", "where"}
+_LOOKS = {"peek", "stats", "dead", "are_dead", "names", "where"}
 #: Verbs that need no sync: to lose them in a power failure only means a redelivery.
 _UNSYNCED = {"ack", "extend", "release", "remove", "sweep", *_LOOKS}
 #: Errors that mean a bad request, not a bad file.

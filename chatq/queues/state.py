@@ -445,8 +445,14 @@ class State(Stock):
                 elif item.waits(now):
                     state, until = "delayed", item.back
                 counts = (item.attempts, item.failures, item.born, until, item.expires)
-                return Fate(id, state, queue.name, event, *counts, item.reason, steps)
+                more = (item.reason, steps, item.redriven)
+                return Fate(id, state, queue.name, event, *counts, *more)
         return fate_of_ended(id, steps)
+
+    def are_dead(self, name: str, ids: list[str]) -> list[bool]:
+        """See `Store.are_dead`."""
+        queue = self._queues.get(name)
+        return [queue is not None and number_in(id, self.name) in queue.dead for id in ids]
 
     def dead(self, name: str, limit: int) -> list[Item]:
         """Return the oldest dead letters of a queue, at most `limit`."""

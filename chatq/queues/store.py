@@ -183,8 +183,9 @@ class Fate:
     what ended it: "acknowledged", "removed", "purged", "queue deleted", "discarded", "dropped" (a
     dead letter that was too old, or one too many); "forgotten", if that is not known any more.
     `queue`: None if that is not known either; `attempts` and what follows: of one that is there;
-    `until`: when its lease or its delay ends; times in seconds since the epoch. `steps`: its way
-    since its first attempt, as far as it is still known.
+    `failures`: since it was redriven, if it was; `redriven`: how many of the attempts were before
+    that (of a dead letter perhaps None); `until`: when its lease or its delay ends; times in
+    seconds since the epoch. `steps`: its way since its first attempt, as far as it is still known.
     """
 
     id: str
@@ -198,6 +199,7 @@ class Fate:
     expires: float | None = None
     reason: str = ""
     steps: tuple[Step, ...] = ()
+    redriven: int | None = None
 
 
 class Store(ABC):
@@ -298,6 +300,10 @@ class Store(ABC):
         not expire again.
         """
         return self.ask("redrive", queue, None if ids is None else [*ids])
+
+    def are_dead(self, queue: str, ids: Iterable[str]) -> asyncio.Future[list[bool]]:
+        """Return of each of these ids whether it is that of a dead letter of `queue`."""
+        return self.ask("are_dead", queue, [*ids])
 
     def where(self, id: str) -> asyncio.Future[Fate | None]:
         """Return where the message with this id is, or how it has ended.

@@ -1118,6 +1118,16 @@ async def test_an_inbox_that_cannot_be_opened_is_named(hub, dial, tmp_path):
         await make(await dial(hub.url), inbox=path).start()
 
 
+async def test_an_inbox_is_kept_out_of_a_store(dial, tmp_path):
+    """Not into the file of a hub that is off, for instance."""
+    path = tmp_path / "hub.db"
+    await (await chatq.Queues.open(f"sqlite:///{path}")).close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="is a file of chatq, not a database of yours: give anoth"):
+        await make(await dial(), inbox=path).start()
+    assert path.read_bytes() == before
+
+
 async def test_a_handled_message_that_cannot_be_remembered_is_answered_and_reported(
     hub, dial, tmp_path
 ):

@@ -79,6 +79,10 @@ def test_a_class_adds_words_and_moves_them(tmp_path: Path) -> None:
         ('[shapes]\nbox = { "..." = "all" }', '[shapes.box....] has to be "$message", or'),
         ('[shapes]\nplain = { id = "$id" }', "another name: plain is the message alone"),
         ("[shapes]\nbox = { id = 5 }", "[shapes.box.id] has to be"),
+        ("[answers.news]\n", "[answers.news] has to be shape, event, or both: a word that only"),
+        ("[shapes]\nbox = {}", "[shapes.box] has to be some fields, as in "),
+        ("[shapes]\nbox = []", "[shapes.box] has to be a table, not []"),
+        ("[answers]\nnews = []", "[answers.news] has to be a table, not []"),
         ("[events", "is no TOML: "),
     ],
 )
@@ -87,6 +91,12 @@ def test_a_bad_table_is_told_with_its_place(tmp_path: Path, text: str, told: str
         table(tmp_path, text)
     assert told in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / "class.toml"))
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "[events]\n", "[events]\npickup = []\n"])
+def test_what_is_empty_adds_nothing(tmp_path: Path, text: str) -> None:
+    """`--learn` begins with it, and whoever looks through its words may leave none."""
+    assert table(tmp_path, text) == read_table()
 
 
 def test_a_table_that_is_no_text(tmp_path: Path) -> None:

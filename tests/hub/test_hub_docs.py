@@ -42,11 +42,18 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.mark.needs("openssl")
-def test_the_python_client_of_the_page(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("containing", "printed"),
+    [
+        ('client.call("publish"', r"\{'id': '[\w-]+'\}\n"),
+        ("Outbox.open", r"on the way with \{'order': 17\}\n"),
+    ],
+)
+def test_the_python_clients_of_the_page(folder: Path, containing: str, printed: str) -> None:
     options = ["--token-file", "tokens.toml", "--certificate", "cert.pem", "--key", "key.pem"]
     assert " ".join(options) in block("sh", "openssl")
     with hubs.hub(*options, folder=folder) as hub:
-        program = block("py").replace("localhost:3001", f"localhost:{hub.port}")
+        program = block("py", containing).replace("localhost:3001", f"localhost:{hub.port}")
         done = subprocess.run(
             [sys.executable, "-c", program],
             cwd=folder,
@@ -56,7 +63,7 @@ def test_the_python_client_of_the_page(folder: Path) -> None:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert re.fullmatch(r"\{'id': '[\w-]+'\}\n", done.stdout)
+        assert re.fullmatch(printed, done.stdout)
         assert hub.log.count("warning") == 0, hub.log
 
 

@@ -120,7 +120,8 @@ async def test_dead_letters_are_looked_after(looking) -> None:
         looking.hub.queues.store.tick()
     [first, second] = (await looking.ask("dead", queue="q", bodies=True))["dead"]
     assert (first["data"], second["reason"], first["id"]) == ("x", "expired", id)
-    assert await looking.ask("redrive", queue="q", ids=[id]) == {"queue": "q", "redriven": 1}
+    redriven = {"queue": "q", "redriven": 1, "missing": ["never"]}
+    assert await looking.ask("redrive", queue="q", ids=[id, "never"]) == redriven
     assert await looking.ask("purge", queue="q") == {"queue": "q", "purged": 1}
     assert (await looking.ask("where", id=id))["state"] == "purged"
 
@@ -189,7 +190,7 @@ async def test_a_picture_comes_again_and_again_while_somebody_looks(looking, mon
     assert len(drawn) <= max(len(looking.seen.events), len(others.events)) + 1  # one for both
     picture = looking.seen.data[-1]
     assert "data" not in str(picture)
-    assert [(q["name"], q["ready"]) for q in picture["queues"]] == [("q", 1)]
+    assert [(q["queue"], q["ready"]) for q in picture["queues"]] == [("q", 1)]
     await looking.publish("r", 2)
     await looking.seen.until(lambda: len(looking.seen.data[-1]["queues"]) == 2)
     monkeypatch.setattr(inside, "_SECOND", 0.0)
@@ -217,13 +218,13 @@ async def test_the_picture_of_a_lab(looking) -> None:
     await looking.ask("look")
 
     def there() -> bool:
-        names = {q["name"]: q["consumers"] for q in looking.seen.data[-1]["queues"]}
-        return names.get("drivers") == [{"name": "driver ann", "out": 0}]
+        names = {q["queue"]: q["consumers"] for q in looking.seen.data[-1]["queues"]}
+        return names.get("caps drivers") == [{"name": "driver ann", "out": 0}]
 
     await looking.seen.until(lambda: bool(looking.seen.events) and there())
-    shown = {q["name"]: (q["ready"], q["consumers"]) for q in looking.seen.data[-1]["queues"]}
-    assert shown["drivers"][0] == 1
-    assert "names" not in shown
+    shown = {q["queue"]: (q["ready"], q["consumers"]) for q in looking.seen.data[-1]["queues"]}
+    assert shown["caps drivers"][0] == 1
+    assert [*shown] == ["caps drivers"]  # as the command calls it, and none of the hub's own
     assert [q["queue"] for q in (await looking.ask("list"))["queues"]] == ["caps drivers"]
     for request in ("stats", "peek", "purge", "redrive"):  # the hub's own notes
         answer = await looking.ask(request, queue="caps names")

@@ -97,6 +97,38 @@ def test_hosts_that_are_configured() -> None:
             host_named(wrong)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("*.example.org", "there are no patterns; name each host, or give * alone"),
+        (".example.org", "there are no patterns"),
+        ("https://*.example.org", "there are no patterns"),
+        ("hub.example:3001", "did you mean hub.example?"),
+        ("https://Hub.Example:3001/caps?x#y", "did you mean hub.example?"),
+        ("hub.example/caps", "did you mean hub.example?"),
+        (" hub.example\n", "did you mean hub.example?"),
+        ("https://[::2]:1", "did you mean ::2?"),
+        ("192.168.1.5:80", "did you mean 192.168.1.5?"),
+        ("bücher.example", "did you mean xn--bcher-kva.example?"),
+        ("a.example,b.example", "each is given by itself"),
+        ("a.example b.example", "each is given by itself"),
+        ("a..b", "not 'a..b'"),
+        ("300.1.1.1", "not '300.1.1.1'"),
+        ("2130706433", "not '2130706433'"),
+        ("0x7f.1", "not '0x7f.1'"),
+        ("x" * 300 + "ä" * 300, "not 'xxx"),
+        ("", "not ''"),
+        ("https://", "not 'https://'"),
+    ],
+)
+def test_what_is_no_host_is_told_what_may_be_meant(given: str, said: str) -> None:
+    with pytest.raises(ValueError, match="a host is a name or an address alone") as raised:
+        host_named(given)
+    assert said in str(raised.value)
+    assert len(str(raised.value)) < 400
+    assert str(raised.value).isprintable()
+
+
 def test_the_address_that_a_connection_came_to_is_no_name() -> None:
     assert Hosts().know("192.168.1.5:3001", local="192.168.1.5")
     assert Hosts().know("192.168.1.5", local="::ffff:192.168.1.5")

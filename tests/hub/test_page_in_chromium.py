@@ -209,6 +209,38 @@ async def test_a_hub_that_comes_back_and_a_token_that_is_kept_nowhere(browser, f
         assert "sesame" not in hub.log
 
 
+async def test_a_token_that_may_not_look_is_told_so_and_another_can_be_tried(
+    browser, folder
+) -> None:
+    tokens = folder / "tokens.toml"
+    text = '[shop]\ntoken="NOT-1"\npublish=["*"]\n[boss]\ntoken="NOT-2"\nmanage=["*"]\n'
+    tokens.write_text(text)
+    with hubs.hub("--token-file", str(tokens), folder=folder) as hub:
+        page = await opened(browser, hub)
+        await page.says("asks for a token")
+        refusal = "The token of shop does not permit looking after all queues"
+        for token, selector, seen in (
+            ("NOT-1", "#refusal", refusal),
+            ("NOT-3", "#refusal", "not a token of this hub"),
+            ("NOT-1", "#refusal", refusal),
+            ("NOT-2", "#status", "live"),
+        ):
+            await page.do("fill", selector="#token", text=token)
+            await page.do("press", key="Enter")
+            await page.do("see", selector=selector, text=seen, within=15_000)
+        there = "[document.querySelector('#door').hidden, document.querySelector('#frame').hidden]"
+        assert await page.do("evaluate", script=there) == [True, False]
+        # What it may is taken from it while it looks.
+        (folder / "new").write_text(text.replace("manage", "consume"))
+        (folder / "new").replace(tokens)
+        boss = "The token of boss does not permit looking after all queues"
+        await page.do("see", selector="#refusal", text=boss, within=15_000)
+        assert await page.do("evaluate", script=there) == [False, True]
+        assert await page.do("axe") == []
+        if where := os.environ.get("CHATQ_SCREENSHOTS"):
+            await page.do("screenshot", path=str(Path(where) / f"refused-{folder.name}.png"))
+
+
 async def test_a_class(browser, tmp_path) -> None:
     """Five browsers and three programs on one hub, its page on a wall; it is killed in between."""
     install(tmp_path)

@@ -21,8 +21,9 @@ from aiohttp import web
 from hubs import Hub
 from nats_nodes import new_stream
 
-from chatq import Queues
+from chatq import Outbox, Queues
 from chatq.__main__ import main
+from chatq.clients.inbox import open_inbox
 from chatq.hub.queues_command import CANNOT, DONE, UNKNOWN, WRONG
 from chatq.hub.text_table import shown, text_table
 
@@ -79,10 +80,73 @@ def test_a_file_that_no_hub_has_open(file, said) -> None:
     status, fate = said(url, "where", ids["dead"])
     assert f"message {ids['dead']} (pickup) of queue acme: dead" in fate
     assert "ann" in fate
-    assert said(url, "redrive", "acme", ids["ready"])[1] == "0 put back into acme\n"
-    assert said(url, "redrive", "acme", "--json")[1] == {"queue": "acme", "redriven": 1}
+    redriven = {"queue": "acme", "redriven": 1, "missing": []}
+    assert said(url, "redrive", "acme", "--json") == (DONE, redriven)
     assert said(url, "purge", "drivers", "--yes") == (DONE, "3 deleted from drivers\n")
     assert said(url, "where", ids["ready"], "--json")[1]["state"] == "purged"
+
+
+def test_ids_that_are_not_dead_are_named_and_the_others_are_redriven(file, said) -> None:
+    url, ids = file
+    left = [ids["ready"], "no\x1b[31mnsense", "2be80c83-1", ""]
+    status, text = said(url, "redrive", "acme", *left)
+    assert status == UNKNOWN
+    assert text.splitlines() == [
+        "0 put back into acme",
+        *(f"not dead there, so left alone: {shown(id)}" for id in left),
+    ]
+    status, text = said(url, "redrive", "acme", "x", ids["dead"], "x", ids["dead"])
+    assert (status, text) == (
+        UNKNOWN,
+        "1 put back into acme\nnot dead there, so left alone: x\n",
+    )
+    status, text = said(url, "redrive", "acme", ids["dead"])  # it is alive by now
+    assert (status, text.count(ids["dead"])) == (UNKNOWN, 1)
+    assert said(url, "redrive", "acme") == (DONE, "0 put back into acme\n")
+
+
+def test_attempts_before_a_redrive_are_told_from_those_since(tmp_path, said) -> None:
+    url = f"sqlite:///{tmp_path / 'q.db'}"
+
+    async def fail(last: bool) -> str:
+        async with await Queues.open(url) as queues:
+            [attempt] = (await queues.store.claim("q", 1, 9.0, in_order=False)).attempts
+            if last:
+                await queues.store.bury(attempt.receipt, "x")
+            else:
+                await queues.store.release(attempt.receipt)
+            return attempt.id
+
+    async def put() -> None:
+        async with await Queues.open(url) as queues:
+            await queues.emit("e", 1, to="q")
+
+    def attempts() -> str:
+        status, text = said(url, "where", id)
+        assert status == DONE
+        return next(line for line in text.splitlines() if "attempts:" in line)
+
+    asyncio.run(put())
+    id = asyncio.run(fail(last=False))
+    assert attempts() == "  attempts: 1, of which 1 failed"
+    asyncio.run(fail(last=True))
+    assert attempts() == "  attempts: 2"
+    assert said(url, "redrive", "q")[0] == DONE
+    assert attempts() == "  attempts: 2, none of them since it was redriven"
+    asyncio.run(fail(last=False))
+    assert attempts() == "  attempts: 3, of which 1 since it was redriven; of these, 1 failed"
+
+
+def test_a_page_begins_after_a_message_of_that_queue(file, said) -> None:
+    url, ids = file
+    status, rest = said(url, "peek", "drivers", "--after", ids["ready"])
+    assert (status, len(rest.splitlines())) == (DONE, 3)
+    for id in ("nonsense", ids["dead"], ids["dead"] + "9"):
+        status, text = said(url, "peek", "drivers", "--after", id)
+        assert (status, f"'drivers' has never had a message '{id}'" in text) == (UNKNOWN, True)
+    assert said(url, "purge", "drivers", "--yes")[0] == DONE
+    # What has ended meanwhile is a place all the same.
+    assert said(url, "peek", "drivers", "--after", ids["ready"]) == (DONE, "nothing waits\n")
 
 
 def test_a_look_changes_nothing_that_another_program_keeps(tmp_path, said) -> None:
@@ -226,18 +290,33 @@ def test_what_is_no_place(place, words, said) -> None:
     assert (status, words in text, "secret" in text) == (WRONG, True, False), text
 
 
+async def an_outbox(path: Path) -> None:
+    await (await Outbox.open(path, socketio.AsyncClient())).close()
+
+
 def test_files_that_are_no_store_stay_as_they_are(tmp_path, said) -> None:
     newer, other, empty, noise = (tmp_path / name for name in ("newer", "other", "empty", "noise"))
+    inbox, mixed, outbox = (tmp_path / name for name in ("inbox", "mixed", "outbox"))
     asyncio.run(filled(f"sqlite:///{newer}"))
     with closing(sqlite3.connect(newer)) as db, db:
         db.execute("PRAGMA user_version = 99")
     with closing(sqlite3.connect(other)) as db, db:
         db.execute("CREATE TABLE t (x)")
+        db.execute('CREATE TABLE "a\x1b[31m\n" (x)')
+    open_inbox(inbox, 1).close()
+    with closing(sqlite3.connect(mixed)) as db:
+        for n in range(5):
+            db.execute(f"CREATE TABLE t{n} (x)")
+        open_inbox(db, 1)
+    asyncio.run(an_outbox(outbox))
     empty.touch()
     noise.write_bytes(os.urandom(5_000))
     for path, words in (
         (newer, "written by a newer chatq"),
-        (other, "a database of another program"),
+        (other, "is a database of another program (with the tables 't', "),
+        (inbox, "has the inbox of a consumer (ids of messages that it has handled) in it, and no"),
+        (mixed, "program (with the tables 't0', 't1', 't2', …), with the inbox of a consumer"),
+        (outbox, "holds an outbox, not queues: give another file"),
         (empty, "an empty one"),
         (noise, "not a database"),
         (tmp_path, "it is a folder"),
@@ -247,6 +326,8 @@ def test_files_that_are_no_store_stay_as_they_are(tmp_path, said) -> None:
         was = path.read_bytes() if path.is_file() else None
         status, text = said(f"sqlite:///{path}")
         assert (status, words in text) == (CANNOT, True), text
+        assert text.count("\n") == 1
+        assert text[:-1].isprintable()
         assert (path.read_bytes() if path.is_file() else None) == was
     assert not (tmp_path / "missing").exists()
 

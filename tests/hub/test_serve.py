@@ -441,6 +441,18 @@ async def test_consumers_compete_and_queues_fan_out(shared, clients, queue) -> N
     assert inboxes[2].data == [*range(40)]
 
 
+async def test_a_publish_needs_no_data(shared, clients, queue) -> None:
+    client = await clients()
+    inbox = Inbox(client, shared.namespace)
+    one = {"queue": queue, "event": "e"}
+    none = {"key": None, "ttl": None, "delay": None}
+    assert "id" in await shared.call(client, "publish", {**one, **none})
+    assert "ids" in await shared.call(client, "publish", {"messages": [one]})
+    await shared.call(client, "subscribe", {"queue": queue})
+    await inbox.until(2)
+    assert inbox.data == [None, None]
+
+
 async def test_a_key_makes_publishing_idempotent(shared, clients, queue) -> None:
     client = await clients()
     message = {"queue": queue, "event": "e", "data": 1, "key": "order-17"}
@@ -485,6 +497,7 @@ async def test_what_expires_and_what_fails_is_dead_until_it_is_redriven(
     assert await shared.call(client, "redrive", {"queue": queue, "ids": ["x"]}) == {
         "queue": queue,
         "redriven": 0,
+        "missing": ["x"],
     }
     redriven = await shared.call(client, "redrive", {"queue": queue, "ids": [id]})
     assert redriven["redriven"] == 1

@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -93,6 +94,24 @@ def test_a_node_client_works_over_tls(made, tmp_path: Path) -> None:
         assert done.stdout == "websocket: e 1\npolling: e 1\n"
 
 
+def test_the_command_says_why_it_reaches_no_hub(made, tmp_path: Path, monkeypatch, capsys) -> None:
+    cert, key = made
+    with hubs.hub("--certificate", str(cert), "--key", str(key), folder=tmp_path) as hub:
+        plain = hub.url.replace("https", "http")
+        for url, said in [
+            (hub.url, "its certificate is not trusted (self-signed certificate): if it is right, "
+                      "give it in the environment, SSL_CERT_FILE=cert.pem"),
+            (plain, "it ended the connection without an answer: does it want TLS (https://)?"),
+        ]:  # fmt: skip
+            assert main(["queues", url]) == 1
+            assert capsys.readouterr().err == f"chatq queues: no hub answers at {url}: {said}\n"
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        done = subprocess.run(
+            [sys.executable, "-m", "chatq", "queues", hub.url], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 async def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
 
@@ -130,6 +149,13 @@ def test_files_that_cannot_be_used_are_told(made, tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
+    chain, both, request = tmp_path / "chain.pem", tmp_path / "both.pem", tmp_path / "request.pem"
+    chain.write_text(other.read_text() + cert.read_text())
+    both.write_text(key.read_text() + cert.read_text())
+    request.write_text(cert.read_text().replace("CERTIFICATE", "CERTIFICATE REQUEST"))
+    cut, cut_key = tmp_path / "cut.pem", tmp_path / "cut.key"
+    cut.write_text(cert.read_text()[:300])
+    cut_key.write_text(key.read_text()[:80])
     der = tmp_path / "der"
     der.write_bytes(ssl.PEM_cert_to_DER_cert(cert.read_text()))
     for files, said in [
@@ -141,13 +167,26 @@ def test_files_that_cannot_be_used_are_told(made, tmp_path: Path) -> None:
         ((rsa, other_key), f"the key in {other_key} does not belong to the certificate in {rsa}"),
         ((cert, locked), f"the key in {locked} is encrypted"),
         ((empty, key), f"there is no certificate in {empty}, as PEM has it"),
-        ((key, key), f"there is no certificate in {key}, as PEM has it"),
-        ((der, key), f"there is no certificate in {der}, as PEM has it"),
-        ((cert, empty), f"there is no key in {empty} that can be used, as PEM has it"),
-        ((cert, cert), f"there is no key in {cert} that can be used, as PEM has it"),
+        ((key, key), f"there is no certificate in {key}: it holds a private key"),
+        ((der, key), f"there is no certificate in {der}, as PEM has it, a text: `openssl x509`"),
+        ((request, key), f"there is no certificate in {request}: it holds a request for a cert"),
+        ((cert, empty), f"there is no private key in {empty}, as PEM has it"),
+        ((cert, cert), f"there is no private key in {cert}: it holds a certificate"),
+        ((key, cert), f"they look swapped: {key} holds a private key, and {cert} a certificate: "),
+        ((locked, cert), f"they look swapped: {locked} holds a private key, and {cert} a cert"),
+        ((key, both), f"they look swapped: {key} holds a private key, and {both} a certificate"),
+        ((cut, key), f"the certificate in {cut} cannot be read: is the file whole?"),
+        ((cert, cut_key), f"the private key in {cut_key} cannot be read: is the file whole?"),
+        (
+            (chain, key),
+            f"the certificates in {chain} are in the wrong order: first that of the key",
+        ),
+        ((chain, rsa_key), f"the key in {rsa_key} does not belong to the certificate in {chain}"),
     ]:
         with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
             Certificate(*files)
+    for good in ((both, both), (both, key), (cert, both), (chain, other_key)):
+        assert Certificate(*good)
     assert Certificate(other, other_key).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
@@ -156,5 +195,6 @@ def test_both_are_needed(option: str, tmp_path: Path, monkeypatch, capsys) -> No
     monkeypatch.chdir(tmp_path)
     assert main(["serve", "--port", "0", option, "x"]) == 2
     assert capsys.readouterr().err == (
-        "chatq serve: --certificate and --key belong together: give both\n"
+        "chatq serve: --certificate and --key belong together: give both, or one file twice that "
+        "has both\n"
     )

@@ -71,6 +71,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "clients.inbox": {
         "queues.private",
+        "queues.sqlite_schema",
         "queues.store",
     },
     "clients.outbox": {
@@ -105,6 +106,7 @@ IMPORTS: dict[str, set[str]] = {
     },
     "clients.session": {
         "internals.client_events",
+        "internals.connect_errors",
         "queues.frame",
         "waiting",
     },
@@ -500,6 +502,7 @@ IMPORTS: dict[str, set[str]] = {
     "hosts": set(),
     "hub.asking": {
         "hub.inside",
+        "internals.connect_errors",
         "queues.inspection",
         "queues.queues",
         "queues.rules",
@@ -563,7 +566,6 @@ IMPORTS: dict[str, set[str]] = {
     "hub.certificate": set(),
     "hub.door": {
         "pace",
-        "waiting",
     },
     "hub.gate": {
         "hub.door",
@@ -655,6 +657,7 @@ IMPORTS: dict[str, set[str]] = {
     "internals.comm": {
         "internals.wrapping",
     },
+    "internals.connect_errors": set(),
     "internals.connecting": {
         "internals.engine",
         "internals.wrapping",
@@ -724,7 +727,9 @@ IMPORTS: dict[str, set[str]] = {
     "journal.lines": {
         "journal.facts",
     },
-    "pace": set(),
+    "pace": {
+        "waiting",
+    },
     "panel.board": {
         "panel.cards",
         "panel.composer",
@@ -820,6 +825,7 @@ IMPORTS: dict[str, set[str]] = {
     "queues.inspection": {
         "queues.message",
         "queues.queues",
+        "queues.redriving",
         "queues.store",
     },
     "queues.keys": set(),
@@ -953,6 +959,9 @@ IMPORTS: dict[str, set[str]] = {
     "queues.record": {
         "queues.store",
     },
+    "queues.redriving": {
+        "queues.administration",
+    },
     "queues.requests": {
         "queues.ids",
         "queues.ordering",
@@ -977,6 +986,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.error_codes",
         "queues.message",
         "queues.order",
+        "queues.redriving",
         "queues.store",
         "shares",
     },

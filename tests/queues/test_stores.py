@@ -465,11 +465,26 @@ class Contract:
         [again] = await claim(store)
         assert (again.id, again.number, again.failures) == (two.id, 4, 0)
         assert (two.redriven, again.redriven) == (0, 3)
+        fate = await store.where(two.id)
+        assert (fate.attempts, fate.failures, fate.redriven) == (4, 0, 3)
         assert [d.id for d in await store.dead(QUEUE)] == [one.id]
         assert await store.redrive(QUEUE) == 1
         assert await store.redrive(QUEUE) == 0
         assert await store.redrive("nobody's") == 0
         assert await store.dead(QUEUE) == []
+
+    async def test_which_ids_are_those_of_dead_letters(self, store):
+        ids = await put(store, 0, 1, 2)
+        [elsewhere] = await put_into(store, "other", 9)
+        for queue in (QUEUE, "other"):
+            claimed = await store.claim(queue, 1, 30.0, in_order=False)
+            await store.bury(claimed.attempts[0].receipt, "x")
+        asked = [ids[0], ids[1], elsewhere, "", "x-1", ids[0], f"{ids[0]}0"]
+        assert await store.are_dead(QUEUE, asked) == [True, False, False, False, False, True, False]
+        assert await store.are_dead("other", asked[:3]) == [False, False, True]
+        assert await store.are_dead("nobody's", asked[:1]) == [False]
+        await store.redrive(QUEUE, [ids[0]])
+        assert await store.are_dead(QUEUE, [ids[0]]) == [False]
 
     async def test_a_redriven_message_does_not_expire_again(self, store, clock):
         await put(store, 1, expires=clock.now + 5)
@@ -1102,6 +1117,7 @@ class Contract:
             lambda: store.names(),
             lambda: store.stats(QUEUE),
             lambda: store.where("no id"),
+            lambda: store.are_dead(QUEUE, ["no id"]),
         ):
             turns: list[int] = []
             loop.call_soon(turns.append, 1)
@@ -1583,7 +1599,9 @@ class TestSqliteStore(Contract):
     async def test_a_database_of_another_program_is_left_as_it_was(self, path, tmp_path, wal):
         path = self._changed(path, tmp_path, "CREATE TABLE theirs (x)", wal)
         before = bytes_of(path)
-        with pytest.raises(StoreError, match="another program; it was left as it is"):
+        with pytest.raises(
+            StoreError, match=r"another program \(with the tables 'theirs'\); it was left as it is"
+        ):
             await SqliteStore.open(path)
         assert bytes_of(path) == before
 
