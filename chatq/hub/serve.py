@@ -40,8 +40,8 @@ from ..queues.queues import Queues
 from ..queues.store import StoreError
 from ..waiting import end_task
 from . import page
-from .caps import Caps, Dialect
-from .caps_table import BadTable
+from .caps.dialect import Caps, Dialect
+from .caps.dialect_table import BadTable
 from .gate import Gate, RateLimit
 from .inside import NAMESPACE, Inside
 from .protocol import Native
@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dialect",
         metavar="caps|FILE.toml",
         help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; a '
-        "file says what a class has otherwise (as chatq/hub/caps.toml); on NATS, one such hub for "
+        "file says what a class has otherwise (as hub/caps/caps.toml); on NATS, one such hub for "
         "each stream",
     )
     parser.add_argument(

@@ -14,8 +14,8 @@ import pytest
 from hubs import Inbox
 from sizes import first
 
-from chatq.hub.caps_table import read_table
-from chatq.hub.caps_words import Words
+from chatq.hub.caps.dialect_table import read_table
+from chatq.hub.caps.words import Words
 
 TABLE = read_table()
 

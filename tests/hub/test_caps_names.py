@@ -12,7 +12,7 @@ import pytest
 from hubs import Inbox
 
 from chatq import Queues
-from chatq.hub.caps import Caps
+from chatq.hub.caps.dialect import Caps
 
 NOTES, DRIVERS = "caps names", "caps drivers"
 

@@ -12,11 +12,11 @@ import pytest
 from hubs import Inbox
 
 from chatq.__main__ import main
-from chatq.hub.caps_guess import guess
-from chatq.hub.caps_shapes import shaped
-from chatq.hub.caps_table import BadTable, read_table
-from chatq.hub.caps_unknown import Unknown
-from chatq.hub.caps_words import Words
+from chatq.hub.caps.dialect_table import BadTable, read_table
+from chatq.hub.caps.guess import guess
+from chatq.hub.caps.shapes import shaped
+from chatq.hub.caps.unknown import Unknown
+from chatq.hub.caps.words import Words
 
 WORDS = Words(read_table())
 

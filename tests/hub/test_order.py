@@ -12,7 +12,7 @@ import pytest
 from hubs import DEADLINE
 
 from chatq import Queues
-from chatq.hub.caps import Caps
+from chatq.hub.caps.dialect import Caps
 from chatq.hub.gate import Gate
 from chatq.hub.protocol import Native
 from chatq.internals.hub_server import hub_server

@@ -18,7 +18,7 @@ from typing import Any
 import socketio
 
 from chatq import Queues
-from chatq.hub.caps import Caps
+from chatq.hub.caps.dialect import Caps
 from chatq.hub.protocol import Native
 from chatq.hub.serve import serve
 from chatq.waiting import set_within

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, field
 
-from .caps_words import Said, Words, fold
+from .words import Said, Words, fold
 
 __all__ = ["Consumer", "Role", "Roles"]
 

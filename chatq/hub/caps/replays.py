@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..queues.message import decode
-from ..queues.order import Order
-from ..queues.queues import Queues
-from .caps_given import Given, Live
-from .caps_names import Names
-from .caps_roles import Consumer, Role
-from .caps_shapes import shaped
-from .caps_shelf import Copy, Shelf
-from .caps_table import plain
-from .caps_words import Words
-from .gate import Gate
+from ...queues.message import decode
+from ...queues.order import Order
+from ...queues.queues import Queues
+from ..gate import Gate
+from .dialect_table import plain
+from .given import Given, Live
+from .named_drivers import Names
+from .roles import Consumer, Role
+from .shapes import shaped
+from .shelf import Copy, Shelf
+from .words import Words
 
 __all__ = ["Person", "Replays"]
 

@@ -8,7 +8,7 @@ client of that queue acknowledges it (`received`), by the message's own id.
 
 - A store has one queue: in-transit and delivered for it.
 - The drivers share one queue. What waits in it for a driver who has sent a getAll under a name is
-  noted (`caps_names`): so it loses nothing that another driver acknowledges.
+  noted (`named_drivers`): so it loses nothing that another driver acknowledges.
 - Events of one connection take effect in the order in which they were emitted, as in a student's
   hub, whose handlers never wait: what was acknowledged before a getAll is not sent again.
 - What a named driver has acknowledged is gone for those without a name, too, unless a client has
@@ -28,20 +28,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..queues.error_codes import code_of, error
-from ..queues.message import decode, encode
-from ..queues.queues import Queues
-from ..queues.rules import Rules
-from ..queues.store import QueueFull, QueuesClosed, StoreError
-from .caps_guess import guess
-from .caps_names import NOTES, Names
-from .caps_replay import Person, Replays
-from .caps_roles import Consumer, Roles
-from .caps_shelf import Copy, Shelf
-from .caps_table import BadTable, Table, read_table
-from .caps_unknown import Unknown
-from .caps_words import Said, Words
-from .gate import Gate
+from ...queues.error_codes import code_of, error
+from ...queues.message import decode, encode
+from ...queues.queues import Queues
+from ...queues.rules import Rules
+from ...queues.store import QueueFull, QueuesClosed, StoreError
+from ..gate import Gate
+from .dialect_table import BadTable, Table, read_table
+from .guess import guess
+from .named_drivers import NOTES, Names
+from .replays import Person, Replays
+from .roles import Consumer, Roles
+from .shelf import Copy, Shelf
+from .unknown import Unknown
+from .words import Said, Words
 
 __all__ = ["Caps", "Dialect"]
 

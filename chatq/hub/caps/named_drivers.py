@@ -17,9 +17,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..queues.message import decode
-from ..queues.queues import Queues
-from .caps_shelf import Copy, Shelf
+from ...queues.message import decode
+from ...queues.queues import Queues
+from .shelf import Copy, Shelf
 
 __all__ = ["NOTES", "Names"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .caps_guess import guess, looks
-from .caps_table import BadTable, Table, plain
-from .caps_words import Said
+from .dialect_table import BadTable, Table, plain
+from .guess import guess, looks
+from .words import Said
 
 __all__ = ["Unknown"]
 

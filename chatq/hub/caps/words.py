@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .caps_table import PACKAGES, Table, plain
+from .dialect_table import PACKAGES, Table, plain
 
 __all__ = ["Said", "Words", "fold"]
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from .caps_shelf import Copy, Shelf
+from .shelf import Copy, Shelf
 
 __all__ = ["Given", "Live"]
 

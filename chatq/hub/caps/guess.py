@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .caps_table import PACKAGES, plain
-from .caps_words import Said
+from .dialect_table import PACKAGES, plain
+from .words import Said
 
 __all__ = ["guess", "looks"]
 
