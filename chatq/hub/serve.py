@@ -104,8 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dialect",
         metavar="caps|FILE.toml",
         help='talk to the clients of the "CAPS" lab instead: join, pickup, getAll, received; a '
-        "file says what a class has otherwise (as hub/caps/caps.toml); on NATS, one such hub for "
-        "each stream",
+        "file says what a class has otherwise (as chatq/hub/caps/caps.toml); on NATS, one such "
+        "hub for each stream",
     )
     parser.add_argument(
         "--learn",
