@@ -23,7 +23,7 @@ import hashlib
 import itertools
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -117,9 +117,10 @@ class Caps:
         self._replays = Replays(queues, gate, self._words, self._names)
         self._owners: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handlers = {
+        self._handlers: dict[str, Callable[..., Awaitable[Any]]] = {
             "join": self._join,
             "get-all": self._get_all,
+            "ready": self._ready,
             "received": self._received,
         }
         gate.on("*", self._handle)
@@ -166,7 +167,8 @@ class Caps:
         data = arguments[0] if arguments else None
         kind = self._words.kind(event)
         if kind is None and isinstance(event, str):
-            kind = self._unknown.kind(event, self._words.read(data), data)
+            driver = self._replays.person(sid).driver
+            kind = self._unknown.kind(event, self._words.read(data), data, driver=driver)
             if kind is None and event in self._unknown:
                 return error("malformed", _KNOWN)  # it was logged, once
         try:
@@ -191,13 +193,15 @@ class Caps:
     async def _unasked(self, person: Person) -> None:
         """Give a client that seems to ask for nothing what nobody was there for."""
         self._tasks = {task for task in self._tasks if not task.done()}
-        if person.served or not self._gate.connected(person.given.sid):
+        if not self._gate.connected(person.given.sid):
             return
         with contextlib.suppress(StoreError, QueuesClosed):
-            shelf = await self._shelf(_queue_name("store", person.store)) if person.store else None
-            if shelf is not None and not person.driver:
-                self._replays.offer(person, shelf, Consumer(person.store, store=True))
-            if not person.surely:
+            if person.store and not person.driver and person.asked is None:
+                shelf = await self._shelf(_queue_name("store", person.store))
+                if shelf is not None:
+                    self._replays.offer(person, shelf, Consumer(person.store, store=True))
+            # Drivers of some classes ask by the name of a store: so may this one have done.
+            if not person.surely and not person.served:
                 self._replays.offer(person, self._names.shelf, Consumer(person.name))
 
     async def _left(self, sid: str, reason: str) -> None:
@@ -225,6 +229,11 @@ class Caps:
         if not said.ids:
             raise TypeError(f"{event:.40} takes an object")
         store = self._owner(kind, said)
+        if kind == "pickup" and not store and person.store and isinstance(data, dict):
+            # It says nowhere whose it is: of the store that has joined, and so its deliveries are.
+            data = {**data, "store": person.store}
+            said = self._words.read(data)
+            store = self._owner(kind, said)
         if kind == "pickup":
             person.store, person.surely = store or person.store, bool(store)
             if store:
@@ -248,9 +257,22 @@ class Caps:
             if not person.served:
                 self._replays.offer(person, shelf, Consumer(person.name))
             shelf = await self._open_shelf(_queue_name("store", store))
-        stored = await self._keep(shelf, kind, event, data, said.ids, go_on)
-        await self._replays.pass_on(person.given.sid, kind, event, data, shelf, stored)
+        stored = await self._keep(shelf, kind, event, data, said.ids, store, go_on)
+        await self._replays.pass_on(person.given.sid, kind, event, data, shelf, stored, store)
+        if kind == "delivered" and self._table["receipts.delivered"] == "settles":
+            await self._settle(person, store, said)
         return {"id": said.ids[0]}
+
+    async def _settle(self, person: Person, store: str, said: Said) -> None:
+        """Take the pickup of what a driver has delivered, which it may never acknowledge."""
+        shelf = self._names.shelf
+        for consumer, id in itertools.product(self._roles.drivers(person), said.ids):
+            found = shelf.find((id,), None, self._wanted(consumer))
+            # Orders of several stores may have one number.
+            found = [one for one in found if shelf.copies[one].store in (store, "")]
+            if found:
+                await asyncio.gather(*self._take(person, shelf, consumer, found))
+                return
 
     async def _answer_late(self, person: Person, store: str) -> None:
         """Give a client whose pickup says which store it is what waits for that, if it has asked
@@ -259,7 +281,7 @@ class Caps:
         shelf, consumer = await self._shelf(_queue_name("store", store)), Consumer(store, True)
         if shelf is not None and person.asked:
             self._replays.begin(person.given.sid, shelf, consumer, *person.asked)
-        elif shelf is not None and not person.served:
+        elif shelf is not None:
             self._replays.offer(person, shelf, consumer)
 
     def _owner(self, kind: str, said: Said) -> str:
@@ -280,6 +302,7 @@ class Caps:
         event: str,
         data: Any,
         ids: tuple[str, ...],
+        store: str,
         go_on: Callable[[], None],
     ) -> str:
         """Store a message; return its id, or "" if the queue is full: it is passed on all the same,
@@ -289,7 +312,7 @@ class Caps:
         shelf.arriving += 1
         try:
             id = (await self._queues.emit_many((message,)))[0][0]
-            shelf.add(id, kind, ids)
+            shelf.add(id, kind, ids, store)
         except QueueFull:
             _log.warning("a queue is full: %.40s is passed on, but not kept", event)
             return ""
@@ -316,12 +339,22 @@ class Caps:
 
     # -- getAll -----------------------------------------------------------------------------------
 
+    async def _ready(self, person: Person, event: str, data: Any, go_on: Callable[[], None]) -> Any:
+        """Give a driver that asks again and again what this connection has not been given yet."""
+        return await self._get_all(person, event, data, go_on, again=False)
+
     async def _get_all(
-        self, person: Person, event: str, data: Any, go_on: Callable[[], None]
+        self,
+        person: Person,
+        event: str,
+        data: Any,
+        go_on: Callable[[], None],
+        *,
+        again: bool = True,
     ) -> Any:
         said = self._words.read(data, asks=True)
         said = said if said.kind else replace(said, kind=self._words.asked_for(event))
-        consumer, person.served = self._asking(person, said), True
+        consumer = self._asking(person, said)
         if consumer is None or consumer.store or not consumer.name:
             person.asked = (said.kind, event)  # its pickups may show that it is another store
         if consumer is None:
@@ -332,7 +365,7 @@ class Caps:
             if shelf is None:
                 return {"count": 0}
         else:
-            shelf = self._names.shelf
+            shelf, person.served = self._names.shelf, True
             anonymous = not (said.stores or said.clients or said.kind)
             person.driver = person.driver or not anonymous  # it may yet show to be a store
             person.names.add(consumer.name)  # at once: whoever leaves meanwhile has left
@@ -340,7 +373,10 @@ class Caps:
                 consumer = Consumer("")
                 await self._names.add("")
             person.name = consumer.name
-        replay = self._replays.begin(person.given.sid, shelf, consumer, said.kind, event)
+        had = () if again else person.given.waiting(shelf, None)
+        replay = self._replays.begin(
+            person.given.sid, shelf, consumer, said.kind, event, without={*had}
+        )
         go_on()
         await asyncio.wait([replay])
         return {"count": replay.result()} if not replay.cancelled() else None
@@ -446,11 +482,13 @@ class Caps:
                 said = self._words.read(data)
                 kind = (
                     self._words.kind(message.event)
-                    or guess(message.event, said, data, events)
+                    or guess(message.event, said, data, events, driver=True)
                     or ""
                 )
-                shelf.add(message.id, kind, said.ids)
-                if store := self._owner(kind, said):
+                store = self._owner(kind, said)
+                shelf.add(message.id, kind, said.ids, store)
+                self._replays.also.spoke(kind, message.event)
+                if store:
                     self._roles.stores.add(store)
             if len(kept) < _PAGE:
                 break

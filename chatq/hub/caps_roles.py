@@ -107,6 +107,12 @@ class Roles:
         """Return the store, if there is only one: whoever is a store is that one."""
         return next(iter(self.stores)) if len(self.stores) == 1 else ""
 
+    def drivers(self, role: Role, named: str | None = None) -> list[Consumer]:
+        """Return which drivers a connection may be: one with a name, or the drivers as a whole."""
+        mine = next((n for n in (named, role.name) if n and n in self._drivers), "")
+        all_of_them = [Consumer("")] if mine and "" not in self._drivers else []
+        return [Consumer(mine), *all_of_them]
+
     def candidates(self, role: Role, said: Said) -> list[Consumer]:
         """Return whom a `received` may be of; the first that has the message is it.
 
@@ -119,10 +125,7 @@ class Roles:
         if role.stores:  # others get to hear what is delivered for a store, and acknowledge it
             names = [name for name in names if name in role.stores or name not in self.stores]
         stores = [Consumer(name, store=True) for name in (*names, role.store) if name]
-        mine = next((n for n in (own, role.name) if n and n in self._drivers), "")
-        drivers = [Consumer(mine)]
-        if mine and "" not in self._drivers:
-            drivers.append(Consumer(""))
+        drivers = self.drivers(role, own)
         if own is not None:
             return drivers
         settled = bool(said.ids) and said.ids[0] in role.settled

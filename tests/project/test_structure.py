@@ -521,6 +521,9 @@ IMPORTS: dict[str, set[str]] = {
         "queues.rules",
         "queues.store",
     },
+    "hub.caps_also": {
+        "hub.caps_table",
+    },
     "hub.caps_given": {
         "hub.caps_shelf",
     },
@@ -534,6 +537,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.queues",
     },
     "hub.caps_replay": {
+        "hub.caps_also",
         "hub.caps_given",
         "hub.caps_names",
         "hub.caps_roles",
