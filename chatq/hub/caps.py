@@ -40,7 +40,7 @@ from .caps_roles import Consumer, Roles
 from .caps_shelf import Copy, Shelf
 from .caps_table import BadTable, Table, read_table
 from .caps_unknown import Unknown
-from .caps_words import Said, Words
+from .caps_words import Said, Words, fold
 from .gate import Gate
 
 __all__ = ["Caps", "Dialect"]
@@ -286,7 +286,12 @@ class Caps:
 
     def _owner(self, kind: str, said: Said) -> str:
         """Return the store of a package; drivers may leave out what the pickup has said."""
-        store = self._words.owner(said)
+        named = {fold(name) for name in (*said.stores, *said.clients)}
+        if kind != "pickup":  # whatever a driver has wrapped around it
+            known = (self._owners[id] for id in said.ids if id in self._owners)
+            if store := next((store for store in known if store in named), ""):
+                return store
+        store = self._words.owner(said, self._names)
         if kind == "pickup" and store:
             self._owners |= dict.fromkeys(said.ids, store)
             while len(self._owners) > _OWNERS:

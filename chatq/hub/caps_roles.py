@@ -63,8 +63,9 @@ class Roles:
         others: list[str] = []
         for name in said.clients:
             known = fold(name)
-            own = None if known in self.stores else self._words.driver(name)
-            own = known if known and known in self._drivers else own
+            own = known if known and known in self._drivers else self._words.driver(name)
+            # Drivers of some classes have asked by the name of the store whose packages they want.
+            own = None if known in self.stores else own
             (others if own is None else drivers).append(own if own is not None else name)
         drivers += [""] * ("" in map(self._words.driver, said.stores))
         if not drivers:
