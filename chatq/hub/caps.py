@@ -53,6 +53,8 @@ _NO_ID = "received takes a message, or an object with its messageId"
 #: The queue that all drivers share.
 _DRIVERS = "caps drivers"
 _STORE = "caps store "
+#: The store whose packages no client of the class ever says a store of.
+_NAMELESS = "without a name"
 #: The most stores, and the most packages whose store is remembered.
 _STORES, _OWNERS = 10_000, 10_000
 #: The messages read from the store at once, while it is indexed.
@@ -229,14 +231,15 @@ class Caps:
         if not said.ids:
             raise TypeError(f"{event:.40} takes an object")
         store = self._owner(kind, said)
-        if kind == "pickup" and not store and person.store and isinstance(data, dict):
+        if store == _NAMELESS and person.store not in ("", _NAMELESS) and isinstance(data, dict):
             # It says nowhere whose it is: of the store that has joined, and so its deliveries are.
             data = {**data, "store": person.store}
             said = self._words.read(data)
             store = self._owner(kind, said)
         if kind == "pickup":
-            person.store, person.surely = store or person.store, bool(store)
-            if store:
+            person.surely = bool(self._words.owner(said, self._names))
+            if person.surely or not (person.driver or person.store):
+                person.store = store
                 person.speaks_for(store)
         else:
             person.driver = True
@@ -292,6 +295,8 @@ class Caps:
             if store := next((store for store in known if store in named), ""):
                 return store
         store = self._words.owner(said, self._names)
+        if kind == "pickup" and not store and said.ids:  # some drivers say "picked-up"
+            store = next((self._owners[id] for id in said.ids if id in self._owners), _NAMELESS)
         if kind == "pickup" and store:
             self._owners |= dict.fromkeys(said.ids, store)
             while len(self._owners) > _OWNERS:

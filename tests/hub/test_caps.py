@@ -321,6 +321,23 @@ async def test_a_driver_that_asks_by_the_name_of_a_store(scene, ask: Any) -> Non
     assert await back.missed(ask) == [("delivered", {"orderId": "o"})]
 
 
+async def test_deliveries_of_a_class_that_names_no_store(scene) -> None:
+    vendor, driver = await scene.come(), await scene.come()
+    await vendor.emit("pickup", {"orderId": 1, "customer": "Grace"})
+    await vendor.settled()
+    await vendor.go()
+    await scene.again()
+    driver = await scene.come()
+    await driver.emit("picked-up", {"orderId": 1})  # a pickup, by its word, but not a store's
+    await driver.emit("delivered", {"orderId": 1})
+    await driver.settled()
+    await scene.again()
+    vendor = await scene.come()
+    await vendor.emit("pickup", {"orderId": 2, "customer": "Grace"})
+    await vendor.inbox.until(1)
+    assert vendor.inbox.events[0] == ("delivered", ({"orderId": 1},))
+
+
 async def test_what_a_driver_has_delivered_is_not_given_again(scene) -> None:
     vendor, driver = await scene.come(), await scene.come()
     for store in ("s", "t"):  # each has its own order number 1
