@@ -20,6 +20,13 @@ __all__ = ["Said", "Words", "fold"]
 
 _LONGEST = 200  # characters of a name or an id
 _DEEPEST, _MOST = 4, 200  # levels and fields of a message that are read
+#: What else a field may be called, if there is none of the table: orderStore, newParcelNumber.
+_LIKE = {
+    "store": re.compile(r".*(store|vendor|shop|retailer|merchant|seller)(name|id|title|room)?"),
+    "order": re.compile(
+        r".*(order|package|parcel|pkg|delivery|shipment|tracking)(id|uuid|guid|number|no|num|code)"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,10 @@ class Words:
     def _of(self, found: list[tuple[str, str]], what: str) -> tuple[str, ...]:
         """Return the values of the fields called `what`, in the order of its spellings."""
         names = self.table.fields[what]
-        return tuple(value for name in names for field, value in found if field == name)
+        exact = tuple(value for name in names for field, value in found if field == name)
+        if exact or what not in _LIKE:
+            return exact
+        return tuple(value for field, value in found if _LIKE[what].fullmatch(field))
 
 
 def _fields(data: dict[Any, Any]) -> Iterator[tuple[str, str]]:

@@ -291,6 +291,7 @@ async def test_a_store_however_it_says_so(scene, asks: Any) -> None:
         {"eventObj": {"payload": {"store": "S 1", "orderId": 1}}},
         {"clientId": "S 1", "id": 1},
         {"clientId": "S 1", "messageId": 1, "order": {"store": "Springfield", "orderId": 7}},
+        {"orderStore": "S 1", "myParcelNumber": 1, "storeAddress": "12, Main St", "shopper": "x"},
         {"clientId": "bob", "messageId": 1, "order": {"store": "S 1"}},
         '{"store": "S 1", "orderId": 1}',
     ],
