@@ -290,11 +290,15 @@ async def test_a_store_however_it_says_so(scene, asks: Any) -> None:
         {"vendorId": "S 1", "orderId": 1},
         {"eventObj": {"payload": {"store": "S 1", "orderId": 1}}},
         {"clientId": "S 1", "id": 1},
+        {"clientId": "S 1", "messageId": 1, "order": {"store": "Springfield", "orderId": 7}},
+        {"orderStore": "S 1", "myParcelNumber": 1, "storeAddress": "12, Main St", "shopper": "x"},
+        {"clientId": "bob", "messageId": 1, "order": {"store": "S 1"}},
         '{"store": "S 1", "orderId": 1}',
     ],
 )
 async def test_a_package_is_its_stores_wherever_that_is_said(scene, payload: Any) -> None:
     driver = await scene.come()
+    await driver.missed({"clientId": "bob", "event": "pickup"})
     await driver.emit("in-transit", payload)
     await driver.settled()
     vendor = await scene.come()
@@ -302,6 +306,85 @@ async def test_a_package_is_its_stores_wherever_that_is_said(scene, payload: Any
     await vendor.emit("received", {"store": "S 1", "messageId": 1})
     await vendor.settled()
     assert await vendor.missed({"store": "S 1"}) == []
+
+
+@pytest.mark.parametrize("ask", [{"vendorId": "s"}, {"clientId": "s"}])
+async def test_a_driver_that_asks_by_the_name_of_a_store(scene, ask: Any) -> None:
+    driver, vendor = await scene.come(), await scene.come()
+    await driver.emit("join", ask)
+    await driver.missed(ask, "needPickup")  # nobody knows yet that this is a store
+    await vendor.emit("pickup", {"vendorId": "s", "orderId": "o"})
+    await vendor.settled()
+    await driver.emit("delivered", {"orderId": "o"})
+    await driver.settled()
+    back = await scene.come()
+    await back.emit("join", "s")
+    assert await back.missed(ask) == [("delivered", {"orderId": "o"})]
+
+
+async def test_deliveries_of_a_class_that_names_no_store(scene) -> None:
+    vendor, driver = await scene.come(), await scene.come()
+    await vendor.emit("pickup", {"orderId": 1, "customer": "Grace"})
+    await vendor.settled()
+    await vendor.go()
+    await scene.again()
+    driver = await scene.come()
+    await driver.emit("picked-up", {"orderId": 1})  # a pickup, by its word, but not a store's
+    await driver.emit("delivered", {"orderId": 1})
+    await driver.settled()
+    await scene.again()
+    vendor = await scene.come()
+    await vendor.emit("pickup", {"orderId": 2, "customer": "Grace"})
+    await vendor.inbox.until(1)
+    assert vendor.inbox.events[0] == ("delivered", ({"orderId": 1},))
+
+
+async def test_what_a_driver_has_delivered_is_not_given_again(scene) -> None:
+    vendor, driver = await scene.come(), await scene.come()
+    for store in ("s", "t"):  # each has its own order number 1
+        await vendor.emit("pickup", {"store": store, "orderId": 1})
+    await vendor.settled()
+    assert len(await driver.missed("drivers")) == 2
+    await driver.emit("in-transit", {"store": "s", "orderId": 1})
+    await driver.settled()
+    assert len(await driver.missed("drivers")) == 2
+    await driver.emit("delivered", {"store": "s", "orderId": 1})
+    await driver.settled()
+    await scene.again()
+    driver = await scene.come()
+    assert await driver.missed("drivers") == [("pickup", {"store": "t", "orderId": 1})]
+
+
+async def test_a_driver_that_is_ready_again_is_given_what_it_has_not_had(scene) -> None:
+    vendor, driver = await scene.come(), await scene.come()
+    for n in range(3):
+        await vendor.emit("pickup", lab12(n))
+        await vendor.settled()
+        assert await driver.missed({}, "ready") == [] if n else True
+    got = [(name, data[0]["orderId"]) for name, data in driver.inbox.events]
+    assert got == [("pickup", lab12(n)["orderId"]) for n in range(3)]
+    late = await scene.come()
+    assert len(await late.missed({}, "ready")) == 3
+    assert await late.missed({}, "ready") == []
+    assert len(await late.missed({})) == 3
+
+
+async def test_a_renamed_package_goes_round_no_more_than_once(scene) -> None:
+    """Drivers that answer "in-transit" by another word, which is handed on as "in-transit"."""
+    one, two = await scene.come(), await scene.come()
+    heard = []
+    for driver in (one, two):
+
+        async def again(order: Any, driver: Any = driver) -> None:
+            heard.append(driver)
+            await driver.emit("parcel-on-the-way", order)
+
+        driver.client.on("in-transit", again, namespace=scene.hub.namespace)
+    for n in (1, 2):
+        await one.emit("parcel-on-the-way", {"store": "s", "orderId": n})
+        for _ in range(5):
+            await asyncio.gather(one.settled(), two.settled())
+        assert (heard.count(one), heard.count(two)) == (n, n)
 
 
 async def test_two_sockets_in_one_process(scene) -> None:

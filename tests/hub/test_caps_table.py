@@ -66,6 +66,9 @@ def test_a_class_adds_words_and_moves_them(tmp_path: Path) -> None:
         ("events = 5", "[events] has to be a table, not 5"),
         ('[fields]\ncolour = ["x"]', "[fields.colour] is unknown; there are store, client, "),
         ('[hears]\npickup = "everybody"', '[hears.pickup] has to be "all" or "others", not '),
+        ("[also]\npickup = 5", '[also.pickup] has to be the name of an event, or "", not 5'),
+        ('[also]\npickup = "!"', '[also.pickup] has to be the name of an event, or "", not'),
+        ('[receipts]\ndelivered = "no"', 'to be "settles" or "nothing", not \'no\''),
         ("[hears]\njoin = 1", "[hears.join] is unknown; there are pickup, in-transit, delivered"),
         ("[give-up]\nattempts = 0", "has to be a whole number from 1 to 1000, not 0"),
         ("[give-up]\nattempts = true", "has to be a whole number from 1 to 1000, not True"),
@@ -180,19 +183,38 @@ PACKAGE = {"store": "s", "orderId": "o", "customer": "c"}
         ("pikcup", PACKAGE, "pickup"),
         ("delivered-notice", {"store": "s", "orderId": 1}, "delivered"),
         ("droppedOff", {"orderId": 1}, "delivered"),
-        ("pickups-please", {"store": "s"}, None),
+        ("pickups-please", {"store": "s"}, "get-all"),
         ("getAl", "s", "get-all"),
         ("jion", "s", None),
         ("reciv", {"orderId": 1}, "received"),
         ("dance", None, None),
         ("dance", PACKAGE, None),
-        ("thank-you", {"orderId": "o", "text": "t"}, None),
+        ("thank-you", {"orderId": "o", "text": "t"}, "received"),
+        ("THANKS_FOR_DELIVERY", PACKAGE, "received"),
+        ("thank-you", None, "received"),
+        ("confirmation", {"name": "s", "payload": {"orderId": 1}}, "received"),
+        ("confirm-delivery", PACKAGE, "received"),
+        ("catchUp-delivery", PACKAGE, "get-all"),
+        ("missed-deliveries", PACKAGE, "get-all"),
+        ("notifyDelivered", {"clientId": "s"}, "get-all"),
+        ("needPickup", {"clientId": "s"}, "get-all"),
+        ("PARCEL AVAILABLE", PACKAGE, "pickup"),
+        ("driver-is-ready", None, "ready"),
+        ("waiting", {"driverId": "d"}, "ready"),
+        ("order-is-ready", PACKAGE, "pickup"),
         ("target", {}, None),
         ("", None, None),
     ],
 )
 def test_what_a_word_seems_to_mean(event: str, data: Any, kind: str | None) -> None:
     assert guess(event, WORDS.read(data), data, WORDS.table.events) == kind
+
+
+def test_a_driver_that_confirms_tells_of_a_delivery() -> None:
+    said = WORDS.read(PACKAGE)
+    for event in ("confirm-delivery", "DELIVERY_CONFIRMED"):
+        assert guess(event, said, PACKAGE, WORDS.table.events, driver=True) == "delivered"
+    assert guess("confirmed", said, PACKAGE, WORDS.table.events, driver=True) == "received"
 
 
 async def test_the_hub_learns_what_it_meets(tmp_path: Path) -> None:
@@ -204,8 +226,8 @@ async def test_the_hub_learns_what_it_meets(tmp_path: Path) -> None:
             assert "error" in await hub.call(vendor, "dance", {"colour": "secret"})
         inbox = Inbox(driver, hub.namespace)
         assert await hub.call(driver, "fetchThem", {"driverId": "drivers"}) == {"count": 3}
-        await inbox.until(3)
-        assert [event for event, _ in inbox.events] == ["new-order"] * 3
+        await inbox.until(6)
+        assert [event for event, _ in inbox.events] == ["new-order", "pickup"] * 3
         now = tomllib.loads(learned.read_text())  # while it runs, too
         assert now["events"] == {"get-all": ["fetchThem"], "pickup": ["new-order"]}
         assert '# "dance": unclear, with an object without an id' in learned.read_text()

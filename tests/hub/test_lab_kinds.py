@@ -24,7 +24,12 @@ WRAPPED = """
 "parcels?" = { shape = "order", event = "waiting" }
 any-news = { shape = "id-payload", event = "news" }
 """
-KINDS = ["bare", "echo", "words", "named", "wrapped", "terse", "mortal", "poison"]
+KINDS = [
+    *("bare", "echo", "words", "named", "wrapped", "terse", "mortal", "poison"),
+    *("renamed", "ready", "silent", "borrowed", "nameless"),
+]
+#: Their vendors never ask, or say nothing else in a getAll: nobody else may be there.
+UNASKED = ("bare", "mortal", "poison", "renamed", "ready", "silent", "borrowed", "nameless")
 #: A driver that dies is started again, so often at most.
 STARTS = 12
 
@@ -136,7 +141,7 @@ async def killed(lab: Lab) -> None:
     await lab.kill_the_hub()
     driver = lab.start("driver")
     await lab.until(lambda: len(lab.ids("picked")) >= COUNT, "picked up packages")
-    if lab.kind in ("bare", "mortal", "poison"):  # its vendor never asks: nobody else may be there
+    if lab.kind in UNASKED:
         await lab.until(lambda: len(lab.ids("stored")) >= COUNT, "stored deliveries")
     else:
         await lab.deliveries_wait()
@@ -155,6 +160,11 @@ QUICK = [
     ("wrapped", driver_off),
     ("terse", driver_off),
     ("echo", killed),
+    ("renamed", live),
+    ("ready", driver_off),
+    ("silent", driver_off),
+    ("borrowed", driver_off),
+    ("nameless", killed),
 ]
 
 
@@ -182,6 +192,9 @@ async def test_a_kind_of_class(
         if kind == "poison":
             assert "gave up a message" in lab.hub.log
             assert lab.starts <= 8
+        elif kind == "ready":
+            picked = [one["picked"] for _, one in lab.said if "picked" in one]
+            assert len(picked) == len({*picked}), "no package comes twice"
         elif kind != "mortal":
             assert lab.starts == 1, "no driver has died"
             assert "refused" not in lab.hub.log

@@ -154,6 +154,85 @@ const kinds = {
       });
     },
   },
+  // Its own hub hands everything on under another word; nobody asks.
+  renamed: {
+    vendor() {
+      socket.emit("join-group", "corner-books");
+      for (const order of orders) socket.emit("pickup-requested", order);
+      socket.on("delivered", (order) => {
+        socket.emit("delivery:thank_you", order);
+        thanks(order.orderId);
+      });
+    },
+    driver() {
+      socket.on("pickup", (order) => {
+        picked(order.orderId);
+        later(() => socket.emit("parcel-on-the-way", order));
+      });
+      socket.on("in-transit", (order) =>
+        later(() => socket.emit("parcel-dropped-off", order, stored(order.orderId))),
+      );
+    },
+  },
+  // The driver says so when it is ready, at first and after each package; nobody acknowledges.
+  ready: {
+    vendor: () => kinds.bare.vendor(),
+    driver() {
+      socket.emit("ready-again");
+      socket.on("pickup", (order) => {
+        picked(order.orderId);
+        later(() => {
+          socket.emit("in-transit", order);
+          socket.emit("delivered", order, stored(order.orderId));
+          socket.emit("ready-again");
+        });
+      });
+    },
+  },
+  // Each has a second socket that says nothing, and might be anybody.
+  silent: {
+    vendor() {
+      io(url, { forceNew: true });
+      kinds.bare.vendor();
+    },
+    driver() {
+      io(url, { forceNew: true });
+      kinds.bare.driver();
+    },
+  },
+  // The driver asks by the name of the store; the store asks with a package in its hand.
+  borrowed: {
+    vendor() {
+      socket.emit("catchUpVendor", { store: "corner-books", orderId: "none", customer: "Grace" });
+      for (const order of orders) socket.emit("pickup", order);
+      socket.on("delivered", (order) => {
+        if (order.orderId !== "none") thanks(order.orderId);
+      });
+    },
+    driver() {
+      socket.emit("GET-NOTICES", { queueId: "corner-books" });
+      kinds.bare.driver();
+    },
+  },
+  // A package says nowhere whose it is: its vendor has joined.
+  nameless: {
+    vendor() {
+      socket.emit("join", { clientId: "vendor", store: "Corner-Books" });
+      for (const { orderId } of orders)
+        socket.emit("pickup", { title: "a parcel", payload: { orderId, customer: "Grace" } });
+      socket.on("delivered", ({ payload }) => thanks(payload.orderId));
+      if (!orders.length) socket.emit("get-delivereies", "Corner-Books");
+    },
+    driver() {
+      socket.emit("get-packages");
+      socket.on("pickup", (event) => {
+        const { orderId } = event.payload;
+        picked(orderId);
+        later(() => socket.emit("in-transit", event));
+        later(() => socket.emit("delivered", event, stored(orderId)));
+      });
+    },
+  },
   // It looks for the order where no vendor puts it, and dies; the class starts it again.
   mortal: {
     vendor: () => kinds.bare.vendor(),

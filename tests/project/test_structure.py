@@ -508,7 +508,9 @@ IMPORTS: dict[str, set[str]] = {
         "queues.rules",
         "queues.store",
     },
-    "hub.caps.__init__": set(),
+    "hub.caps.also": {
+        "hub.caps.dialect_table",
+    },
     "hub.caps.dialect": {
         "hub.caps.dialect_table",
         "hub.caps.guess",
@@ -539,6 +541,7 @@ IMPORTS: dict[str, set[str]] = {
         "queues.queues",
     },
     "hub.caps.replays": {
+        "hub.caps.also",
         "hub.caps.dialect_table",
         "hub.caps.given",
         "hub.caps.named_drivers",

@@ -23,7 +23,7 @@ import hashlib
 import itertools
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from .replays import Person, Replays
 from .roles import Consumer, Roles
 from .shelf import Copy, Shelf
 from .unknown import Unknown
-from .words import Said, Words
+from .words import Said, Words, fold
 
 __all__ = ["Caps", "Dialect"]
 
@@ -53,6 +53,8 @@ _NO_ID = "received takes a message, or an object with its messageId"
 #: The queue that all drivers share.
 _DRIVERS = "caps drivers"
 _STORE = "caps store "
+#: The store whose packages no client of the class ever says a store of.
+_NAMELESS = "without a name"
 #: The most stores, and the most packages whose store is remembered.
 _STORES, _OWNERS = 10_000, 10_000
 #: The messages read from the store at once, while it is indexed.
@@ -117,9 +119,10 @@ class Caps:
         self._replays = Replays(queues, gate, self._words, self._names)
         self._owners: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handlers = {
+        self._handlers: dict[str, Callable[..., Awaitable[Any]]] = {
             "join": self._join,
             "get-all": self._get_all,
+            "ready": self._ready,
             "received": self._received,
         }
         gate.on("*", self._handle)
@@ -166,7 +169,8 @@ class Caps:
         data = arguments[0] if arguments else None
         kind = self._words.kind(event)
         if kind is None and isinstance(event, str):
-            kind = self._unknown.kind(event, self._words.read(data), data)
+            driver = self._replays.person(sid).driver
+            kind = self._unknown.kind(event, self._words.read(data), data, driver=driver)
             if kind is None and event in self._unknown:
                 return error("malformed", _KNOWN)  # it was logged, once
         try:
@@ -191,13 +195,15 @@ class Caps:
     async def _unasked(self, person: Person) -> None:
         """Give a client that seems to ask for nothing what nobody was there for."""
         self._tasks = {task for task in self._tasks if not task.done()}
-        if person.served or not self._gate.connected(person.given.sid):
+        if not self._gate.connected(person.given.sid):
             return
         with contextlib.suppress(StoreError, QueuesClosed):
-            shelf = await self._shelf(_queue_name("store", person.store)) if person.store else None
-            if shelf is not None and not person.driver:
-                self._replays.offer(person, shelf, Consumer(person.store, store=True))
-            if not person.surely:
+            if person.store and not person.driver and person.asked is None:
+                shelf = await self._shelf(_queue_name("store", person.store))
+                if shelf is not None:
+                    self._replays.offer(person, shelf, Consumer(person.store, store=True))
+            # Drivers of some classes ask by the name of a store: so may this one have done.
+            if not person.surely and not person.served:
                 self._replays.offer(person, self._names.shelf, Consumer(person.name))
 
     async def _left(self, sid: str, reason: str) -> None:
@@ -225,9 +231,15 @@ class Caps:
         if not said.ids:
             raise TypeError(f"{event:.40} takes an object")
         store = self._owner(kind, said)
+        if store == _NAMELESS and person.store not in ("", _NAMELESS) and isinstance(data, dict):
+            # It says nowhere whose it is: of the store that has joined, and so its deliveries are.
+            data = {**data, "store": person.store}
+            said = self._words.read(data)
+            store = self._owner(kind, said)
         if kind == "pickup":
-            person.store, person.surely = store or person.store, bool(store)
-            if store:
+            person.surely = bool(self._words.owner(said, self._names))
+            if person.surely or not (person.driver or person.store):
+                person.store = store
                 person.speaks_for(store)
         else:
             person.driver = True
@@ -248,9 +260,22 @@ class Caps:
             if not person.served:
                 self._replays.offer(person, shelf, Consumer(person.name))
             shelf = await self._open_shelf(_queue_name("store", store))
-        stored = await self._keep(shelf, kind, event, data, said.ids, go_on)
-        await self._replays.pass_on(person.given.sid, kind, event, data, shelf, stored)
+        stored = await self._keep(shelf, kind, event, data, said.ids, store, go_on)
+        await self._replays.pass_on(person.given.sid, kind, event, data, shelf, stored, store)
+        if kind == "delivered" and self._table["receipts.delivered"] == "settles":
+            await self._settle(person, store, said)
         return {"id": said.ids[0]}
+
+    async def _settle(self, person: Person, store: str, said: Said) -> None:
+        """Take the pickup of what a driver has delivered, which it may never acknowledge."""
+        shelf = self._names.shelf
+        for consumer, id in itertools.product(self._roles.drivers(person), said.ids):
+            found = shelf.find((id,), None, self._wanted(consumer))
+            # Orders of several stores may have one number.
+            found = [one for one in found if shelf.copies[one].store in (store, "")]
+            if found:
+                await asyncio.gather(*self._take(person, shelf, consumer, found))
+                return
 
     async def _answer_late(self, person: Person, store: str) -> None:
         """Give a client whose pickup says which store it is what waits for that, if it has asked
@@ -259,12 +284,19 @@ class Caps:
         shelf, consumer = await self._shelf(_queue_name("store", store)), Consumer(store, True)
         if shelf is not None and person.asked:
             self._replays.begin(person.given.sid, shelf, consumer, *person.asked)
-        elif shelf is not None and not person.served:
+        elif shelf is not None:
             self._replays.offer(person, shelf, consumer)
 
     def _owner(self, kind: str, said: Said) -> str:
         """Return the store of a package; drivers may leave out what the pickup has said."""
-        store = self._words.owner(said)
+        named = {fold(name) for name in (*said.stores, *said.clients)}
+        if kind != "pickup":  # whatever a driver has wrapped around it
+            known = (self._owners[id] for id in said.ids if id in self._owners)
+            if store := next((store for store in known if store in named), ""):
+                return store
+        store = self._words.owner(said, self._names)
+        if kind == "pickup" and not store and said.ids:  # some drivers say "picked-up"
+            store = next((self._owners[id] for id in said.ids if id in self._owners), _NAMELESS)
         if kind == "pickup" and store:
             self._owners |= dict.fromkeys(said.ids, store)
             while len(self._owners) > _OWNERS:
@@ -280,6 +312,7 @@ class Caps:
         event: str,
         data: Any,
         ids: tuple[str, ...],
+        store: str,
         go_on: Callable[[], None],
     ) -> str:
         """Store a message; return its id, or "" if the queue is full: it is passed on all the same,
@@ -289,7 +322,7 @@ class Caps:
         shelf.arriving += 1
         try:
             id = (await self._queues.emit_many((message,)))[0][0]
-            shelf.add(id, kind, ids)
+            shelf.add(id, kind, ids, store)
         except QueueFull:
             _log.warning("a queue is full: %.40s is passed on, but not kept", event)
             return ""
@@ -316,12 +349,22 @@ class Caps:
 
     # -- getAll -----------------------------------------------------------------------------------
 
+    async def _ready(self, person: Person, event: str, data: Any, go_on: Callable[[], None]) -> Any:
+        """Give a driver that asks again and again what this connection has not been given yet."""
+        return await self._get_all(person, event, data, go_on, again=False)
+
     async def _get_all(
-        self, person: Person, event: str, data: Any, go_on: Callable[[], None]
+        self,
+        person: Person,
+        event: str,
+        data: Any,
+        go_on: Callable[[], None],
+        *,
+        again: bool = True,
     ) -> Any:
         said = self._words.read(data, asks=True)
         said = said if said.kind else replace(said, kind=self._words.asked_for(event))
-        consumer, person.served = self._asking(person, said), True
+        consumer = self._asking(person, said)
         if consumer is None or consumer.store or not consumer.name:
             person.asked = (said.kind, event)  # its pickups may show that it is another store
         if consumer is None:
@@ -332,7 +375,7 @@ class Caps:
             if shelf is None:
                 return {"count": 0}
         else:
-            shelf = self._names.shelf
+            shelf, person.served = self._names.shelf, True
             anonymous = not (said.stores or said.clients or said.kind)
             person.driver = person.driver or not anonymous  # it may yet show to be a store
             person.names.add(consumer.name)  # at once: whoever leaves meanwhile has left
@@ -340,7 +383,10 @@ class Caps:
                 consumer = Consumer("")
                 await self._names.add("")
             person.name = consumer.name
-        replay = self._replays.begin(person.given.sid, shelf, consumer, said.kind, event)
+        had = () if again else person.given.waiting(shelf, None)
+        replay = self._replays.begin(
+            person.given.sid, shelf, consumer, said.kind, event, without={*had}
+        )
         go_on()
         await asyncio.wait([replay])
         return {"count": replay.result()} if not replay.cancelled() else None
@@ -446,11 +492,13 @@ class Caps:
                 said = self._words.read(data)
                 kind = (
                     self._words.kind(message.event)
-                    or guess(message.event, said, data, events)
+                    or guess(message.event, said, data, events, driver=True)
                     or ""
                 )
-                shelf.add(message.id, kind, said.ids)
-                if store := self._owner(kind, said):
+                store = self._owner(kind, said)
+                shelf.add(message.id, kind, said.ids, store)
+                self._replays.also.spoke(kind, message.event)
+                if store:
                     self._roles.stores.add(store)
             if len(kept) < _PAGE:
                 break

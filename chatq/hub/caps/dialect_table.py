@@ -21,6 +21,7 @@ _WORDS = ("events", "fields", "names.drivers", "names.stores")
 _CHOICES = {
     **{f"hears.{event}": ("all", "others") for event in PACKAGES},
     "receipts.without-id": ("oldest", "all", "none"),
+    "receipts.delivered": ("settles", "nothing"),
 }
 _NUMBERS = {
     "names.most": (1, 1_000),
@@ -100,6 +101,9 @@ def _check(theirs: _Settings, own: _Settings) -> None:
                 good = isinstance(value, int) and not isinstance(value, bool)
                 good = good and least <= value <= most
                 _must(good, place, value, f"a whole number from {least} to {most}")
+            elif section == "also":
+                good = isinstance(value, str) and bool(plain(value) or not value)
+                _must(good, place, value, 'the name of an event, or ""')
             elif section == "wrapping":
                 _must(value in shapes, place, value, _or(shapes))
             elif section == "answers":
@@ -163,7 +167,7 @@ def _merged(own: _Settings, theirs: _Settings) -> Table:
     for word in answers:
         events[word] = "get-all"
     settings = {}
-    for section in ("names", "hears", "receipts", "unasked", "give-up", "wrapping"):
+    for section in ("names", "hears", "also", "receipts", "unasked", "give-up", "wrapping"):
         for key, value in {**own[section], **theirs.get(section, {})}.items():
             settings[f"{section}.{key}"] = value
     return Table(

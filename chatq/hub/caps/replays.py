@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from ...queues.message import decode
 from ...queues.order import Order
 from ...queues.queues import Queues
 from ..gate import Gate
+from .also import Also
 from .dialect_table import plain
 from .given import Given, Live
 from .named_drivers import Names
@@ -49,8 +50,7 @@ class Person(Role):
     """A connection: its role, what it was given, the order of its events, its replays.
 
     `names`: the drivers that it has asked as; `asked`: the getAll of a store that may not have said
-    yet which; `answered`: those it was told; `served`: it has asked, or was given what nobody had
-    heard.
+    yet which; `answered`: those it was told; `served`: it was given what waits for the drivers.
     """
 
     given: Given = field(kw_only=True)
@@ -70,6 +70,7 @@ class Replays:
         self._table = words.table
         self._people: dict[str, Person] = {}
         self._live = Live()
+        self.also = Also(self._table, self._people.__contains__)
         self._turn = asyncio.Lock()  # fair: all replays read their pages in turns
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
 
@@ -85,10 +86,16 @@ class Replays:
         return self._people.setdefault(sid, Person(given=Given(self._live, sid)))
 
     def offer(self, person: Person, shelf: Shelf, consumer: Consumer) -> None:
-        """Hand on what nobody was there for, to a client that may never ask."""
-        person.served = True
-        if shelf.unheard:
+        """Hand on to a client that may never ask: to a store what nobody was there for; to a driver
+        what it has not been given of all that waits, as nobody can tell who of those who were there
+        was a driver."""
+        if consumer.store and shelf.unheard:
             self.begin(person.given.sid, shelf, consumer, None, "", {*shelf.unheard})
+        elif not consumer.store:
+            person.served = True
+            had = {*person.given.waiting(shelf, None)}
+            if shelf.copies.keys() - had:
+                self.begin(person.given.sid, shelf, consumer, None, "", without=had)
 
     def person(self, sid: str) -> Person:
         """Return who is behind a connection; somebody new if it is gone, or was never met."""
@@ -145,32 +152,36 @@ class Replays:
         data: Any,
         shelf: Shelf | None = None,
         id: str = "",
+        store: str = "",
     ) -> None:
         """Emit a message live to those who hear of it, but to slow readers, for whom it waits.
 
-        If none of them may be who it is for, that is noted.
+        If none of them is the store that it is for, that is noted.
         """
+        self.also.spoke(kind, event)
         echo = self._table[f"hears.{kind}"] == "all"
         if shelf is not None and id:
             self._live.add(self._clock(), shelf, id, "" if echo else sender)
         left_out = [*self._gate.slow(), *([] if echo else [sender])]
         name = self._table["wrapping.after-deaths" if shelf and shelf.deadly else "wrapping.live"]
-        await self._gate.sio.emit(
-            event,
-            self._shaped(name, event, data),
-            namespace=self._gate.namespace,
-            skip_sid=left_out,
+        shown = self._shaped(name, event, data)
+        await self._gate.sio.emit(event, shown, namespace=self._gate.namespace, skip_sid=left_out)
+        package = next(iter(self._words.read(data).ids), "")
+        if word := self.also.live(kind, event, package, sender, echo=echo):
+            # A store may hear "pickup" as something else.
+            stores = [s for s, one in self._people.items() if one.surely and kind == "pickup"]
+            await self._gate.sio.emit(
+                word, shown, namespace=self._gate.namespace, skip_sid=[*left_out, *stores]
+            )
+        if kind == "pickup" or shelf is None or id not in shelf.copies:
+            return
+        heard = any(
+            store in (one.store, *one.stores)
+            for sid, one in self._people.items()
+            if sid not in left_out and not (one.driver and not one.surely)
         )
-        if shelf is not None and id in shelf.copies and not self._heard(kind, {sender, *left_out}):
+        if not heard:
             await self._names.note_unheard(shelf, id)
-
-    def _heard(self, kind: str, left_out: set[str]) -> bool:
-        """Return whether anybody was there who may be whom such a message is for."""
-        return any(
-            not (person.surely if kind == "pickup" else person.driver)
-            for sid, person in self._people.items()
-            if sid not in left_out
-        )
 
     def _shaped(self, name: str, event: str, data: Any, client: str = "") -> Any:
         if name == "plain":
@@ -194,9 +205,10 @@ class Replays:
         kind: str | None,
         asked: str,
         only: set[str] | None = None,
+        without: Collection[str] = (),
     ) -> _Replay:
-        """Hand on what waits for a consumer (`only`: of these); the same, if that is under way
-        already."""
+        """Hand on what waits for a consumer (`only`: of these; `without`: but not these); the same,
+        if that is under way already."""
         person, key = self.person(sid), (consumer, kind, asked)
         replay = person.replays.get(key)
         if replay is None:
@@ -209,7 +221,7 @@ class Replays:
                 )
 
             replay = asyncio.create_task(
-                self._replay(sid, person, shelf, consumer, due, asked, only)
+                self._replay(sid, person, shelf, consumer, due, asked, only, without)
             )
             person.replays[key] = replay
 
@@ -230,6 +242,7 @@ class Replays:
         due: Callable[[Copy], bool],
         asked: str,
         only: set[str] | None,
+        without: Collection[str],
     ) -> int:
         """Hand on at the pace at which the client reads; return how many."""
         sent, after, more = 0, "", True
@@ -243,6 +256,8 @@ class Replays:
                     after = message.id
                     copy = self._indexed(shelf, message)
                     if copy is None or not due(copy) or (only and message.id not in only):
+                        continue
+                    if message.id in without:
                         continue
                     notes.append(shelf.unheard.pop(message.id, ""))
                     person.given.add(self._clock(), shelf, message.id)
@@ -277,13 +292,9 @@ class Replays:
         if shelf.deadly or copy.deaths >= _OTHER_SHAPE:
             shape = self._table["wrapping.after-deaths"]
         shape, event = shape or self._table["wrapping.from-queue"], event or message.event
-        client = consumer.name or "drivers"
-        await self._gate.sio.emit(
-            event,
-            self._shaped(shape, message.event, decode(message.body), client),
-            to=sid,
-            namespace=self._gate.namespace,
-        )
+        shown = self._shaped(shape, message.event, decode(message.body), consumer.name or "drivers")
+        for word in filter(None, (event, self.also.word(copy.kind, event))):
+            await self._gate.sio.emit(word, shown, to=sid, namespace=self._gate.namespace)
 
     async def _survived(self, shelf: Shelf, id: str) -> None:
         """Return when a client is done with a message, or has outlived it for long enough."""

@@ -63,8 +63,9 @@ class Roles:
         others: list[str] = []
         for name in said.clients:
             known = fold(name)
-            own = None if known in self.stores else self._words.driver(name)
-            own = known if known and known in self._drivers else own
+            own = known if known and known in self._drivers else self._words.driver(name)
+            # Drivers of some classes have asked by the name of the store whose packages they want.
+            own = None if known in self.stores else own
             (others if own is None else drivers).append(own if own is not None else name)
         drivers += [""] * ("" in map(self._words.driver, said.stores))
         if not drivers:
@@ -107,6 +108,12 @@ class Roles:
         """Return the store, if there is only one: whoever is a store is that one."""
         return next(iter(self.stores)) if len(self.stores) == 1 else ""
 
+    def drivers(self, role: Role, named: str | None = None) -> list[Consumer]:
+        """Return which drivers a connection may be: one with a name, or the drivers as a whole."""
+        mine = next((n for n in (named, role.name) if n and n in self._drivers), "")
+        all_of_them = [Consumer("")] if mine and "" not in self._drivers else []
+        return [Consumer(mine), *all_of_them]
+
     def candidates(self, role: Role, said: Said) -> list[Consumer]:
         """Return whom a `received` may be of; the first that has the message is it.
 
@@ -119,10 +126,7 @@ class Roles:
         if role.stores:  # others get to hear what is delivered for a store, and acknowledge it
             names = [name for name in names if name in role.stores or name not in self.stores]
         stores = [Consumer(name, store=True) for name in (*names, role.store) if name]
-        mine = next((n for n in (own, role.name) if n and n in self._drivers), "")
-        drivers = [Consumer(mine)]
-        if mine and "" not in self._drivers:
-            drivers.append(Consumer(""))
+        drivers = self.drivers(role, own)
         if own is not None:
             return drivers
         settled = bool(said.ids) and said.ids[0] in role.settled

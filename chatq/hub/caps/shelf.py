@@ -16,7 +16,7 @@ __all__ = ["Copy", "Shelf"]
 
 @dataclass(slots=True)
 class Copy:
-    """An indexed message: its sequence number, kind and ids, without its data.
+    """An indexed message: its sequence number, kind, ids and store, without its data.
 
     `waits`: a bit for each consumer with a name that it still waits for; `taken`: somebody has
     acknowledged it; `deaths`: how often its consumers were cut off after it; `harmless`: one was
@@ -26,6 +26,7 @@ class Copy:
     number: int
     kind: str
     ids: tuple[str, ...]
+    store: str = ""
     waits: int = 0
     taken: bool = False
     deaths: int = 0
@@ -56,11 +57,11 @@ class Shelf:
     watched: dict[str, asyncio.Event] = field(default_factory=dict)
     unheard: dict[str, str] = field(default_factory=dict)
 
-    def add(self, stored: str, kind: str, ids: tuple[str, ...]) -> Copy:
-        """Add the message with the store's id `stored`, unless it is there."""
+    def add(self, stored: str, kind: str, ids: tuple[str, ...], store: str = "") -> Copy:
+        """Add the message `stored` (its id there), unless it is known; `store`: whose it is."""
         copy = self.copies.get(stored)
         if copy is None:
-            copy = Copy(next(self.numbers), kind, ids, waits=self.everyone)
+            copy = Copy(next(self.numbers), kind, ids, store, waits=self.everyone)
             self.put_back(stored, copy)
         return copy
 

@@ -53,9 +53,9 @@ class Unknown:
     def __contains__(self, event: str) -> bool:
         return plain(event[: _LONGEST + 1]) in self._words
 
-    def kind(self, event: str, said: Said, data: Any) -> str | None:
-        """Return what `event` seems to be, or None; note it if it is new."""
-        kind = guess(event, said, data, self._known)
+    def kind(self, event: str, said: Said, data: Any, *, driver: bool = False) -> str | None:
+        """Return what `event` seems to be, or None; note it if it is new; `driver`: its sender."""
+        kind = guess(event, said, data, self._known, driver=driver)
         word = plain(event[: _LONGEST + 1])
         known = self._words.get(word)
         new = known is None and len(self._words) < _MOST

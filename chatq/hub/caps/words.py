@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,20 @@ __all__ = ["Said", "Words", "fold"]
 
 _LONGEST = 200  # characters of a name or an id
 _DEEPEST, _MOST = 4, 200  # levels and fields of a message that are read
+#: What else a field may be called, if there is none of the table: orderStore, newParcelNumber.
+_LIKE = {
+    "store": re.compile(r".*(store|vendor|shop|retailer|merchant|seller)(name|id|title|room)?"),
+    "order": re.compile(
+        r".*(order|package|parcel|pkg|delivery|shipment|tracking)(id|uuid|guid|number|no|num|code)"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """The names in a message: stores and clients as spelled, in order; the kind of event; its ids,
-    the preferred one first; whether it has no other fields; and who is called a driver."""
+    the preferred one first; whether it has no other fields; who is called a driver; and whose it
+    may be by what stands at its top."""
 
     stores: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
@@ -33,6 +41,7 @@ class Said:
     ids: tuple[str, ...] = ()
     only_ids: bool = False
     drivers: tuple[str, ...] = ()
+    top: tuple[str, ...] = ()
 
 
 def fold(name: str) -> str:
@@ -86,6 +95,7 @@ class Words:
                 return Said(ids=(text,), only_ids=True)
             return Said(kind=self.kind(text)) if self.kind(text) else Said(clients=(text,))
         found = [*_fields(data)]
+        top = [*_fields({name: v for name, v in data.items() if not isinstance(v, dict)})]
         ids = self._of(found, "message") + self._of(found, "order")
         clients = self._of(found, "client")
         if not ids and not asks:
@@ -105,22 +115,30 @@ class Words:
             only_ids=all(name in self._of_no_weight for name, _ in found)
             and not any(isinstance(value, (dict, list)) for value in data.values()),
             drivers=self._of(found, "driver"),
+            top=self._of(top, "store")
+            + tuple(name for name in self._of(top, "client") if name in clients),
         )
 
-    def owner(self, said: Said) -> str:
-        """Return the store whose package it is; "" if none is named."""
-        for name in said.stores:
-            if self.driver(name) != "" and not self.nobody(name):
+    def owner(self, said: Said, drivers: Container[str] = ()) -> str:
+        """Return the store whose package it is; "" if none is named; `drivers`: who is none.
+
+        What wraps an order knows better whose it is: there, `clientId` is the queue of a store.
+        """
+        for name in (*said.top, *said.stores, *said.clients):
+            driver = self.driver(name)
+            if name in said.stores and driver != "" and not self.nobody(name):
                 return fold(name)
-        for name in said.clients:
-            if self.driver(name) is None and not self.nobody(name):
+            if driver is None and fold(name) not in drivers and not self.nobody(name):
                 return fold(name)
         return ""
 
     def _of(self, found: list[tuple[str, str]], what: str) -> tuple[str, ...]:
         """Return the values of the fields called `what`, in the order of its spellings."""
         names = self.table.fields[what]
-        return tuple(value for name in names for field, value in found if field == name)
+        exact = tuple(value for name in names for field, value in found if field == name)
+        if exact or what not in _LIKE:
+            return exact
+        return tuple(value for field, value in found if _LIKE[what].fullmatch(field))
 
 
 def _fields(data: dict[Any, Any]) -> Iterator[tuple[str, str]]:
