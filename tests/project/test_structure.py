@@ -125,6 +125,7 @@ IMPORTS: dict[str, set[str]] = {
     "course.ballot": {
         "course.prediction",
         "internals.comm",
+        "views.looks",
     },
     "course.blame": set(),
     "course.catalogue": set(),
