@@ -1209,7 +1209,6 @@ IMPORTS: dict[str, set[str]] = {
         "views.table",
     },
     "views.links": {
-        "journal.facts",
         "views.deliveries",
         "views.explain",
         "views.sentence",
@@ -1230,7 +1229,6 @@ IMPORTS: dict[str, set[str]] = {
         "views.table",
     },
     "views.replay": {
-        "journal.facts",
         "views.deliveries",
         "views.explain",
         "views.links",
