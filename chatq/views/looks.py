@@ -121,9 +121,12 @@ _DARK = '[data-jp-theme-light="false"]'
 LESSON = """
 .jp-OutputArea-output pre{word-break:normal;overflow-wrap:anywhere}
 .jp-InputArea .cm-content{white-space:break-spaces;flex-shrink:1;overflow-wrap:anywhere}
-.jp-RenderedMarkdown td:has(code){min-width:7em}
-.jp-RenderedMarkdown td code{font-size:.9em;padding:1px 2px;overflow-wrap:anywhere}
+.jp-RenderedMarkdown td code{font-size:.9em;padding:1px 2px}
 .jp-RenderedMarkdown :is(details,li pre){margin-bottom:.7em}
+@media (max-width:1199px){
+.jp-RenderedMarkdown td:has(code){min-width:7em}
+.jp-RenderedMarkdown td code{overflow-wrap:anywhere}
+}
 """.replace("\n.", "\n.jp-Notebook:has(.chatq,.chatq-ballot) .").replace("\n", "")
 #: The style sheet of all that a notebook shows, and of the lesson around it.
 SHEET = (
