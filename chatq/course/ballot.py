@@ -12,6 +12,7 @@ from typing import Any
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from ..internals.comm import answer_on_own_shell
+from ..views.looks import LESSON
 from .prediction import Prediction
 
 __all__ = ["Ballot"]
@@ -24,11 +25,18 @@ _OPEN = """<style>
     details.{0}::details-content {{ content-visibility: visible; block-size: auto }}
 }}
 </style>"""
-_STYLE = """<style>
+_STYLE = (
+    f"""<style>{LESSON}</style>"""
+    + """<style>
 .chatq-ballot { border-left: 4px solid var(--jp-brand-color1, #1976d2); padding: 8px 12px }
 .chatq-ballot .widget-html-content { line-height: 1.45; white-space: normal }
 .chatq-ballot ul { margin: 4px 0 0; padding-left: 1.4em }
+.chatq-ballot .jupyter-widget-radio-box label {
+    display: flex; height: auto; white-space: normal; overflow-wrap: anywhere
+}
+.chatq-ballot .jupyter-widget-radio-box input { flex: none; order: -1 }
 </style>"""
+)
 
 
 class Ballot:

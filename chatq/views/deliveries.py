@@ -64,10 +64,13 @@ class Deliveries:
         under_way: str = "",
         everyone: Sequence[str] = (),
     ) -> None:
-        """`everyone`: all who are known, also those without a column: whose marks are taken."""
-        self.marks = marks((*everyone, *names))
+        """`names`: those that have a column; `everyone`: all who are known, also those without one:
+        whose marks are taken."""
+        #: The columns: the server, unless it has none, and the clients.
+        self.columns = tuple(names)
+        self.names = tuple(name for name in names if name != SERVER)
+        self.marks = marks((*everyone, *self.names))
         self.messages = tuple(messages)
-        self.names = tuple(names)
         self._cut = cut
         #: What was under way when this was asked for, in words.
         self._under_way = under_way
@@ -159,18 +162,19 @@ class Deliveries:
         return name
 
     def table(self) -> Table:
-        """Return the table: a row for each message, a column for the server and each client."""
+        """Return the table: a row for each message, a column for the server and each client; for
+        the server only if something happens there."""
         rows = []
         queues = [*dict.fromkeys(m.life.queue for m in self.messages if m.life)]
         for message in self.messages:
             emitted = message.emitted
-            cells = [cell(message.explanations.get(name)) for name in (SERVER, *self.names)]
+            cells = [cell(message.explanations.get(name)) for name in self.columns]
             states = [kept(message, queue) for queue in queues]
             rows.append([str(emitted.message), label(message), route(message), *states, *cells])
         every = [each for message in self.messages for each in message.explanations.values()]
         notes = [self._cut] if self._cut else []
         return Table(
-            ("no.", "message", "from → to", *(f"queue {q}" for q in queues), SERVER, *self.names),
+            ("no.", "message", "from → to", *(f"queue {q}" for q in queues), *self.columns),
             rows,
             notes=[*notes, *legend(every)],
             marks=self.marks,

@@ -39,8 +39,8 @@ class Diagram:
         forgotten: int = 0,
         strangers: Collection[str] = (),
     ) -> None:
-        """`forgotten`: how many facts were written before these; `strangers`: those of `names` that
-        no message is about."""
+        """`forgotten`: how many facts were written before these; `strangers`: those of `names`, or
+        the server, that no message is about."""
         if rows < 1:
             raise ValueError(f"a diagram has at least 1 row, not {rows}")
         layout = lay_out(facts, messages, names, forgotten, strangers)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..journal.facts import SERVER
 from .deliveries import Deliveries
 from .explain import Message
 from .sentence import sentence
@@ -68,7 +67,7 @@ def reason(message: Message, name: str) -> str:
 
 def linked(deliveries: Deliveries) -> Table:
     """Return the table of deliveries with cells that light their lines."""
-    table, names = deliveries.table(), (SERVER, *deliveries.names)
+    table, names = deliveries.table(), deliveries.columns
     before = len(table.headers) - len(names)
     hints = {
         (row, before + column): (cell_classes(message, name), reason(message, name))

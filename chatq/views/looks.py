@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-__all__ = ["PAGE", "PANEL", "SHEET", "STANDALONE", "Mark", "badge", "marks", "repainted"]
+__all__ = ["LESSON", "PAGE", "PANEL", "SHEET", "STANDALONE", "Mark", "badge", "marks", "repainted"]
 
 #: The colours of clients, and the shapes; shapes are none of the signs of a diagram.
 _CLIENTS = {
@@ -117,8 +117,18 @@ _MARKS = "".join(f".chatq-mark-{n}{{color:var(--chatq-client-{n})}}" for n in ra
 STANDALONE = f"{_IF_DARK}{{{repainted()}}}"
 PAGE = f":root{{{_named(False)}}}{_IF_DARK}{{:root{{{_named(True)}}}\n{repainted()}}}{_MARKS}"
 _DARK = '[data-jp-theme-light="false"]'
-#: The style sheet of all that a notebook shows; its last part is for the lesson around it: there
-#: JupyterLab breaks words, and cuts code off, in a narrow window.
+#: The style sheet of a lesson: JupyterLab breaks words, and cuts code off, in a narrow window.
+LESSON = """
+.jp-OutputArea-output pre{word-break:normal;overflow-wrap:anywhere}
+.jp-InputArea .cm-content{white-space:break-spaces;flex-shrink:1;overflow-wrap:anywhere}
+.jp-RenderedMarkdown td code{font-size:.9em;padding:1px 2px}
+.jp-RenderedMarkdown :is(details,li pre){margin-bottom:.7em}
+@media (max-width:1199px){
+.jp-RenderedMarkdown td:has(code){min-width:7em}
+.jp-RenderedMarkdown td code{overflow-wrap:anywhere}
+}
+""".replace("\n.", "\n.jp-Notebook:has(.chatq,.chatq-ballot) .").replace("\n", "")
+#: The style sheet of all that a notebook shows, and of the lesson around it.
 SHEET = (
     f".chatq{{{_named(False)}color-scheme:light;color:var(--chatq-ink)}}"
     ".jp-Notebook:has(.chatq) img{color-scheme:light}"
@@ -137,19 +147,23 @@ SHEET = (
  font-weight:600}
 .chatq .chatq-frame caption{text-align:left;padding:0 0 6px;color:var(--chatq-quiet)}
 .chatq .chatq-frame tbody th{position:sticky;left:0;z-index:1;font-weight:600;min-width:7.5em;
- max-width:14em}
+ max-width:18em}
 .chatq-frame small{font-size:12px;font-weight:400;color:var(--chatq-quiet)}
 .chatq-frame .chatq-number{font-weight:400;color:var(--chatq-quiet)}
 .chatq .chatq-frame .chatq-short{white-space:nowrap}
 .chatq .chatq-frame .chatq-missed{background:var(--chatq-missed);color:var(--chatq-bad);
  font-weight:600}
 .chatq-note{white-space:pre-wrap;padding-top:6px;font-size:12px;color:var(--chatq-quiet)}
+.chatq-frame>.chatq-note{width:0;min-width:max(100%,32em)}
 .chatq-picture{max-width:100%}
-.jp-Notebook:has(.chatq) .jp-OutputArea-output pre{word-break:normal;overflow-wrap:anywhere}
-.jp-Notebook:has(.chatq) .jp-InputArea .cm-content{white-space:break-spaces;flex-shrink:1;
- overflow-wrap:anywhere}
-.jp-Notebook:has(.chatq) .jp-RenderedMarkdown td code{font-size:.9em;overflow-wrap:anywhere}
+.chatq>:is(.chatq-frame,.chatq-picture){margin-top:5px}
+.chatq:not(.chatq-panel){container-type:inline-size}
+@container (max-width:480px){
+.chatq-frame{padding:6px}
+.chatq .chatq-frame :is(th,td){padding:3px 4px}
+.chatq .chatq-frame tbody th{min-width:6.5em}}
 """.replace("\n", "")  # one line: it is stored with each output
+    + LESSON
 )
 #: The style sheet of a panel: what it draws has no page of its own.
 PANEL = f"{SHEET}@media screen{{{repainted(f'{_DARK} .chatq-panel ')}}}"

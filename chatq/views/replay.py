@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 
-from ..journal.facts import SERVER
 from .deliveries import label, route
 from .explain import Message
 from .links import BELOW, cell_classes, sheet
@@ -88,7 +87,7 @@ def _row(message: Message, told: Moments) -> str:
     queues = dict.fromkeys(each.life.queue for each in shown.messages if each.life)
     cells = [told.cells.get((number, queue_key(queue)), ()) for queue in queues]
     parts = [f"<td>{_states(states)}</td>" for states in cells]
-    for name in (SERVER, *shown.names):
+    for name in shown.columns:
         states = told.cells.get((number, name), ())
         long = " long" if any(width(state.mark) > _SHORT for state in states) else ""
         pointed = f' class="{cell_classes(message, name)}{long}" tabindex="0"' if states else ""

@@ -100,15 +100,16 @@ def lay_out(
     all_rows: bool = False,
 ) -> Layout:
     """Return the layout of these facts; `names`: the clients; `forgotten`: the number of facts
-    before; `strangers`: those of `names` that no message is about. What happens to them is shown
-    with `all_rows`, as one needs who tells a scene in which they may be met later."""
+    before; `strangers`: those of `names`, or the server, that no message is about. What happens to
+    them is shown with `all_rows`, as one needs who tells a scene in which they may be met later."""
     every = [SERVER, *names]
     names = [
         name for name in names if name not in strangers or (all_rows and _concern(facts, name))
     ]
     # Queues stand between the server and the clients; no client's name looks like these.
     queues = [*dict.fromkeys(m.life.queue for m in messages if m.life)]
-    heads = [SERVER, *(queue_key(queue) for queue in queues), *names]
+    own = [SERVER] if SERVER not in strangers else []
+    heads = [*own, *(queue_key(queue) for queue in queues), *names]
     columns = {name: i for i, name in enumerate(heads)}
     by_number = {m.emitted.message: m for m in messages}
     shown: list[Row] = []
@@ -116,7 +117,7 @@ def lay_out(
     thawed: dict[int, int] = {}  # by column, the place of the row where it thawed last
     alive: list[set[int]] = []
     inside: dict[int, set[tuple[str, str]]] = {}
-    servers, outside = {*range(len(queues) + 1)}, False  # these have a line, clients or not
+    servers, outside = {*range(len(own) + len(queues))}, False  # these have a line, clients or not
 
     def row(fact: Fact, column: int, sign: str) -> None:
         shown.append(Row(one_line(told(fact, by_number)), {column: sign}))
@@ -171,8 +172,8 @@ def lay_out(
             shown[len(alive)].number = number
             alive.append({*servers, *(c for c, spaces in inside.items() if spaces)})
     places = [every.index(name) if name in every else None for name in heads]
-    own = marks(every[1:])
-    names, given = [one_line(name, 20) for name in heads], [own.get(name) for name in heads]
+    marked = marks(every[1:])
+    names, given = [one_line(name, 20) for name in heads], [marked.get(name) for name in heads]
     return Layout(names, shown, alive, heads, places, given, outside)
 
 

@@ -110,7 +110,7 @@ def draw(
         tall = _ROW + (0 if said[2] else _LINE * len(said[0]))
         moves = fresh is not None and row.number > fresh
         one = _svg_row(row, alive, y, tall, places, layout, moves, linked)
-        one += _svg_text(said, y + (18 if said[2] else 15))
+        one += _svg_text(said, y + (18 if said[2] else 15), strong=bool(row.route))
         body += [_row_begin(row, y, tall, wide), *one, "</g>"] if linked else one
         y += tall
     notes = [*([cut] if cut else []), *broken(legend(layout), (wide - 2 * _EDGE) // _LETTER)]
@@ -145,12 +145,12 @@ def draw_heads(layout: Layout, room: int = _ROOM) -> str:
     heads = "".join(_svg_heads(layout, places))
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{places.wide}' height='{_TOP - 5}' "
-        f"aria-hidden='true' {_FONT} font-size='13'>{_paper(places.wide)}{heads}</svg>"
+        f"aria-hidden='true' {_FONT} font-size='13'>{_paper(places.wide, top=0)}{heads}</svg>"
     )
 
 
-def _paper(wide: int) -> str:
-    return f"<rect x='1' y='1' width='{wide - 2}' height='{_TOP - 6}' fill='#fff'/>"
+def _paper(wide: int, top: int = 1) -> str:
+    return f"<rect x='1' y='{top}' width='{wide - 2}' height='{_TOP - 5 - top}' fill='#fff'/>"
 
 
 def _width(text: str, route: str) -> int:
@@ -163,7 +163,7 @@ def _svg_heads(layout: Layout, places: _Places) -> list[str]:
         x, head = places.columns[i], places.heads[i]
         parts.append(
             f"<rect x='{x - head // 2}' y='8' width='{head}' height='26' rx='6' "
-            f"fill='{'#e8eef7' if i == 0 else '#f4f4f4'}' "
+            f"fill='{'#e8eef7' if layout.places[i] == 0 else '#f4f4f4'}' "
             f"stroke='{mark.colour if mark else '#667'}'/>"
         )
         if mark:
@@ -287,7 +287,7 @@ def _times(sign: Sign) -> str:
     return begin if sign.end is None else f"{begin} data-until='{sign.end}' hidden=''"
 
 
-def _svg_text(said: tuple[list[tuple[str, str]], int, str], y: int) -> list[str]:
+def _svg_text(said: tuple[list[tuple[str, str]], int, str], y: int, *, strong: bool) -> list[str]:
     """Return a row's text: a message in bold, its route behind it, or below if that is too long.
 
     It has an edge of paper, since lines pass behind it.
@@ -297,7 +297,7 @@ def _svg_text(said: tuple[list[tuple[str, str]], int, str], y: int) -> list[str]
     how = "paint-order='stroke' stroke='#fff' stroke-width='5' stroke-linejoin='round'"
     end = " text-anchor='end'" if anchor == "end" else ""
     for n, (text, route) in enumerate(lines):
-        bold = "" if anchor else " font-weight='600' fill='#111'"
+        bold = " font-weight='600' fill='#111'" if strong else ""
         line = f"<tspan{bold}>{html.escape(text)}</tspan>" if text else ""
         if route:
             gap = " dx='12'" if text else ""

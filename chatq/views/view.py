@@ -53,7 +53,7 @@ class Lookups(ABC):
         if last is not None:
             messages = messages[-last:] if last > 0 else []
         strangers = view.strangers()
-        columns = [name for name in view.kinds if name not in strangers]
+        columns = [name for name in (SERVER, *view.kinds) if name not in strangers]
         attempts = [m for m in called if m.attempt_of]
         return Deliveries(messages, columns, view.cut, attempts, view.under_way, [*view.kinds])
 
@@ -153,8 +153,15 @@ class View(Lookups):
 
     def strangers(self) -> list[str]:
         """Return the names of processes that have never connected to this server, and of other
-        servers that no client has dialled."""
-        return [seat.name for seat in self.seats.seats if seat.stranger]
+        servers that no client has dialled; and this server's own, if all happens at others."""
+        found = [seat.name for seat in self.seats.seats if seat.stranger]
+        return [SERVER, *found] if self._happens_elsewhere() else found
+
+    def _happens_elsewhere(self) -> bool:
+        seats = self.seats.seats
+        if not any(seat.serves for seat in seats) or any(seat.met for seat in seats):
+            return False
+        return all(message.emitted.server != SERVER for message in self.messages)
 
     def queues(self) -> Table:
         """Return the table of queues: counts of messages by state, and the consumers."""

@@ -1,6 +1,7 @@
 """Predictions: how they are made, marked and shown, and what a real kernel folds for them."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from kernel import kernel
 from chatq.course.ballot import Ballot
 from chatq.course.prediction import Mark, Prediction
 from chatq.course.question import Question, Seen, question
+from chatq.views.looks import LESSON, SHEET
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -160,6 +162,15 @@ def widgets(about=WHO, **names):
     box = Ballot(guess).box
     _, *boxes, buttons, said, fold = box.children
     return guess, names, boxes, buttons.children, said, fold
+
+
+def test_a_lesson_of_predictions_alone_is_shown_whole_in_a_narrow_window():
+    guess, _ = asked(WHO)
+    box = Ballot(guess).box
+    assert LESSON in box.children[0].value
+    assert LESSON in SHEET
+    classes = set(re.findall(r"\.(chatq-?\w*)", LESSON))
+    assert classes == {"chatq", *box._dom_classes}
 
 
 def test_ticking_the_boxes_is_a_prediction_once_it_is_said_so():

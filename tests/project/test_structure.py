@@ -127,6 +127,7 @@ IMPORTS: dict[str, set[str]] = {
     "course.ballot": {
         "course.prediction",
         "internals.comm",
+        "views.looks",
     },
     "course.blame": set(),
     "course.catalogue": set(),
@@ -1222,7 +1223,6 @@ IMPORTS: dict[str, set[str]] = {
         "views.table",
     },
     "views.links": {
-        "journal.facts",
         "views.deliveries",
         "views.explain",
         "views.sentence",
@@ -1243,7 +1243,6 @@ IMPORTS: dict[str, set[str]] = {
         "views.table",
     },
     "views.replay": {
-        "journal.facts",
         "views.deliveries",
         "views.explain",
         "views.links",

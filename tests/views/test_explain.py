@@ -948,6 +948,21 @@ async def test_a_picture_fits_beside_a_file_browser_and_each_name_in_its_box(sio
     assert all(end < begin for end, begin in zip(ends, begins[1:], strict=False))
 
 
+async def test_messages_alone_are_bold_wherever_a_row_is_written(sio, stage):
+    namespace = "/a-namespace-with-a-name-that-is-so-long-that-it-stands-above-its-sign"
+    sio.on("say", lambda sid, text: None, namespace=namespace)
+    ada = await stage.client("ada", namespaces=[namespace])
+    await ada.emit("say", "a text that is long enough for two lines " * 2, namespace=namespace)
+    await stage.settle()
+    _, root = drawn(stage.diagram().svg())
+    spans = [(span.text, span.get("font-weight")) for span in root.iter(f"{SVG}tspan")]
+    assert any(text.startswith("ada connects") for text, _ in spans)
+    bold = "".join(text for text, weight in spans if weight)
+    assert bold.startswith("say 'a text")
+    assert "connects" not in bold
+    assert "→" not in bold
+
+
 async def test_the_picture_tells_a_failure_from_what_was_not_addressed(sio, stage):
     ada, bob, cy = await stage.clients("ada", "bob", "cy")
     for client in (ada, bob, cy):

@@ -85,7 +85,7 @@ QUESTIONS = [
     ),
     Question(
         "03.e",
-        "Does `emit` raise?",
+        "Does emit raise?",
         {
             "yes": "you may have thought that a room has to be made before one can speak in it, "
             "so that a misspelt name would be noticed. A room is only a list of members, and an "
