@@ -15,12 +15,12 @@ __all__ = ["redriven"]
 
 async def redriven(queues: Administration, queue: str, ids: Any) -> dict[str, Any]:
     """Redrive dead letters of `queue`, all (None) or those with these ids; answer how many, and
-    which ids are none of its dead letters: the others are redriven all the same.
+    which of the ids are none of its dead letters: the others are redriven all the same.
 
     Raises `TypeError` for what is no list of ids, else as `Queues.redrive`.
     """
     if ids is None:
-        return {"queue": queue, "redriven": await queues.redrive(queue), "missing": []}
+        return {"queue": queue, "redriven": await queues.redrive(queue)}
     if not (isinstance(ids, list) and all(isinstance(id, str) for id in ids)):
         raise TypeError("ids is a list of the ids of dead messages")
     dead = await queues.store.are_dead(queue, ids)

@@ -80,7 +80,7 @@ def test_a_file_that_no_hub_has_open(file, said) -> None:
     status, fate = said(url, "where", ids["dead"])
     assert f"message {ids['dead']} (pickup) of queue acme: dead" in fate
     assert "ann" in fate
-    redriven = {"queue": "acme", "redriven": 1, "missing": []}
+    redriven = {"queue": "acme", "redriven": 1}
     assert said(url, "redrive", "acme", "--json") == (DONE, redriven)
     assert said(url, "purge", "drivers", "--yes") == (DONE, "3 deleted from drivers\n")
     assert said(url, "where", ids["ready"], "--json")[1]["state"] == "purged"

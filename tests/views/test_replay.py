@@ -106,7 +106,7 @@ def says_what_the_views_say(page, view):
             said = dict(zip(map(one_line, table.headers), map(one_line, row), strict=True))
             # A column that comes later is empty until then.
             assert marks == {**dict.fromkeys(marks, ""), **said}
-            for name in (SERVER, *shown.names):
+            for name in shown.columns:
                 why = one_line(now.why(name, message.emitted.message), 240)
                 assert reasons[one_line(name)] == why
         names, strangers = [*now.kinds], now.strangers()
