@@ -8,8 +8,9 @@ Promises
   has it. It retries while a leader is elected; a record may then be in the log twice, and a reader
   has to drop duplicates. If it raises, the record may or may not be in the log.
 - Every reader gets all records in one order, without a gap (`reader`).
-- It rests on the stream that was opened. Each record names a mark, one of the first records, and
-  the server refuses it when that is not where it was; `look` compares the rest on a reconnection,
+- It rests on the stream that was opened. Each record names a mark, one of the first records, whose
+  subject has the random name of the stream, and the server refuses it when that is not where it
+  was, as in another stream of that name; `look` compares the rest on a reconnection,
   when a consumer is lost, when JetStream tells of a change, and when an answer does not fit. From
   then on everything raises `StreamGone`.
 """
@@ -44,6 +45,7 @@ _SPARE = 0.2
 #: How often a difference has to be seen before it counts; the pause before the next, in seconds.
 _LOOKS, _LOOK_PAUSE = 3, 0.3
 _PURGED = "its first records are gone: it was purged, or limited for a time"
+_OF_ANOTHER = "its first records are those of another stream"
 
 
 class NatsLog:
@@ -131,7 +133,7 @@ class NatsLog:
             if answer.get("error", {}).get("err_code") not in _OTHER_LAST:
                 break
             # Either the mark is not where it was, or another server has named it just now.
-            mark = await self.last(f"mark.{self._mark}")
+            mark = await self.last(self._mark_kind(self._mark))
             if mark is None or mark[0] != self._marks[self._mark]:
                 await self.look()
             self._mark = (self._mark + 1) % MARKS
@@ -271,20 +273,19 @@ class NatsLog:
         were removed, and more may have been.
         """
         for number in range(MARKS):
-            while (mark := await self.last(f"mark.{number}")) is None:
+            kind = self._mark_kind(number)
+            while (mark := await self.last(kind)) is None:
                 if self.end >= MARKS:
-                    raise self._stream.gone(_PURGED)
+                    raise self._stream.gone(_PURGED if await self.fetch(1) is None else _OF_ANOTHER)
                 answer = await self._publish(
-                    f"mark.{number}",
-                    self.name.encode("ascii"),
-                    self.patience,
-                    {"Nats-Expected-Last-Subject-Sequence": "0"},
+                    kind, b"", self.patience, {"Nats-Expected-Last-Subject-Sequence": "0"}
                 )
                 if answer.get("error", {}).get("err_code") not in (*_OTHER_LAST, None):
                     self._raise_if(answer, "write")
-            if mark[1] != self.name.encode("ascii"):
-                raise self._stream.gone("its first records are those of another stream")
             self._marks.append(mark[0])
+
+    def _mark_kind(self, number: int) -> str:
+        return f"mark.{self.name}.{number}"
 
     def _expected(self) -> dict[str, str]:
         """Return the headers with which the server itself refuses a record unless the stream is
@@ -292,7 +293,7 @@ class NatsLog:
         headers = {"Nats-Expected-Stream": self.address.stream}
         if self._marks:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(self._marks[self._mark])
-            subject = f"{self.address.stream}.mark.{self._mark}"
+            subject = f"{self.address.stream}.{self._mark_kind(self._mark)}"
             headers["Nats-Expected-Last-Subject-Sequence-Subject"] = subject
         return headers
 
@@ -320,7 +321,7 @@ class NatsLog:
         if problem := self._stream.shorter(info, last):
             return problem, False
         for number in {self._mark, 0, MARKS - 1} if self._marks else ():
-            mark = await self.last(f"mark.{number}")
+            mark = await self.last(self._mark_kind(number))
             if mark is None or mark[0] != self._marks[number]:
                 return self._stream.gone(_PURGED), False
         return None, True

@@ -14,7 +14,7 @@ from .address import Address
 
 __all__ = ["MARKS", "SECOND", "VERSION", "Stream", "StreamGone"]
 
-VERSION = "3"  # of what is in the stream
+VERSION = "4"  # of what is in the stream
 #: How many records at the start of a stream say that nothing of it was removed. While one publish
 #: that names a mark is on its way through a cluster, another that names it is refused.
 MARKS = 8
@@ -72,7 +72,7 @@ class Stream(NamedTuple):
                 f"{self.where} holds {holds} of chatq, not {self.holds}: give another name, as "
                 "nats://HOST/NAME"
             )
-        if version in ("1", "2"):
+        if version in ("1", "2", "3"):
             raise StoreError(
                 f"{self.where} was made by an older chatq (version {version}; this one reads "
                 f"{VERSION}): receive what waits in it with that chatq, then delete it, or give "

@@ -654,14 +654,14 @@ async def test_a_stream_that_is_outgrown_says_so_once(servers, monkeypatch, capl
     assert all(text.startswith("3 messages wait in this stream") for text in told)
 
 
-MINE = {"chatq": "3", "chatq-holds": "queues", "chatq-name": "x"}
+MINE = {"chatq": "4", "chatq-holds": "queues", "chatq-name": "x"}
 
 
 @pytest.mark.parametrize(
     ("configuration", "told"),
     [
-        ({"metadata": {**MINE, "chatq": "4"}}, "newer chatq"),
-        ({"metadata": {**MINE, "chatq": "1"}}, "older chatq .* receive what waits in it"),
+        ({"metadata": {**MINE, "chatq": "5"}}, "newer chatq"),
+        ({"metadata": {**MINE, "chatq": "3"}}, "older chatq .* receive what waits in it"),
         ({"metadata": {**MINE, "chatq-holds": "emits"}}, "holds emits of chatq, not queues"),
         ({"metadata": MINE, "max_age": 60_000_000_000}, r"was changed \(.*\bmax_age\b"),
         ({"metadata": MINE, "max_msgs": 10}, r"was changed \(.*\bmax_msgs\b"),

@@ -19,6 +19,7 @@ from chatq.queues.nats.nats_store import NatsStore
 from chatq.queues.nats.stream import MARKS, StreamGone
 from chatq.queues.store import NewMessage
 from chatq.stage.nats_server import NatsServers
+from chatq.waiting import give_way
 
 pytestmark = pytest.mark.needs("nats")
 
@@ -204,6 +205,26 @@ async def test_a_stream_with_the_marks_of_another_is_not_opened():
         await edited(metadata={**metadata, "chatq-name": "abcdabcd"})(jetstream, name)
     with pytest.raises(StreamGone, match="its first records are those of another stream"):
         await NatsStore.open(url)
+
+
+async def test_another_stream_refuses_a_record_before_anybody_has_looked(monkeypatch):
+    """Also one that is longer: else a store that has just connected again would confirm what it
+    wrote into somebody else's."""
+    url = new_stream()
+    with monkeypatch.context() as patch:
+        patch.setattr(NatsLog, "_watch", lambda log: give_way())  # nobody tells it
+        log = await NatsLog.open(Address.parse(url))
+    await log.append("log", b"mine")
+    async with operator(url) as (jetstream, name):
+        await deleted(jetstream, name)
+    other = await NatsLog.open(Address.parse(url))
+    for n in range(3):
+        end = await other.append("log", b"%d" % n)
+    with pytest.raises(StreamGone, match=ANOTHER):
+        await log.append("log", b"lost")
+    assert await other.newest() == end
+    await log.close()
+    await other.close()
 
 
 async def test_a_node_that_does_not_know_all_records_yet_is_no_end(monkeypatch):
