@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -75,6 +77,7 @@ cluster {{
 _NOWHERE = 'advertise: "127.0.0.1:1"'
 
 _T = TypeVar("_T")
+_PORTS, _places = range(20_000, 32_000), itertools.count(os.getpid() * 89)
 #: Calls the JetStream API for a stream; returns the reply's part about the cluster.
 _Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -424,8 +427,21 @@ class NatsServers:
 
 
 def _free_ports(number: int) -> list[int]:
-    with ExitStack() as held:  # all open at once, so that no port comes twice
-        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return ports at which nobody listens.
+
+    They are none that a system gives to whoever connects: a node that is started again has to find
+    its own free. Processes begin at places of their own, so that two do not choose the same.
+    """
+    ports = (_PORTS[next(_places) % len(_PORTS)] for _ in _PORTS)
+    found = [*itertools.islice(filter(_is_free, ports), number)]
+    if len(found) < number:
+        raise OSError(f"no {number} ports of 127.0.0.1 from {_PORTS[0]} to {_PORTS[-1]} are free")
+    return found
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

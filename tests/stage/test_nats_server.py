@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -237,3 +239,15 @@ async def test_other_users_of_this_machine_come_in_nowhere():
         writer.write(b'CONNECT {"user": "node", "pass": "guess", "name": "x"}\r\nPING\r\n')
         assert b"Authorization Violation" in await asyncio.wait_for(reader.read(), 10)
         writer.close()
+
+
+def test_a_port_of_a_node_is_free_and_none_that_whoever_connects_may_get(monkeypatch):
+    """Else a node that was killed could not come back: another test's client had its port."""
+    [port] = module._free_ports(1)
+    assert port < 32_768  # where Linux begins; others begin higher
+    with socket.create_server(("127.0.0.1", port)):
+        monkeypatch.setattr(module, "_places", itertools.count(port - module._PORTS[0]))
+        assert module._free_ports(1) != [port]
+    monkeypatch.setattr(module, "_is_free", lambda port: False)
+    with pytest.raises(OSError, match=r"no 3 ports of 127.0.0.1 from 20000 to 31999 are free"):
+        module._free_ports(3)

@@ -50,10 +50,12 @@ class Person(Role):
     """A connection: its role, what it was given, the order of its events, its replays.
 
     `names`: the drivers that it has asked as; `asked`: the getAll of a store that may not have said
-    yet which; `answered`: those it was told; `served`: it was given what waits for the drivers.
+    yet which; `answered`: those it was told; `served`: it was given what waits for the drivers;
+    `came`: the number that a message for the drivers had had when it connected.
     """
 
     given: Given = field(kw_only=True)
+    came: int = field(kw_only=True)
     order: Order = field(default_factory=Order)
     replays: dict[Any, _Replay] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
@@ -83,25 +85,27 @@ class Replays:
 
     def came(self, sid: str) -> Person:
         """Return a client that has connected: it is given what is passed on from now on."""
-        return self._people.setdefault(sid, Person(given=Given(self._live, sid)))
+        return self._people.setdefault(sid, self._somebody(sid))
+
+    def _somebody(self, sid: str) -> Person:
+        return Person(given=Given(self._live, sid), came=next(self._names.shelf.numbers))
 
     def offer(self, person: Person, shelf: Shelf, consumer: Consumer) -> None:
         """Hand on to a client that may never ask: to a store what nobody was there for; to a driver
-        what it has not been given of all that waits, as nobody can tell who of those who were there
-        was a driver."""
+        all that was there when it came, as nobody can tell who of those who heard it then was a
+        driver. What came later it has heard."""
         if consumer.store and shelf.unheard:
             self.begin(person.given.sid, shelf, consumer, None, "", {*shelf.unheard})
         elif not consumer.store:
             person.served = True
-            had = {*person.given.waiting(shelf, None)}
-            if shelf.copies.keys() - had:
-                self.begin(person.given.sid, shelf, consumer, None, "", without=had)
+            if any(copy.number < person.came for copy in shelf.copies.values()):
+                self.begin(person.given.sid, shelf, consumer, None, "", before=person.came)
 
     def person(self, sid: str) -> Person:
         """Return who is behind a connection; somebody new if it is gone, or was never met."""
         if sid in self._people:
             return self._people[sid]
-        return self.came(sid) if self._gate.connected(sid) else Person(given=Given(self._live, sid))
+        return self.came(sid) if self._gate.connected(sid) else self._somebody(sid)
 
     async def gone(self, sid: str) -> Person | None:
         """Forget a connection, and end its replays."""
@@ -206,14 +210,15 @@ class Replays:
         asked: str,
         only: set[str] | None = None,
         without: Collection[str] = (),
+        before: int | None = None,
     ) -> _Replay:
-        """Hand on what waits for a consumer (`only`: of these; `without`: but not these); the same,
-        if that is under way already."""
+        """Hand on what waits for a consumer (`only`: of these; `without`: but not these; `before`:
+        with smaller numbers); the same, if that is under way already."""
         person, key = self.person(sid), (consumer, kind, asked)
         replay = person.replays.get(key)
         if replay is None:
             wanted = self._names.wanted(consumer.name) if not consumer.store else None
-            end = next(shelf.numbers)
+            end = next(shelf.numbers) if before is None else before
 
             def due(copy: Copy) -> bool:
                 return (
