@@ -118,6 +118,7 @@ async def test_a_program_that_is_started_on_a_full_disk_drains_what_is_there(dis
     await again.close()
 
 
+@pytest.mark.long
 async def test_it_is_filled_by_messages_alone(disk):
     store = await SqliteStore.open(disk / "q.db")
     n = await put_until_it_is_full(store, 100)

@@ -409,7 +409,13 @@ async def leave(sio, stage, place, left):
 @pytest.mark.parametrize(
     ("left", "place"),
     # Of the reader's own tasks, in a cell, those are the server's that are begun by it.
-    [*product(LEFT, PLACES + GOODBYES), ("start_background_task", "cell")],
+    [
+        ("start_background_task", "cell"),
+        *(
+            pytest.param(*case, marks=[pytest.mark.long] if n % 2 else [])
+            for n, case in enumerate(product(LEFT, PLACES + GOODBYES))
+        ),
+    ],
 )
 async def test_what_is_left_to_a_background_task_is_waited_for(place, left):
     sio = socketio.AsyncServer(async_mode="aiohttp")
@@ -1276,7 +1282,7 @@ async def scene(request, sio, stage, monkeypatch):
 
 @pytest.mark.parametrize(
     ("batch", "scene"),
-    first(3, ((batch, "polling" if batch % 5 == 2 else "websocket") for batch in range(12))),
+    first(2, ((batch, "polling" if batch % 5 == 2 else "websocket") for batch in range(12))),
     indirect=["scene"],
 )
 async def test_after_settle_nothing_arrives_any_more(sio, stage, scene, batch):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from pytest_runs import ANYIO, AUTO, STRICT
+from sizes import first
 
 from chatq import Stages
 
@@ -21,14 +22,17 @@ async def test_again_on_the_same_server(stage):
 
 @pytest.mark.parametrize(
     ("mark", "options"),
-    [
-        ("", AUTO),
-        ("asyncio", STRICT),
-        ('asyncio(loop_scope="module")', STRICT),
-        ('asyncio(loop_scope="session")', STRICT),
-        ("anyio", ANYIO),
-        ("anyio", (*STRICT, *ANYIO)),
-    ],
+    first(
+        3,
+        [
+            ("", AUTO),
+            ("asyncio", STRICT),
+            ("anyio", ANYIO),
+            ("anyio", (*STRICT, *ANYIO)),
+            ('asyncio(loop_scope="module")', STRICT),
+            ('asyncio(loop_scope="session")', STRICT),
+        ],
+    ),
 )
 def test_whoever_runs_the_tests(run, mark, options):
     ran = run((f"pytestmark = pytest.mark.{mark}\n" if mark else "") + GOOD, *options)
@@ -200,7 +204,7 @@ async def test_never_runs(room, broken): ...
 
 
 @pytest.mark.parametrize(
-    "options", [AUTO, (*ANYIO, "-o", "anyio_mode=auto")], ids=["asyncio", "anyio"]
+    "options", first(1, [(AUTO,), ((*ANYIO, "-o", "anyio_mode=auto"),)]), ids=["asyncio", "anyio"]
 )
 def test_each_example_of_hypothesis_has_its_own_stages(run, options):
     program = """
