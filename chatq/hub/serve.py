@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import logging.handlers
@@ -252,6 +253,8 @@ async def _serve(options: argparse.Namespace, security: Security) -> int:
         except StoreError as problem:  # the lab's dialect reads its queues first
             await queues.close(within=0)
             return _cannot(str(problem), 1)
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again held up everybody
         print(f"chatq hub listening on {_url(listener, options.namespace, security)}", flush=True)
         security.warn(beyond_loopback=not _is_loopback(options.host))
         engine, place = engine_and_place(options.store)
