@@ -956,8 +956,8 @@ MUTANTS = [
     Mutant(
         "the marks of another stream are as good (NATS)",
         "nats.log",
-        'if mark[1] != self.name.encode("ascii"):',
-        "if False:",
+        'return f"mark.{self.name}.{number}"',
+        'return f"mark.{number}"',
     ),
     Mutant(
         "a node that does not know all records yet is the end (NATS)",
