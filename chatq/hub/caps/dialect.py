@@ -193,7 +193,7 @@ class Caps:
             loop.call_later(wait, lambda: self._tasks.add(loop.create_task(self._unasked(person))))
 
     async def _unasked(self, person: Person) -> None:
-        """Give a client that seems to ask for nothing what nobody was there for."""
+        """Give a client that seems to ask for nothing what was there before it."""
         self._tasks = {task for task in self._tasks if not task.done()}
         if not self._gate.connected(person.given.sid):
             return
@@ -251,7 +251,7 @@ class Caps:
             self._roles.stores.add(store)
         if kind != "pickup" and not store:
             encode(data, self._rules.payload)
-            await self._replays.pass_on(person.given.sid, kind, event, data)
+            await self._replays.pass_on(person.given.sid, kind, event, data, package=said.ids[0])
             raise _NamesNoStore(_NO_STORE)
         shelf = self._names.shelf
         if kind == "pickup" and store and store not in person.answered:
@@ -261,7 +261,9 @@ class Caps:
                 self._replays.offer(person, shelf, Consumer(person.name))
             shelf = await self._open_shelf(_queue_name("store", store))
         stored = await self._keep(shelf, kind, event, data, said.ids, store, go_on)
-        await self._replays.pass_on(person.given.sid, kind, event, data, shelf, stored, store)
+        await self._replays.pass_on(
+            person.given.sid, kind, event, data, shelf, stored, store, said.ids[0]
+        )
         if kind == "delivered" and self._table["receipts.delivered"] == "settles":
             await self._settle(person, store, said)
         return {"id": said.ids[0]}

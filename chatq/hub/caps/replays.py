@@ -157,9 +157,11 @@ class Replays:
         shelf: Shelf | None = None,
         id: str = "",
         store: str = "",
+        package: str = "",
     ) -> None:
         """Emit a message live to those who hear of it, but to slow readers, for whom it waits.
 
+        `package`: the preferred id in `data`.
         If none of them is the store that it is for, that is noted.
         """
         self.also.spoke(kind, event)
@@ -170,7 +172,6 @@ class Replays:
         name = self._table["wrapping.after-deaths" if shelf and shelf.deadly else "wrapping.live"]
         shown = self._shaped(name, event, data)
         await self._gate.sio.emit(event, shown, namespace=self._gate.namespace, skip_sid=left_out)
-        package = next(iter(self._words.read(data).ids), "")
         if word := self.also.live(kind, event, package, sender, echo=echo):
             # A store may hear "pickup" as something else.
             stores = [s for s, one in self._people.items() if one.surely and kind == "pickup"]
